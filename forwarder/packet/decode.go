@@ -1,0 +1,142 @@
+package packet
+
+const (
+	ipv4Len = 20 // without options
+	tcpLen  = 20
+	udpLen  = 8
+	icmpLen = 8
+)
+
+// Decode reads the headers of raw into p. It may change the virtio header (see the package's steps), and Raw ends
+// where the IPv4 packet does: Ethernet padding is gone. Frames that are not IPv4 are Kept with EtherType and the
+// MACs set, nothing else.
+//
+// The packet path trusts Decode: after Kept, no field points outside of Raw and no method panics.
+func (p *Packet) Decode(raw []byte) Reason {
+	if len(raw) < VirtioLen+EthernetLen {
+		return Malformed
+	}
+	const l3 = VirtioLen + EthernetLen
+	*p = Packet{Raw: raw, L3: l3, L4: len(raw), Payload: len(raw), Segments: 1, WScale: NoScale}
+	p.DstMAC = getMAC(raw[VirtioLen:])
+	p.SrcMAC = getMAC(raw[VirtioLen+6:])
+	p.EtherType = get16(raw[VirtioLen+12:])
+	if !p.checkVirtio() {
+		return Malformed
+	}
+	if p.EtherType != EtherTypeIPv4 {
+		return Kept
+	}
+
+	ip := raw[l3:]
+	if len(ip) < ipv4Len || ip[0]>>4 != 4 {
+		return Malformed
+	}
+	headerLen := int(ip[0]&15) * 4
+	p.Len = int(get16(ip[2:]))
+	if headerLen < ipv4Len || p.Len < headerLen || p.Len > len(ip) {
+		return Malformed
+	}
+	if sum(ip[:headerLen]) != 0xffff {
+		return BadChecksum
+	}
+	if headerLen > ipv4Len {
+		if r := checkOptions(ip[ipv4Len:headerLen]); r != Kept {
+			return r
+		}
+	}
+	p.Raw = raw[:l3+p.Len]
+	p.L4 = l3 + headerLen
+	p.ID = get16(ip[4:])
+	fragment := get16(ip[6:])
+	p.DontFragment = fragment&0x4000 != 0
+	p.MoreFragments = fragment&0x2000 != 0
+	p.FragOffset = fragment << 3
+	p.TTL = ip[8]
+	p.Proto = ip[9]
+	p.Src = get32(ip[12:])
+	p.Dst = get32(ip[16:])
+
+	if int(p.FragOffset)+p.Len-headerLen > 0xffff {
+		return Malformed // would reassemble to more than a packet
+	}
+	p.Payload = p.L4
+	if p.FragOffset == 0 {
+		if !p.decodeL4() {
+			return Malformed
+		}
+	} else if p.Proto == TCP && p.FragOffset < tcpLen {
+		return Malformed // would overwrite a header that was judged already (RFC 1858)
+	}
+	p.HeaderLen = p.Payload - l3
+	if !p.checkOffloads() {
+		return Malformed
+	}
+	return Kept
+}
+
+// decodeL4 reads the header behind the IPv4 header and sets Payload behind it.
+func (p *Packet) decodeL4() bool {
+	b := p.Raw[p.L4:]
+	switch p.Proto {
+	case TCP:
+		if len(b) < tcpLen {
+			return false
+		}
+		n := int(b[12]>>4) * 4
+		if n < tcpLen || n > len(b) {
+			return false
+		}
+		p.SrcPort, p.DstPort = get16(b), get16(b[2:])
+		p.Seq, p.Ack = get32(b[4:]), get32(b[8:])
+		p.Flags = b[13]
+		p.Window = get16(b[14:])
+		p.Payload += n
+		if p.Flags&SYN != 0 {
+			if at := p.tcpOption(optionWScale, 3); at > 0 {
+				p.WScale = min(p.Raw[at+2], 14)
+			}
+		}
+	case UDP:
+		if len(b) < udpLen {
+			return false
+		}
+		n := int(get16(b[4:]))
+		if n < udpLen || n > len(b) && !p.MoreFragments {
+			return false
+		}
+		p.SrcPort, p.DstPort = get16(b), get16(b[2:])
+		p.Payload += udpLen
+	case ICMP:
+		if len(b) < icmpLen {
+			return false
+		}
+		p.ICMPType, p.ICMPCode = b[0], b[1]
+		if isQuery(p.ICMPType) {
+			p.SrcPort = get16(b[4:])
+			p.DstPort = p.SrcPort
+		}
+		p.Payload += icmpLen
+	}
+	return true
+}
+
+// checkOptions walks IPv4 options (RFC 791, 3.1).
+func checkOptions(o []byte) Reason {
+	for len(o) > 0 {
+		switch o[0] {
+		case 0: // end of list
+			return Kept
+		case 1: // no operation
+			o = o[1:]
+			continue
+		case 131, 137: // loose, strict
+			return SourceRouted
+		}
+		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
+			return Malformed
+		}
+		o = o[o[1]:]
+	}
+	return Kept
+}
