@@ -1,0 +1,72 @@
+package limiter
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Rate is bytes per second; zero means no limit.
+type Rate int64
+
+const (
+	minBurst  = 96 << 10              // bytes: a super-packet and a half
+	burstTime = 50 * time.Millisecond // of the rate; less caps a TCP flow below its plan
+)
+
+// Burst is the most bytes that pass at once at rate r: max(96 KiB, r × 50 ms). It has to be at least the bytes charged
+// for one packet, or that packet never passes.
+func Burst(r Rate) int {
+	return int(min(max(minBurst, int64(r)/int64(time.Second/burstTime)), math.MaxInt32))
+}
+
+// Bucket is a token bucket for one client and direction; one goroutine owns it. The zero value grants nothing until Set.
+type Bucket struct {
+	limiter rate.Limiter
+	rate    Rate
+	last    time.Duration // since boot; the latest time seen
+	made    bool
+}
+
+// boot stands for the moment from which times are counted; which one does not matter to rate.Limiter.
+var boot = time.Unix(0, 0).UTC()
+
+// Set gives the bucket a new rate and that rate's burst. The first one fills it. now is since boot.
+func (b *Bucket) Set(r Rate, now time.Duration) {
+	r = max(r, 0)
+	at := b.at(now)
+	if !b.made {
+		b.made = true
+		// Any time at no limit fills the bucket to its burst.
+		b.limiter.SetLimitAt(at.Add(-2*time.Second), rate.Inf)
+		b.limiter.SetBurstAt(at.Add(-time.Second), Burst(r))
+	}
+	b.rate = r
+	limit := rate.Limit(r)
+	if r == 0 {
+		limit = rate.Inf
+	}
+	b.limiter.SetLimitAt(at, limit)
+	b.limiter.SetBurstAt(at, Burst(r))
+}
+
+// Take takes n bytes if the bucket holds them, and reports whether it did. More than the burst never fits; a negative n is
+// refused. now is since boot, read once a batch; a time older than the last one is taken as the last one.
+func (b *Bucket) Take(n int, now time.Duration) bool {
+	return n >= 0 && b.limiter.AllowN(b.at(now), n)
+}
+
+// Available is how many whole bytes Take would grant now; math.MaxInt without a limit.
+func (b *Bucket) Available(now time.Duration) int {
+	if b.made && b.rate == 0 {
+		return math.MaxInt
+	}
+	return max(0, int(b.limiter.TokensAt(b.at(now))))
+}
+
+// at is now as rate.Limiter takes it, never before the last one.
+func (b *Bucket) at(now time.Duration) time.Time {
+	b.last = max(b.last, now)
+	return boot.Add(b.last)
+}
