@@ -1,0 +1,99 @@
+package ports
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A Conflict is something configured in the kernel that contradicts that a port
+// belongs to gatewayd.
+type Conflict struct {
+	What string // what is there and why it must not be
+	Mend string // the shell command that removes it
+}
+
+// ConflictError is the error of Open on a port with conflicts.
+type ConflictError struct {
+	Port      string
+	Conflicts []Conflict // at least one
+}
+
+func (e *ConflictError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s does not belong to gatewayd alone:", e.Port)
+	for i, c := range e.Conflicts {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		fmt.Fprintf(&b, " %s (run: %s)", c.What, c.Mend)
+	}
+	return b.String()
+}
+
+// Conflicts returns what in the kernel contradicts that the port of that name
+// belongs to gatewayd: an IPv4 address or a global IPv6 address on it,
+// net.ipv4.conf.NAME.forwarding, a bridge or bond it is part of. It changes
+// nothing. Its errors wrap ErrMissing or ErrNotEthernet where they apply. An
+// interface that is only down is no conflict: Open sets it up.
+func Conflicts(name string) ([]Conflict, error) {
+	l, err := findEthernet(name)
+	if err != nil {
+		return nil, err
+	}
+	return conflictsOf(l)
+}
+
+func conflictsOf(l netlink.Link) ([]Conflict, error) {
+	name := l.Attrs().Name
+	addresses, err := addressesOf(l)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of %s: %w", name, err)
+	}
+	var found []Conflict
+	for _, a := range addresses {
+		if a.IP.To4() != nil {
+			found = append(found, Conflict{
+				What: fmt.Sprintf("it has the IPv4 address %v, for which the kernel answers and routes", a.IPNet),
+				Mend: fmt.Sprintf("ip addr del %v dev %s", a.IPNet, name),
+			})
+		} else if a.Scope == unix.RT_SCOPE_UNIVERSE {
+			found = append(found, Conflict{
+				What: fmt.Sprintf("it has the global IPv6 address %v", a.IPNet),
+				Mend: fmt.Sprintf("ip -6 addr del %v dev %s", a.IPNet, name),
+			})
+		}
+	}
+	on, err := readSysctl("ipv4", name, "forwarding")
+	if err != nil {
+		return nil, err
+	}
+	if on == "1" {
+		found = append(found, Conflict{
+			What: "the kernel forwards what it receives on it",
+			Mend: fmt.Sprintf("sysctl -w net.ipv4.conf.%s.forwarding=0", strings.ReplaceAll(name, ".", "/")),
+		})
+	}
+	if master := l.Attrs().MasterIndex; master != 0 {
+		what := fmt.Sprintf("it is part of interface %d", master)
+		if m, err := netlink.LinkByIndex(master); err == nil {
+			what = fmt.Sprintf("it is part of the %s %s", m.Type(), m.Attrs().Name)
+		}
+		found = append(found, Conflict{What: what, Mend: "ip link set dev " + name + " nomaster"})
+	}
+	return found, nil
+}
+
+// addressesOf lists addresses, again when a change came in between.
+func addressesOf(l netlink.Link) (addresses []netlink.Addr, err error) {
+	for range 5 {
+		addresses, err = netlink.AddrList(l, netlink.FAMILY_ALL)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return addresses, err
+}

@@ -1,0 +1,125 @@
+package ports
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+)
+
+// hostQueue is the length in frames of the queue from the kernel to the
+// forwarder.
+const hostQueue = 500
+
+// HostOptions describe the host link.
+type HostOptions struct {
+	Name    string           // of the device, at most 15 characters
+	MAC     net.HardwareAddr // the gateway's LAN MAC
+	MTU     int              // bytes; zero leaves 1500
+	Address netip.Prefix     // the LAN address with the LAN's prefix length
+
+	// DefaultRoute sends what the box itself has to say to the world through
+	// gatewayd.
+	DefaultRoute bool
+}
+
+// A Host is the box's own way to the clients and, with a default route, to the
+// world: a TAP device that carries the LAN address in the kernel.
+type Host struct {
+	tap *Tap
+}
+
+// OpenHost makes the host link and sets it up: IPv6 off, no forwarding, a loose
+// reverse path filter (RFC 3704 2.4), the address, and the default route if it
+// is wanted. When another default route would win over that, nothing is made
+// and the error says which. After an error nothing of it is left.
+func OpenHost(opt HostOptions) (*Host, error) {
+	if err := opt.check(); err != nil {
+		return nil, fmt.Errorf("open host link: %w", err)
+	}
+	if opt.DefaultRoute {
+		if err := checkDefaultRoutes(opt.Name); err != nil {
+			return nil, fmt.Errorf("open host link: %w", err)
+		}
+	}
+	tap, err := OpenTap(opt.Name)
+	if err != nil {
+		return nil, fmt.Errorf("open host link: %w", err)
+	}
+	h := &Host{tap: tap}
+	if err := h.configure(opt); err != nil {
+		return nil, errors.Join(fmt.Errorf("open host link: %w", err), h.Close())
+	}
+	return h, nil
+}
+
+func (opt HostOptions) check() error {
+	if len(opt.MAC) != 6 || opt.MAC[0]&1 != 0 {
+		return fmt.Errorf("%q is not the MAC address of one station", opt.MAC)
+	}
+	if !opt.Address.IsValid() || !opt.Address.Addr().Is4() {
+		return fmt.Errorf("%v is not an IPv4 address with a prefix length", opt.Address)
+	}
+	return nil
+}
+
+func (h *Host) configure(opt HostOptions) error {
+	name := h.tap.Name()
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", name, err)
+	}
+	err = writeSysctl("ipv6", name, "disable_ipv6", "1")
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+		return err
+	}
+	for _, s := range [][2]string{
+		{"forwarding", "0"},
+		{"rp_filter", "2"}, // the larger of this and "all" counts, so this one always does
+		{"send_redirects", "0"},
+		{"accept_redirects", "0"},
+	} {
+		if err := writeSysctl("ipv4", name, s[0], s[1]); err != nil {
+			return err
+		}
+	}
+	if err := netlink.LinkSetHardwareAddr(l, opt.MAC); err != nil {
+		return fmt.Errorf("give %s the address %v: %w", name, opt.MAC, err)
+	}
+	if opt.MTU != 0 {
+		if err := netlink.LinkSetMTU(l, opt.MTU); err != nil {
+			return fmt.Errorf("give %s an MTU of %d: %w", name, opt.MTU, err)
+		}
+	}
+	if err := netlink.LinkSetTxQLen(l, hostQueue); err != nil {
+		return fmt.Errorf("give %s a queue of %d: %w", name, hostQueue, err)
+	}
+	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(opt.Address)}); err != nil {
+		return fmt.Errorf("give %s the address %v: %w", name, opt.Address, err)
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
+	}
+	if opt.DefaultRoute {
+		return addDefaultRoute(l, opt)
+	}
+	return nil
+}
+
+// File is the device's descriptor, to be handed to the forwarder. It belongs to
+// the host link. A restarted forwarder gets the same one, so that the kernel's
+// connections go on.
+func (h *Host) File() *os.File { return h.tap.File() }
+
+// Name is the device's name.
+func (h *Host) Name() string { return h.tap.Name() }
+
+// Close removes the device, and with it its address and routes.
+func (h *Host) Close() error { return h.tap.Close() }
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

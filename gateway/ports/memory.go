@@ -1,0 +1,95 @@
+package ports
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// memory is what has to be put back on a port, as it was before the first Open.
+// It is kept in a file, because whoever opened the port may be killed.
+type memory struct {
+	Boot        string `json:"boot"`         // kernel's boot id
+	Index       int    `json:"index"`        // interface index
+	DisableIPv6 string `json:"disable_ipv6"` // "" if the kernel has no IPv6
+	Clsact      bool   `json:"clsact"`       // the clsact qdisc is ours
+
+	file string
+}
+
+// recall returns what an earlier run on the same interface left to be put back,
+// or else what is there now. A file of an earlier boot or of another interface
+// of the same name says nothing about this one.
+func recall(dir, name string, index int) (*memory, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("read the boot id: %w", err)
+	}
+	now := memory{
+		Boot:  strings.TrimSpace(string(boot)),
+		Index: index,
+		file:  filepath.Join(dir, "port-"+name+".json"),
+	}
+	if b, err := os.ReadFile(now.file); err == nil {
+		old := memory{}
+		if json.Unmarshal(b, &old) == nil && old.Boot == now.Boot && old.Index == now.Index {
+			old.file = now.file
+			return &old, nil
+		}
+	}
+	now.DisableIPv6, err = readSysctl("ipv6", name, "disable_ipv6")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return &now, nil
+}
+
+// keep writes the file, whole or not at all.
+func (m *memory) keep() error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(m.file), 0o755); err != nil {
+		return fmt.Errorf("keep what to put back: %w", err)
+	}
+	fresh := m.file + ".new"
+	if err := os.WriteFile(fresh, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("keep what to put back: %w", err)
+	}
+	if err := os.Rename(fresh, m.file); err != nil {
+		return fmt.Errorf("keep what to put back: %w", err)
+	}
+	return nil
+}
+
+// forget removes the file.
+func (m *memory) forget() error {
+	if err := os.Remove(m.file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("forget what was put back: %w", err)
+	}
+	return nil
+}
+
+// silenceIPv6 turns IPv6 off on the port.
+func (m *memory) silenceIPv6(name string) error {
+	if m.DisableIPv6 == "" {
+		return nil
+	}
+	return writeSysctl("ipv6", name, "disable_ipv6", "1")
+}
+
+// restoreIPv6 puts the sysctl back, if the interface still exists.
+func (m *memory) restoreIPv6(name string) error {
+	if m.DisableIPv6 == "" {
+		return nil
+	}
+	err := writeSysctl("ipv6", name, "disable_ipv6", m.DisableIPv6)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+//go:build netns
+
+// These tests need root. Each makes its own network namespaces, which have no
+// name and vanish with the thread and the descriptors that hold them, however
+// the test ends:
+//
+//	far: peer (10.9.0.2/24) ───── veth ───── near: port
+package ports
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// lab is the pair of namespaces. The test's goroutine is locked to its thread
+// and in near.
+type lab struct {
+	t         *testing.T
+	near, far netns.NsHandle
+	port      string // name of the near end; its MAC is portMAC
+	stateDir  string
+}
+
+var (
+	portMAC = net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	peerMAC = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+)
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	l := &lab{t: t, port: fmt.Sprintf("gw-%d", os.Getpid()%100000), stateDir: t.TempDir()}
+	l.far = newNamespace(t)
+	l.near = newNamespace(t)
+	t.Cleanup(func() { l.near.Close(); l.far.Close() })
+
+	veth := &netlink.Veth{
+		LinkAttrs:        netlink.LinkAttrs{Name: l.port, HardwareAddr: portMAC, MTU: 1500, TxQLen: 1000},
+		PeerName:         "peer",
+		PeerHardwareAddr: peerMAC,
+		PeerNamespace:    netlink.NsFd(int(l.far)),
+	}
+	must(t, netlink.LinkAdd(veth))
+	l.sysctl("ipv4", "forwarding", "0")
+	l.inFar(func() {
+		peer := l.link("peer")
+		must(t, netlink.AddrAdd(peer, mustAddr(t, "10.9.0.2/24")))
+		must(t, netlink.LinkSetUp(peer))
+	})
+	return l
+}
+
+func newNamespace(t *testing.T) netns.NsHandle {
+	t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	must(t, err)
+	must(t, netlink.LinkSetUp(lo))
+	return ns
+}
+
+// inFar runs do in the far namespace.
+func (l *lab) inFar(do func()) {
+	l.t.Helper()
+	must(l.t, netns.Set(l.far))
+	defer func() { must(l.t, netns.Set(l.near)) }()
+	do()
+}
+
+func (l *lab) link(name string) netlink.Link {
+	l.t.Helper()
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		l.t.Fatalf("interface %s: %v", name, err)
+	}
+	return link
+}
+
+func (l *lab) addAddress(name, address string) {
+	l.t.Helper()
+	must(l.t, netlink.AddrAdd(l.link(name), mustAddr(l.t, address)))
+}
+
+func (l *lab) sysctl(family, key, value string) {
+	l.t.Helper()
+	must(l.t, writeSysctl(family, l.port, key, value))
+}
+
+func (l *lab) wantSysctl(family, key, want string) {
+	l.t.Helper()
+	got, err := readSysctl(family, l.port, key)
+	if must(l.t, err); got != want {
+		l.t.Errorf("net.%s.conf.%s.%s = %s, want %s", family, l.port, key, got, want)
+	}
+}
+
+func (l *lab) open(opt Options) *Port {
+	l.t.Helper()
+	opt.StateDir = l.stateDir
+	p, err := Open(l.port, opt)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func mustAddr(t *testing.T, s string) *netlink.Addr {
+	t.Helper()
+	a, err := netlink.ParseAddr(s)
+	must(t, err)
+	a.Flags |= 0x02 // IFA_F_NODAD: usable at once
+	return a
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// enter brings the goroutine of a subtest into near.
+func enter(l *lab) error {
+	runtime.LockOSThread()
+	return netns.Set(l.near)
+}
