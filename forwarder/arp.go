@@ -1,0 +1,170 @@
+package forwarder
+
+import (
+	"encoding/binary"
+	"net"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/packet"
+)
+
+// arpParser reads ARP with gopacket, without allocating.
+type arpParser struct {
+	arp    layers.ARP
+	out    gopacket.SerializeBuffer
+	parser *gopacket.DecodingLayerParser
+	found  []gopacket.LayerType
+}
+
+func newARPParser() *arpParser {
+	p := &arpParser{out: gopacket.NewSerializeBuffer()}
+	p.parser = gopacket.NewDecodingLayerParser(layers.LayerTypeARP, &p.arp)
+	p.parser.IgnoreUnsupported = true
+	return p
+}
+
+// broadcast is the Ethernet address of everybody.
+const broadcast = 1<<48 - 1
+
+// arp answers and learns (RFC 826, RFC 5227).
+func (f *Forwarder) arp(fr *frame) Reason {
+	a := &f.arpIO.arp
+	if err := f.arpIO.parser.DecodeLayers(fr.Raw[fr.L3:], &f.arpIO.found); err != nil ||
+		a.AddrType != layers.LinkTypeEthernet || a.Protocol != layers.EthernetTypeIPv4 ||
+		a.HwAddressSize != 6 || a.ProtAddressSize != 4 ||
+		a.Operation != layers.ARPRequest && a.Operation != layers.ARPReply {
+		return BadARP
+	}
+	mac, ip, target := packMAC(a.SourceHwAddress), be32(a.SourceProtAddress), be32(a.DstProtAddress)
+	if mac != fr.SrcMAC || mac == 0 || mac>>40&1 == 1 {
+		return BadARP
+	}
+	switch fr.from {
+	case clients.LAN:
+		return f.arpLAN(a.Operation, mac, ip, target)
+	case clients.WAN:
+		return f.arpWAN(a.Operation, mac, ip, target)
+	}
+	return Taken
+}
+
+// arpLAN answers for the gateway's address and hears clients.
+func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) Reason {
+	if ip != 0 && ip != f.lan && f.inLAN(ip) {
+		if slot, ok := f.byMAC.find(mac); !ok {
+			f.sight(clients.UnknownMAC, 0, mac, ip)
+		} else if c := &f.clients[slot]; c.ip == ip {
+			c.slot.Heard.Store(int64(f.now))
+			f.ring = true
+		} else {
+			f.sight(clients.NewAddress, slot, mac, ip)
+		}
+	}
+	if op == layers.ARPRequest && target == f.lan && ip != f.lan {
+		f.reply(clients.LAN, f.cfg.LANMAC, f.lan, mac, ip)
+	}
+	return Taken
+}
+
+// arpWAN answers for the WAN address and learns next hops that were asked for.
+func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) Reason {
+	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && ip != f.wan &&
+		(n.asked > 0 && op == layers.ARPReply && target == f.wan || n.mac != 0) {
+		f.resolved(n, mac)
+	}
+	if op == layers.ARPRequest && target == f.wan && ip != f.wan {
+		f.reply(clients.WAN, f.cfg.WANMAC, f.wan, mac, ip)
+	}
+	return Taken
+}
+
+// answer tells the box's kernel a client's MAC, from the table. Everything
+// else goes on.
+func (f *Forwarder) answer(fr *frame) Reason {
+	switch fr.EtherType {
+	case packet.EtherTypeIPv4:
+		return Kept
+	case packet.EtherTypeIPv6:
+		return IPv6
+	case packet.EtherTypeARP:
+	default:
+		return UnknownProtocol
+	}
+	if r := f.arp(fr); r != Taken {
+		return r
+	}
+	a := &f.arpIO.arp
+	target := be32(a.DstProtAddress)
+	if slot, ok := f.byIP.find(uint64(target)); ok && a.Operation == layers.ARPRequest && target != f.lan {
+		if c := &f.clients[slot]; c.mac != 0 {
+			f.reply(clients.Host, c.mac, target, fr.SrcMAC, be32(a.SourceProtAddress))
+		}
+	}
+	return Taken
+}
+
+// probe asks whether a client still holds its address.
+func (f *Forwarder) probe(c *client) {
+	if c.ip != 0 {
+		f.request(clients.LAN, 0, c.ip)
+	}
+}
+
+// request sends an ARP request out of a port; to is 0 for everybody.
+func (f *Forwarder) request(port uint8, to uint64, target uint32) {
+	from := f.lan
+	if port == clients.WAN {
+		from = f.wan
+	}
+	dst := to
+	if dst == 0 {
+		dst = broadcast
+	}
+	f.sendARP(port, layers.ARPRequest, f.mac[port], from, 0, target, dst)
+}
+
+// reply says that ip is at mac.
+func (f *Forwarder) reply(port uint8, mac uint64, ip uint32, toMAC uint64, toIP uint32) {
+	if f.arpRate.AllowN(f.wall(), 1) {
+		f.sendARP(port, layers.ARPReply, mac, ip, toMAC, toIP, toMAC)
+	}
+}
+
+func (f *Forwarder) sendARP(port uint8, op uint16, mac uint64, ip uint32, toMAC uint64, toIP uint32, dst uint64) {
+	if f.links[port] == nil {
+		return
+	}
+	eth := layers.Ethernet{SrcMAC: unpackMAC(mac), DstMAC: unpackMAC(dst), EthernetType: layers.EthernetTypeARP}
+	arp := layers.ARP{
+		AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: op,
+		SourceHwAddress: unpackMAC(mac), SourceProtAddress: binary.BigEndian.AppendUint32(nil, ip),
+		DstHwAddress: unpackMAC(toMAC), DstProtAddress: binary.BigEndian.AppendUint32(nil, toIP),
+	}
+	if raw := f.build(&eth, &arp); raw != nil {
+		f.enqueue(port, raw, queued{charge: unbilled})
+		f.flush(port)
+	}
+}
+
+// build serialises layers behind an empty virtio header; the result is valid
+// until the next call. Nil if they do not fit together.
+func (f *Forwarder) build(l ...gopacket.SerializableLayer) []byte {
+	opt := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(f.arpIO.out, opt, l...); err != nil {
+		return nil
+	}
+	return append(append(f.built[:0], make([]byte, packet.VirtioLen)...), f.arpIO.out.Bytes()...)
+}
+
+func packMAC(b []byte) uint64 {
+	return uint64(binary.BigEndian.Uint16(b))<<32 | uint64(binary.BigEndian.Uint32(b[2:]))
+}
+
+func unpackMAC(mac uint64) net.HardwareAddr {
+	return binary.BigEndian.AppendUint64(nil, mac<<16)[:6]
+}
+
+func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }

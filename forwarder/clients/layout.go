@@ -1,0 +1,177 @@
+package clients
+
+import "sync/atomic"
+
+// Version of the layout. A process refuses a table of another version.
+const Version = 1
+
+const magic = 0x67776477_7365616d // "gwdwseam"
+
+const (
+	// GrantsPerSlot is how many grant records a slot has.
+	GrantsPerSlot = 4
+	// HostSlot is the box itself: exempt, never granted, never reused.
+	HostSlot = 0
+	// MaxSlots bounds the table.
+	MaxSlots = 65536
+	// MaxReasons is how many drop reasons the header has room for.
+	MaxReasons = 64
+	// sightings is the length of the ring, a power of two.
+	sightings = 1024
+)
+
+// Ports of the packet path, as indices of Header.Ports.
+const (
+	LAN = iota
+	WAN
+	Host
+	NumPorts
+)
+
+// Reasons why admission is stopped as a whole; bits of Header.Stop.
+const (
+	// StopPorts: the kernel holds an address on a port or forwards there.
+	StopPorts = 1 << iota
+)
+
+// Why a grant ended; values of Grant.Reason.
+const (
+	EndData    = 1 + iota // the first packet that did not fit
+	EndTime               // its duration
+	EndExpiry             // its expiry
+	EndRevoked            // control revoked it
+)
+
+// Header is the first page of the table.
+type Header struct {
+	// Written by the keeper when it formats the table, constant afterwards.
+	Magic    uint64
+	Version  uint64
+	Slots    uint64 // slots, the host's included
+	NATBytes uint64 // bytes of the NAT region
+
+	// Written by the keeper.
+	Stop  atomic.Uint64 // bit mask of Stop…: admission of clients is stopped
+	Alive atomic.Uint64 // number of the forwarder that runs, counted from 1; 0: none
+	_     [2]uint64
+
+	// Written by control.
+	Changes atomic.Uint64 // raised after a policy generation was raised
+	Tail    atomic.Uint64 // sightings read
+	_       [6]uint64
+
+	// Written by the forwarder.
+	Attached  atomic.Uint64 // number of the forwarder that has read the whole table
+	Beat      atomic.Int64  // when it last went round, ns since boot
+	Head      atomic.Uint64 // sightings written
+	Lost      atomic.Uint64 // sightings not written for want of room
+	Mappings  atomic.Uint64 // NAT mappings
+	Flows     atomic.Uint64 // NAT flows
+	Resolved  atomic.Uint64 // 1 while the WAN's next hop answers ARP
+	_         uint64
+	Totals    Totals
+	Ports     [NumPorts]PortCounters
+	Drops     [MaxReasons]atomic.Uint64 // packets, by the forwarder's Reason
+	DropBytes [MaxReasons]atomic.Uint64 // their layer-3 bytes
+}
+
+// Totals count layer-3 bytes of wire packets, super-packets as the packets
+// they become. Written by the forwarder.
+type Totals struct {
+	BilledBytes   atomic.Uint64
+	BilledPackets atomic.Uint64
+	ExemptBytes   atomic.Uint64 // the box's own traffic and clients' traffic with the box
+	ExemptPackets atomic.Uint64
+	OwnBytes      atomic.Uint64 // made by the gateway: ARP excluded, ICMP errors
+	OwnPackets    atomic.Uint64
+	AddedBytes    atomic.Uint64 // headers added by fragmenting
+	QueuedBytes   atomic.Uint64 // held while a next hop is resolved
+}
+
+// PortCounters count what a port received and transmitted, layer 3, as wire
+// packets. Written by the forwarder.
+type PortCounters struct {
+	RxPackets atomic.Uint64
+	RxBytes   atomic.Uint64
+	TxPackets atomic.Uint64
+	TxBytes   atomic.Uint64
+	Refused   atomic.Uint64 // wire packets the kernel did not take
+	Overflow  atomic.Uint64 // packets the kernel lost before they were read
+	Truncated atomic.Uint64 // frames longer than a buffer
+	_         uint64
+}
+
+// Slot is one client, 1024 bytes.
+type Slot struct {
+	// Written by control.
+	State      atomic.Uint64 // SlotFree or SlotBound
+	Generation atomic.Uint64 // raised when the slot is given to another client
+	MAC        atomic.Uint64 // 48 bits, first octet highest
+	IP         atomic.Uint64 // IPv4, big-endian value; 0: none yet
+	Device     atomic.Int64  // the device's id
+	Published  atomic.Uint64 // highest grant sequence published
+	Saved      atomic.Uint64 // highest grant sequence whose end is on disk
+	Probe      atomic.Uint64 // raised to have the forwarder ARP for the address
+	_          [8]uint64
+
+	// Written by the forwarder.
+	Active    atomic.Uint64 // grant sequence in use or last used; 0: none yet
+	LastSeen  atomic.Int64  // last packet up, ns since boot; 0: never
+	Heard     atomic.Int64  // last ARP from this MAC and address, ns since boot; 0: never
+	OverUp    atomic.Uint64 // wire packets dropped over the rate, up
+	OverDown  atomic.Uint64 // likewise down
+	ExemptUp  atomic.Uint64 // layer-3 bytes to the box
+	ExemptDn  atomic.Uint64 // layer-3 bytes from the box
+	NotPassed atomic.Uint64 // wire packets dropped for want of a grant
+	Served    atomic.Uint64 // generation that these fields speak of
+	_         [7]uint64
+
+	Grants [GrantsPerSlot]Grant
+}
+
+// States of a slot.
+const (
+	SlotFree  = 0
+	SlotBound = 1
+)
+
+// Grant is one record, 192 bytes.
+type Grant struct {
+	// Written by control, before Sequence.
+	Sequence  atomic.Uint64 // 0: never used; stored last
+	Session   atomic.Uint64 // key of the session, control's own
+	ByteLimit atomic.Uint64 // up + down layer-3 bytes of this grant; NoLimit: none
+	Duration  atomic.Int64  // ns from Started; NoTime: none
+	Expiry    atomic.Int64  // ns since boot; NoTime: none
+	RateUp    atomic.Int64  // bytes per second; 0: no limit
+	RateDown  atomic.Int64  // bytes per second; 0: no limit
+	BaseUp    atomic.Uint64 // the session's layer-3 bytes before this grant
+	BaseDown  atomic.Uint64 // likewise down
+	BaseTime  atomic.Int64  // the session's consumed ns before this grant
+	Revoked   atomic.Int64  // ns since boot when control revoked it; 0: not
+	_         [5]uint64
+
+	// Written by the forwarder; they speak of the grant whose sequence is Taken.
+	Taken       atomic.Uint64
+	Started     atomic.Int64 // ns since boot; 0: not yet
+	Ended       atomic.Int64 // ns since boot; 0: not yet
+	Reason      atomic.Uint64
+	Up          atomic.Uint64 // layer-3 bytes the kernel took, client to WAN
+	Down        atomic.Uint64 // likewise WAN to client
+	UpPackets   atomic.Uint64 // wire packets
+	DownPackets atomic.Uint64
+}
+
+// NoLimit and NoTime stand for "none" in a grant.
+const (
+	NoLimit = 1<<63 - 1
+	NoTime  = 1<<63 - 1
+)
+
+// sighting is one entry of the ring. Written by the forwarder before Head.
+type sighting struct {
+	what atomic.Uint64 // Kind << 32 | slot
+	mac  atomic.Uint64
+	ip   atomic.Uint64
+	when atomic.Int64 // ns since boot
+}

@@ -1,0 +1,33 @@
+package forwarder
+
+import (
+	"net/netip"
+
+	"gatewayd/forwarder/link"
+)
+
+// Config holds the plain values a forwarder works by. It travels as JSON.
+type Config struct {
+	LAN         netip.Prefix // the gateway's own address and the LAN's prefix
+	WAN         netip.Prefix // the external address and the WAN's prefix
+	Gateway     netip.Addr   // the WAN's next hop
+	LANMAC      uint64       // of the LAN port and the host link; first octet highest
+	WANMAC      uint64
+	LANMTU      int // bytes, layer 3
+	WANMTU      int
+	HostAll     bool       // clients reach every port of the box
+	HostPorts   []HostPort // else these, ascending or not
+	HostRoute   bool       // the box's own traffic goes out through the WAN
+	NATFlows    int        // flows in the table
+	ClientFlows int        // flows a client may have
+	ClientPorts int        // external ports a client may have
+}
+
+// HostPort is a range of ports that clients may reach on the box.
+type HostPort struct {
+	Proto       uint8 // packet.TCP or packet.UDP
+	First, Last uint16
+}
+
+// Links are where frames come from and go to, by clients.LAN, WAN and Host.
+type Links [3]link.Link

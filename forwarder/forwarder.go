@@ -1,0 +1,298 @@
+package forwarder
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/link"
+	"gatewayd/forwarder/nat"
+)
+
+// Forwarder is the packet path of one box. One goroutine runs it.
+type Forwarder struct {
+	cfg   Config
+	links Links
+	bell  *clients.Bell // rings here
+	wake  func()        // rings control's
+	clock func() time.Duration
+
+	table   *clients.Table
+	header  *clients.Header
+	clients []client
+	policy  []uint64 // policy generations taken in
+	changes uint64
+	byMAC   index
+	byIP    index
+	nat     *nat.Table
+
+	lan, lanNet, lanMask uint32
+	wan, wanNet, wanMask uint32
+	gateway              uint32
+	mac                  [clients.NumPorts]uint64
+	mtu                  [clients.NumPorts]int
+	mss                  uint16
+
+	now          time.Duration // since boot, read once a batch
+	nextDeadline time.Duration // of all grants
+	nextMinute   time.Duration // of mind
+	stopped      bool          // admission, as a whole
+	ring         bool          // control is to be woken after this batch
+	again        bool          // a frame that waited is on its way again
+	touched      uint32        // first client whose counters are to be stored; 0: none
+	paths        [clients.NumPorts][]step
+	limiting     [clients.NumPorts]int // position of limit in each path
+	frame, head  frame
+	headers      [256]byte // a frame's, while its head is sent
+	queues       [clients.NumPorts]queue
+	scratch      []byte // for fragments
+	built        []byte // for what gopacket builds
+	counters     counters
+	base         counters // as found at attach
+
+	arpIO      *arpParser
+	arpRate    *rate.Limiter
+	errorRate  *rate.Limiter
+	neighbours map[uint32]*neighbour
+	hop        *neighbour // the gateway's
+	heldFrames int
+	fragments  fragments
+	seen       [1024]glimpse
+
+	ready  [clients.NumPorts]bool // may have frames waiting
+	downed [clients.NumPorts]time.Duration
+	stop   atomic.Bool
+}
+
+// glimpse remembers a sighting, so that a flood makes few.
+type glimpse struct {
+	key  uint64
+	when time.Duration
+}
+
+// TableBytes is the size of the NAT region for so many flows.
+func TableBytes(flows int) int { return nat.Layout(flows) }
+
+// New attaches a forwarder to the client table and takes everything in that
+// stands there. The host's link may be nil. wake rings control's bell.
+func New(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func()) (*Forwarder, error) {
+	clock := clients.NewClock()
+	f := &Forwarder{
+		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock.Now,
+		table: table, header: table.Header(),
+		clients: make([]client, table.Slots()), policy: make([]uint64, table.Slots()),
+		byMAC: newIndex(table.Slots()), byIP: newIndex(table.Slots()),
+		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
+		mac:       [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
+		mtu:       [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
+		mss:       uint16(min(cfg.LANMTU, cfg.WANMTU) - 40),
+		scratch:   make([]byte, link.MaxFrame),
+		built:     make([]byte, 0, 2048),
+		arpIO:     newARPParser(),
+		arpRate:   rate.NewLimiter(2000, 500),
+		errorRate: rate.NewLimiter(500, 100),
+		hop:       &neighbour{},
+		fragments: newFragments(),
+	}
+	f.lanMask, f.wanMask = mask(cfg.LAN), mask(cfg.WAN)
+	f.lanNet, f.wanNet = f.lan&f.lanMask, f.wan&f.wanMask
+	f.neighbours = map[uint32]*neighbour{f.gateway: f.hop}
+	f.list()
+	f.now = f.clock()
+	f.nextDeadline = clients.NoTime
+	f.counters.load(f.header)
+	f.base = f.counters
+	var err error
+	f.nat, err = nat.Attach(table.NAT(), nat.Options{
+		External: f.wan, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
+		MaxClients: table.Slots(),
+	}, int64(f.now))
+	if err != nil {
+		return nil, fmt.Errorf("attach translations: %w", err)
+	}
+	f.stopped = f.header.Stop.Load() != 0
+	f.attach()
+	return f, nil
+}
+
+// attach takes in every slot in use and says so.
+func (f *Forwarder) attach() {
+	f.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
+	f.sync()
+	for i := 1; i < len(f.clients); i++ {
+		if f.policy[i] != 0 && f.clients[i].slot == nil {
+			f.take(i)
+		}
+	}
+	f.publish()
+	f.header.Beat.Store(int64(f.now))
+	f.header.Attached.Store(f.header.Alive.Load())
+	f.wake()
+}
+
+func be(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func mask(p netip.Prefix) uint32 { return uint32(uint64(0xffffffff) << (32 - p.Bits())) }
+
+// wall is now as rate.Limiter takes it.
+func (f *Forwarder) wall() time.Time { return time.Unix(0, int64(f.now)) }
+
+// sight tells control about a client, at most once a second each; false when
+// it was told too recently or the ring is full.
+func (f *Forwarder) sight(kind clients.Kind, slot uint32, mac uint64, ip uint32) bool {
+	key := mac ^ uint64(ip)<<16 ^ uint64(kind)<<60
+	g := &f.seen[(key*0x9e3779b97f4a7c15)>>54]
+	if g.key == key && f.now-g.when < time.Second {
+		return false
+	}
+	if !f.table.Sight(clients.Sighting{Kind: kind, Slot: int(slot), MAC: mac, IP: ip, When: f.now}) {
+		return false
+	}
+	g.key, g.when = key, f.now
+	f.ring = true
+	return true
+}
+
+// Stop makes Run return.
+func (f *Forwarder) Stop() {
+	f.stop.Store(true)
+	f.bell.Ring()
+}
+
+// Run forwards until Stop. The goroutine should be locked to its thread.
+func (f *Forwarder) Run() error {
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("forward: epoll: %w", err)
+	}
+	defer unix.Close(poll)
+	bell, err := rawFD(f.bell)
+	if err != nil {
+		return fmt.Errorf("forward: bell: %w", err)
+	}
+	watch := func(fd, what int) error {
+		return unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(what)})
+	}
+	for port, l := range f.links {
+		if l != nil {
+			if err := watch(l.FD(), port); err != nil {
+				return fmt.Errorf("forward: watch port %d: %w", port, err)
+			}
+			f.ready[port] = true
+		}
+	}
+	if err := watch(bell, clients.NumPorts); err != nil {
+		return fmt.Errorf("forward: watch bell: %w", err)
+	}
+	var events [8]unix.EpollEvent
+	for round := 0; !f.stop.Load(); round++ {
+		if f.Round() && round%8 != 0 {
+			continue
+		}
+		n, err := unix.EpollWait(poll, events[:], f.patience())
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("forward: wait: %w", err)
+		}
+		for _, e := range events[:max(n, 0)] {
+			if int(e.Fd) < clients.NumPorts {
+				f.ready[e.Fd] = true
+				continue
+			}
+			var count [8]byte
+			_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(bell), uintptr(ptr(&count)), 8)
+		}
+	}
+	f.flushAll()
+	f.publish()
+	return nil
+}
+
+// patience is how long to wait for frames, ms.
+func (f *Forwarder) patience() int {
+	for _, r := range f.ready {
+		if r {
+			return 0
+		}
+	}
+	wait := min(f.nextDeadline, f.nextMinute) - f.clock()
+	return int(min(max((wait+time.Millisecond-1)/time.Millisecond, 0), 100))
+}
+
+// Round takes in what control changed, then one batch from each port that may
+// have one; true if any had.
+func (f *Forwarder) Round() bool {
+	f.now = f.clock()
+	f.stopped = f.header.Stop.Load() != 0
+	f.sync()
+	f.tick()
+	f.mind()
+	busy := false
+	for port, l := range f.links {
+		if !f.ready[port] || l == nil {
+			continue
+		}
+		frames, err := l.Receive()
+		if err != nil {
+			f.lost(uint8(port), err)
+			continue
+		}
+		if frames == nil {
+			f.ready[port] = false
+			continue
+		}
+		busy = true
+		for _, raw := range frames {
+			f.enter(uint8(port), raw)
+		}
+		f.flushAll()
+	}
+	f.nat.Expire(int64(f.now), 64)
+	f.counters.mappings, f.counters.flows = natCounts(f.nat)
+	f.publish()
+	f.header.Beat.Store(int64(f.now))
+	if f.ring {
+		f.ring = false
+		f.wake()
+	}
+	return busy
+}
+
+func natCounts(t *nat.Table) (mappings, flows uint64) {
+	m, n := t.Counts()
+	return uint64(m), uint64(n)
+}
+
+// mind does what is due a few times a second.
+func (f *Forwarder) mind() {
+	if f.now < f.nextMinute {
+		return
+	}
+	f.nextMinute = f.now + 100*time.Millisecond
+	f.mindNeighbours()
+	f.fragments.expire(f.now)
+	for port, l := range f.links {
+		if s, ok := l.(interface{ Stats() link.Stats }); ok {
+			st := s.Stats()
+			f.counters.overflow[port] = f.base.overflow[port] + st.KernelDrops
+			f.counters.truncated[port] = f.base.truncated[port] + st.Truncated
+		}
+		if l != nil && f.downed[port] != 0 { // try again
+			f.downed[port], f.ready[port] = 0, true
+		}
+	}
+}
+
+// lost notes that a port did not serve; it is tried again soon.
+func (f *Forwarder) lost(port uint8, _ error) {
+	f.ready[port], f.downed[port] = false, f.now
+}

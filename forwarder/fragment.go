@@ -1,0 +1,126 @@
+package forwarder
+
+import (
+	"time"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
+	"gatewayd/forwarder/packet"
+)
+
+// Bounds of following fragmented packets.
+const (
+	maxFragmented     = 1024
+	maxFragmentedEach = 64
+	fragmentedFor     = 30 * time.Second
+)
+
+// fragmentKey names a fragmented packet (RFC 791).
+type fragmentKey struct {
+	src, dst uint32
+	id       uint16
+	proto    uint8
+	from     uint8
+}
+
+// fragmented is what its first fragment told about a packet.
+type fragmented struct {
+	client nat.Client
+	addr   uint32 // down: the internal address
+	until  time.Duration
+}
+
+// fragments follows fragmented packets whose first fragment was seen.
+type fragments struct {
+	seen map[fragmentKey]fragmented
+	each map[uint32]int // by slot
+}
+
+func newFragments() fragments {
+	return fragments{make(map[fragmentKey]fragmented, maxFragmented), make(map[uint32]int)}
+}
+
+func keyOf(fr *frame) fragmentKey {
+	return fragmentKey{fr.Src, fr.Dst, fr.ID, fr.Proto, fr.from}
+}
+
+// first notes what a first fragment's translation was.
+func (x *fragments) first(k fragmentKey, v fragmented) bool {
+	if old, ok := x.seen[k]; ok {
+		x.drop(k, old)
+	} else if len(x.seen) >= maxFragmented || v.client.Slot != clients.HostSlot && x.each[v.client.Slot] >= maxFragmentedEach {
+		return false
+	}
+	x.seen[k] = v
+	x.each[v.client.Slot]++
+	return true
+}
+
+func (x *fragments) drop(k fragmentKey, v fragmented) {
+	delete(x.seen, k)
+	if x.each[v.client.Slot]--; x.each[v.client.Slot] <= 0 {
+		delete(x.each, v.client.Slot)
+	}
+}
+
+// expire forgets old ones; called a few times a second.
+func (x *fragments) expire(now time.Duration) {
+	for k, v := range x.seen {
+		if v.until <= now {
+			x.drop(k, v)
+		}
+	}
+}
+
+// translateFragment translates a fragment from inside. The first one has the
+// ports; later ones follow it.
+func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
+	k := keyOf(fr)
+	if fr.FragOffset != 0 {
+		v, ok := f.fragments.seen[k]
+		if !ok || v.client != id {
+			return StrayFragment
+		}
+		fr.SetSrc(f.wan, 0)
+		return Kept
+	}
+	if !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoRequest {
+		return NotTranslatable
+	}
+	ext, v := f.nat.Out(tuple(fr), id, segment(fr), int64(f.now))
+	if v != nat.Translated {
+		f.refused(fr, v)
+		return ofNAT(v)
+	}
+	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor}) {
+		return FragmentsFull
+	}
+	fr.SetSrc(f.wan, ext)
+	return Kept
+}
+
+// restoreFragment is translateFragment for the other direction.
+func (f *Forwarder) restoreFragment(fr *frame) Reason {
+	k := keyOf(fr)
+	if fr.FragOffset != 0 {
+		v, ok := f.fragments.seen[k]
+		if !ok {
+			return StrayFragment
+		}
+		fr.SetDst(v.addr, 0)
+		return f.deliver(fr, v.client)
+	}
+	if !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoReply {
+		return NotTranslatable
+	}
+	fr.external = fr.DstPort
+	addr, port, id, v := f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
+	if v != nat.Translated {
+		return ofNAT(v)
+	}
+	if !f.fragments.first(k, fragmented{client: id, addr: addr, until: f.now + fragmentedFor}) {
+		return FragmentsFull
+	}
+	fr.SetDst(addr, port)
+	return f.deliver(fr, id)
+}

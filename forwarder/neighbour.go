@@ -1,0 +1,135 @@
+package forwarder
+
+import (
+	"slices"
+	"time"
+
+	"gatewayd/forwarder/clients"
+)
+
+// Bounds of next-hop resolution on the WAN.
+const (
+	maxNeighbours = 1024
+	maxHeld       = 64 // frames that wait, all next hops together
+	maxHeldEach   = 16
+	askEvery      = time.Second
+	askTimes      = 3
+	trustFor      = 30 * time.Second // then it is asked again, while used on
+	failedFor     = time.Second      // no new question for a next hop that was silent
+	forgetAfter   = 5 * time.Minute
+)
+
+// neighbour is a next hop on the WAN.
+type neighbour struct {
+	mac       uint64 // 0: not known
+	asked     int    // questions since the last answer
+	askedAt   time.Duration
+	confirmed time.Duration
+	usedAt    time.Duration
+	failedAt  time.Duration
+	held      []held
+}
+
+// held is a frame that waits, as decoded.
+type held struct {
+	raw   []byte
+	port  uint8
+	bytes int // layer 3
+}
+
+// neighbour returns the MAC of a next hop, or Taken: the frame is held until
+// the hop answers, or Unresolved.
+func (f *Forwarder) neighbour(ip uint32, fr *frame) (uint64, Reason) {
+	if ip == f.gateway && f.hop.mac != 0 {
+		f.hop.usedAt = f.now
+		return f.hop.mac, Kept
+	}
+	n := f.neighbours[ip]
+	if n == nil {
+		if len(f.neighbours) >= maxNeighbours {
+			return 0, ResolveFull
+		}
+		n = &neighbour{}
+		f.neighbours[ip] = n
+	}
+	n.usedAt = f.now
+	if n.mac != 0 {
+		return n.mac, Kept
+	}
+	if n.failedAt != 0 && f.now-n.failedAt < failedFor {
+		return 0, Unresolved
+	}
+	if f.heldFrames >= maxHeld || len(n.held) >= maxHeldEach {
+		return 0, ResolveFull
+	}
+	n.held = append(n.held, held{slices.Clone(fr.Raw), fr.from, fr.layer3()})
+	f.heldFrames++
+	f.counters.queued += uint64(fr.layer3())
+	if n.asked == 0 {
+		f.ask(ip, n)
+	}
+	return 0, Taken
+}
+
+// ask sends an ARP request for a next hop.
+func (f *Forwarder) ask(ip uint32, n *neighbour) {
+	n.asked++
+	n.askedAt = f.now
+	f.request(clients.WAN, n.mac, ip)
+}
+
+// resolved notes a next hop's MAC and sends what waited for it.
+func (f *Forwarder) resolved(n *neighbour, mac uint64) {
+	n.mac, n.confirmed, n.asked, n.failedAt = mac, f.now, 0, 0
+	f.release(n, f.reenter)
+}
+
+// release empties a next hop's queue.
+func (f *Forwarder) release(n *neighbour, each func(port uint8, raw []byte)) {
+	waited := n.held
+	n.held = nil
+	f.heldFrames -= len(waited)
+	for _, h := range waited {
+		f.counters.queued -= uint64(h.bytes)
+		each(h.port, h.raw)
+		f.flushAll()
+	}
+}
+
+// reenter takes a frame that waited through its steps again.
+func (f *Forwarder) reenter(port uint8, raw []byte) {
+	f.again = true
+	f.enter(port, raw)
+	f.again = false
+}
+
+// mindNeighbours asks again, gives up and forgets; called a few times a second.
+func (f *Forwarder) mindNeighbours() {
+	for ip, n := range f.neighbours {
+		switch {
+		case n.asked > 0 && f.now-n.askedAt >= askEvery:
+			if n.asked < askTimes {
+				f.ask(ip, n)
+				continue
+			}
+			n.mac, n.asked, n.failedAt = 0, 0, f.now
+			f.release(n, f.unreachable)
+		case n.mac != 0 && n.asked == 0 && f.now-n.confirmed >= trustFor && (ip == f.gateway || f.now-n.usedAt < trustFor):
+			f.ask(ip, n)
+		case ip == f.gateway:
+			if n.mac == 0 && n.asked == 0 {
+				f.ask(ip, n)
+			}
+		case n.asked == 0 && f.now-n.usedAt >= forgetAfter:
+			delete(f.neighbours, ip)
+		}
+	}
+	ready := uint64(0)
+	if f.hop.mac != 0 {
+		ready = 1
+	}
+	if f.header.Resolved.Load() != ready {
+		f.header.Resolved.Store(ready)
+		f.ring = true
+	}
+}

@@ -1,0 +1,380 @@
+package forwarder
+
+import (
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
+	"gatewayd/forwarder/packet"
+)
+
+// frame is one frame on its way.
+type frame struct {
+	packet.Packet
+	from, to  uint8 // ports: clients.LAN, WAN or Host
+	direction uint8 // up or down; of a client's traffic
+	exempt    bool  // the box's own: not admitted, not limited, not billed
+	own       bool  // made by the gateway
+	edge      bool  // charged to the grant that ends and to the next
+	both      bool  // LAN and host link: a client talks with the box
+	pieces    int   // fragments it leaves as, more than 1 only over the MTU
+	client    *client
+	next      uint64 // the next hop's MAC
+	external  uint16 // down: the port it came to
+}
+
+// step is one thing done to a frame.
+type step func(*frame) Reason
+
+// The life of a packet, in order. A new step goes here and nowhere else.
+func (f *Forwarder) list() {
+	f.paths[clients.LAN] = []step{
+		f.decode,
+		f.resolve,   // ARP and DHCP have no client yet
+		f.identify,  // whose packet is it? a borrowed address ends here
+		f.local,     // the gateway's own address: to the host link
+		f.admit,     // no running grant: dropped
+		f.route,     // TTL, next hop, MTU
+		f.limit,     // the client's bucket and what is left of the grant
+		f.translate, // last: all above saw the client's own address
+		f.send,      // what the kernel takes of the batch is billed
+	}
+	f.paths[clients.WAN] = []step{
+		f.decode,
+		f.resolve,
+		f.restore, // translate first: only then is it known whose it is
+		f.admit,
+		f.route,
+		f.limit,
+		f.send,
+	}
+	f.paths[clients.Host] = []step{
+		f.decode,
+		f.answer, // the kernel's ARP, from the table
+		f.direct, // to a client, or out through the WAN
+		f.route,
+		f.translate,
+		f.send,
+	}
+	f.limiting = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5, clients.Host: len(f.paths[clients.Host])}
+}
+
+// enter takes one frame in from a port.
+func (f *Forwarder) enter(port uint8, raw []byte) {
+	fr := &f.frame
+	*fr = frame{Packet: packet.Packet{Raw: raw}, from: port, pieces: 1}
+	f.run(fr, 0)
+}
+
+// run asks the steps from the first one on and counts a drop.
+func (f *Forwarder) run(fr *frame, first int) {
+	for _, s := range f.paths[fr.from][first:] {
+		if r := s(fr); r != Kept {
+			if r != Taken {
+				f.counters.drop(r, fr.Segments, fr.layer3())
+			}
+			return
+		}
+	}
+}
+
+// layer3 is the frame's length as the conservation law counts it, bytes.
+func (fr *frame) layer3() int {
+	if fr.WireLen != 0 {
+		return fr.WireLen
+	}
+	return max(len(fr.Raw)-packet.VirtioLen-packet.EthernetLen, 0)
+}
+
+// decode reads the headers; all lengths are checked here, once.
+func (f *Forwarder) decode(fr *frame) Reason {
+	r := ofDecode(fr.Decode(fr.Raw))
+	if fr.Segments == 0 {
+		fr.Segments = 1
+	}
+	if !f.again && fr.EtherType != packet.EtherTypeARP {
+		f.counters.received(fr.from, fr.Segments, fr.layer3())
+	}
+	return r
+}
+
+// resolve takes ARP and DHCP aside and drops what is not IPv4 or not for us.
+func (f *Forwarder) resolve(fr *frame) Reason {
+	switch fr.EtherType {
+	case packet.EtherTypeIPv4:
+	case packet.EtherTypeARP:
+		return f.arp(fr)
+	case packet.EtherTypeIPv6:
+		return IPv6
+	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
+		return Tagged
+	default:
+		return UnknownProtocol
+	}
+	if fr.from == clients.LAN {
+		if fr.isDHCP() && f.links[clients.Host] != nil && f.open(fr) {
+			return f.dhcp(fr)
+		}
+		if fr.DstMAC != f.cfg.LANMAC {
+			return NotForUs
+		}
+		return Kept
+	}
+	if fr.DstMAC != f.cfg.WANMAC {
+		return NotForUs
+	}
+	if f.badRemote(fr.Src) {
+		return BadSource
+	}
+	if fr.Dst != f.wan {
+		return NotForUs
+	}
+	return Kept
+}
+
+// isDHCP says whether a DHCPv4 client is speaking to a server.
+func (fr *frame) isDHCP() bool {
+	return fr.Proto == packet.UDP && fr.DstPort == 67 && fr.SrcPort == 68 && fr.FragOffset == 0
+}
+
+// badRemote says whether an address cannot be a source on the WAN (RFC 2827,
+// RFC 6890): own addresses, the LAN, this network, loopback, link-local,
+// multicast and reserved.
+func (f *Forwarder) badRemote(ip uint32) bool {
+	return ip>>24 == 0 || ip>>24 == 127 || ip>>28 >= 14 || ip>>16 == 0xa9fe || f.inLAN(ip) || ip == f.wan
+}
+
+func (f *Forwarder) inLAN(ip uint32) bool { return ip&f.lanMask == f.lanNet }
+func (f *Forwarder) inWAN(ip uint32) bool { return ip&f.wanMask == f.wanNet }
+
+// identify finds the client by MAC and holds it to its binding.
+func (f *Forwarder) identify(fr *frame) Reason {
+	slot, ok := f.byMAC.find(fr.SrcMAC)
+	if ok && f.clients[slot].ip == fr.Src && fr.Src != 0 {
+		c := &f.clients[slot]
+		c.lastSeen = f.now
+		f.touch(c)
+		fr.client, fr.direction, fr.to = c, up, clients.WAN
+		return Kept
+	}
+	switch {
+	case !f.inLAN(fr.Src) || fr.Src == f.lan || fr.SrcMAC>>40&1 == 1:
+		return BadSource
+	case !ok:
+		f.sight(clients.UnknownMAC, 0, fr.SrcMAC, fr.Src)
+		return UnknownClient
+	default:
+		f.sight(clients.NewAddress, slot, fr.SrcMAC, fr.Src)
+		return Spoofed
+	}
+}
+
+// local sends what is for the box to the host link.
+func (f *Forwarder) local(fr *frame) Reason {
+	switch {
+	case fr.Dst == f.lan:
+		if f.links[clients.Host] == nil {
+			return NoHost
+		}
+		if !f.open(fr) {
+			return LocalClosed
+		}
+		fr.to, fr.exempt, fr.both = clients.Host, true, true
+		fr.next = f.cfg.LANMAC
+		return f.send(fr)
+	case fr.Dst == f.wan || f.inLAN(fr.Dst):
+		return LANDestination
+	case fr.Dst>>28 >= 14 || fr.Dst>>24 == 127 || fr.Dst>>24 == 0:
+		return NotForUs
+	}
+	return Kept
+}
+
+// admit drops what has no running grant.
+func (f *Forwarder) admit(fr *frame) Reason {
+	if fr.exempt {
+		return Kept
+	}
+	if f.stopped {
+		return Stopped
+	}
+	c := fr.client
+	if c.grant == nil {
+		c.notPassed += uint64(fr.Segments)
+		if !c.sighted && fr.direction == up {
+			c.sighted = f.sight(clients.NoGrant, c.id.Slot, c.mac, c.ip)
+		}
+		return NoGrant
+	}
+	return Kept
+}
+
+// route counts the hop, finds the next one and minds its MTU.
+func (f *Forwarder) route(fr *frame) Reason {
+	if fr.both {
+		return Kept // a client and the box are neighbours
+	}
+	if fr.to == clients.WAN {
+		hop := f.gateway
+		if f.inWAN(fr.Dst) {
+			hop = fr.Dst
+		}
+		mac, r := f.neighbour(hop, fr)
+		if r != Kept {
+			return r
+		}
+		fr.next = mac
+	}
+	if fr.from != clients.Host && fr.to != clients.Host {
+		if fr.TTL <= 1 {
+			f.timeExceeded(fr)
+			return TTLExceeded
+		}
+		fr.DecrementTTL()
+	}
+	mtu := f.mtu[fr.to]
+	if fr.Segments > 1 && fr.HeaderLen+fr.SegmentSize <= mtu || fr.Segments == 1 && fr.Len <= mtu {
+		return Kept
+	}
+	if fr.DontFragment || fr.Segments > 1 {
+		f.tooBig(fr, mtu)
+		return TooBig
+	}
+	head := fr.L4 - fr.L3
+	chunk := (mtu - head) &^ 7
+	fr.pieces = (fr.Len - head + chunk - 1) / chunk
+	return Kept
+}
+
+// translate makes a packet from inside come from the WAN address.
+func (f *Forwarder) translate(fr *frame) Reason {
+	if fr.to != clients.WAN {
+		return Kept
+	}
+	if fr.Proto == packet.TCP && fr.Flags&packet.SYN != 0 {
+		fr.ClampMSS(f.mss)
+	}
+	id := nat.Client{Slot: clients.HostSlot, Generation: 1}
+	if fr.client != nil {
+		id = fr.client.id
+	}
+	if fr.IsFragment() {
+		return f.translateFragment(fr, id)
+	}
+	if fr.IsICMPError() {
+		return f.translateError(fr)
+	}
+	if !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoRequest {
+		return NotTranslatable
+	}
+	k := tuple(fr)
+	ext, v := f.nat.Out(k, id, segment(fr), int64(f.now))
+	if v != nat.Translated {
+		f.refused(fr, v)
+		return ofNAT(v)
+	}
+	fr.SetSrc(f.wan, ext)
+	return Kept
+}
+
+// restore finds whose a packet from outside is and gives it back its address.
+func (f *Forwarder) restore(fr *frame) Reason {
+	var addr uint32
+	var port uint16
+	var id nat.Client
+	v := nat.NoMapping
+	switch {
+	case fr.IsFragment():
+		return f.restoreFragment(fr)
+	case fr.IsICMPError():
+		return f.restoreError(fr)
+	case !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoReply:
+		if fr.Proto != packet.ICMP {
+			return NotTranslatable
+		}
+	default:
+		fr.external = fr.DstPort
+		addr, port, id, v = f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
+	}
+	if v != nat.Translated {
+		return ofNAT(v)
+	}
+	if fr.Proto == packet.TCP && fr.Flags&packet.SYN != 0 {
+		fr.ClampMSS(f.mss)
+	}
+	fr.SetDst(addr, port)
+	return f.deliver(fr, id)
+}
+
+// deliver aims a restored packet at its client or at the box.
+func (f *Forwarder) deliver(fr *frame, id nat.Client) Reason {
+	fr.direction = down
+	if id.Slot == clients.HostSlot {
+		if f.links[clients.Host] == nil {
+			return NoHost
+		}
+		fr.to, fr.exempt, fr.next = clients.Host, true, f.cfg.LANMAC
+		return Kept
+	}
+	c := &f.clients[id.Slot]
+	if c.id != id || c.mac == 0 || c.ip != fr.Dst {
+		return NoMapping
+	}
+	fr.client, fr.to, fr.next = c, clients.LAN, c.mac
+	return Kept
+}
+
+// direct aims the box's own packets: at a client, or out through the WAN.
+func (f *Forwarder) direct(fr *frame) Reason {
+	fr.exempt = true
+	if fr.Proto == packet.UDP && fr.SrcPort == 67 && fr.DstPort == 68 && fr.FragOffset == 0 {
+		fr.to, fr.both, fr.next = clients.LAN, true, fr.DstMAC // a DHCP server's answer
+		return Kept
+	}
+	if fr.Src != f.lan {
+		return BadSource
+	}
+	if fr.Dst>>28 >= 14 {
+		return NotForUs
+	}
+	if f.inLAN(fr.Dst) {
+		slot, ok := f.byIP.find(uint64(fr.Dst))
+		if !ok || f.clients[slot].mac == 0 {
+			return HostUnknown
+		}
+		c := &f.clients[slot]
+		fr.client, fr.direction, fr.to, fr.both, fr.next = c, down, clients.LAN, true, c.mac
+		return Kept
+	}
+	if !f.cfg.HostRoute {
+		return LocalClosed
+	}
+	fr.to = clients.WAN
+	return Kept
+}
+
+// tuple is the internal side of a packet from inside.
+func tuple(fr *frame) nat.Tuple {
+	return nat.Tuple{Proto: fr.Proto, Addr: fr.Src, Port: fr.SrcPort, Remote: fr.Dst, RemotePort: remotePortUp(fr)}
+}
+
+func remotePortUp(fr *frame) uint16 {
+	if fr.Proto == packet.ICMP {
+		return 0
+	}
+	return fr.DstPort
+}
+
+func remotePort(fr *frame) uint16 {
+	if fr.Proto == packet.ICMP {
+		return 0
+	}
+	return fr.SrcPort
+}
+
+// segment is what the translations follow of a TCP connection.
+func segment(fr *frame) nat.Segment {
+	if fr.Proto != packet.TCP {
+		return nat.Segment{}
+	}
+	return nat.Segment{Flags: fr.Flags, Seq: fr.Seq, Ack: fr.Ack, Window: fr.Window, WScale: fr.WScale,
+		Len: len(fr.Raw) - fr.Payload}
+}

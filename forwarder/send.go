@@ -1,0 +1,181 @@
+package forwarder
+
+import (
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/link"
+)
+
+// What a queued frame is charged to.
+const (
+	unbilled = iota // ARP: not layer 3
+	own
+	exempt
+	billed
+	billedEdge // the rest of a grant and the beginning of the next
+)
+
+// queued is one frame in a port's batch.
+type queued struct {
+	client    *client // nil: none
+	bytes     uint32  // layer 3, as it leaves
+	packets   uint32  // wire packets
+	charge    uint8
+	direction uint8
+}
+
+// queue is a port's batch; the frames belong to the receiving link.
+type queue struct {
+	n      int
+	frames [link.Batch][]byte
+	taken  [link.Batch]bool
+	what   [link.Batch]queued
+}
+
+// send puts a frame into its port's batch.
+func (f *Forwarder) send(fr *frame) Reason {
+	fr.SetMACs(fr.next, f.mac[fr.to])
+	charge := uint8(billed)
+	switch {
+	case fr.own:
+		charge = own
+	case fr.exempt:
+		charge = exempt
+	case fr.edge:
+		charge = billedEdge
+	}
+	if fr.pieces > 1 {
+		f.sendPieces(fr, charge)
+		return Taken
+	}
+	f.enqueue(fr.to, fr.Raw, queued{fr.client, uint32(fr.WireLen), uint32(fr.Segments), charge, fr.direction})
+	return Taken
+}
+
+// sendPieces fragments a frame over the MTU; the pieces leave one by one.
+func (f *Forwarder) sendPieces(fr *frame, charge uint8) {
+	to, what := fr.to, queued{fr.client, 0, 1, charge, fr.direction}
+	whole, sum := fr.Len, 0
+	ok := fr.Fragment(f.mtu[to], f.scratch, func(raw []byte) {
+		what.bytes = uint32(len(raw) - fr.L3)
+		sum += int(what.bytes)
+		f.enqueue(to, raw, what)
+		f.flush(to)
+		what.charge = charge
+	})
+	if !ok {
+		f.counters.drop(TooBig, fr.Segments, whole)
+		return
+	}
+	f.counters.added += uint64(sum - whole)
+}
+
+// enqueue adds a frame to a batch that has room, and sends a full one.
+func (f *Forwarder) enqueue(port uint8, raw []byte, what queued) {
+	q := &f.queues[port]
+	q.frames[q.n], q.what[q.n] = raw, what
+	if what.charge >= billed {
+		what.client.flight += uint64(what.bytes)
+	}
+	if q.n++; q.n == link.Batch {
+		f.flush(port)
+	}
+}
+
+func (f *Forwarder) flushAll() {
+	for port := range f.queues {
+		f.flush(uint8(port))
+	}
+}
+
+// flush sends a port's batch and bills what the kernel took of it.
+func (f *Forwarder) flush(port uint8) {
+	q := &f.queues[port]
+	if q.n == 0 {
+		return
+	}
+	n := q.n
+	q.n = 0
+	if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
+		f.lost(port, err)
+	}
+	c := &f.counters
+	for i := range q.what[:n] {
+		what := &q.what[i]
+		if what.charge >= billed {
+			what.client.flight -= uint64(what.bytes)
+		}
+		if what.charge == unbilled {
+			continue
+		}
+		bytes, packets := uint64(what.bytes), uint64(what.packets)
+		if !q.taken[i] {
+			c.refused[port] += packets
+			c.drop(TxRefused, int(packets), int(bytes))
+			continue
+		}
+		c.txPackets[port] += packets
+		c.txBytes[port] += bytes
+		f.account(what, bytes, packets)
+	}
+}
+
+// account charges a frame that the kernel took.
+func (f *Forwarder) account(what *queued, bytes, packets uint64) {
+	c := &f.counters
+	switch what.charge {
+	case own:
+		c.ownBytes += bytes
+		c.ownPackets += packets
+	case exempt:
+		c.exemptBytes += bytes
+		c.exemptPackets += packets
+		if cl := what.client; cl != nil {
+			if what.direction == up {
+				cl.exemptUp += bytes
+			} else {
+				cl.exemptDn += bytes
+			}
+			f.touch(cl)
+		}
+	case billedEdge:
+		c.billedBytes += bytes
+		c.billedPackets += packets
+		f.crossEdge(what.client, what.direction, bytes)
+	case billed:
+		c.billedBytes += bytes
+		c.billedPackets += packets
+		what.client.charge(what.direction, bytes, packets)
+		f.touch(what.client)
+	}
+}
+
+// charge adds to the active grant's use.
+func (c *client) charge(direction uint8, bytes, packets uint64) {
+	c.used += bytes
+	if direction == up {
+		c.use.Up += bytes
+		c.use.UpPackets += packets
+	} else {
+		c.use.Down += bytes
+		c.use.DownPackets += packets
+	}
+}
+
+// crossEdge charges one wire packet to the rest of the active grant and to
+// what follows it. The packet counts where its last byte does.
+func (f *Forwarder) crossEdge(c *client, direction uint8, bytes uint64) {
+	f.touch(c)
+	for {
+		rest := c.limit - min(c.used, c.limit)
+		if bytes <= rest || !c.pending() {
+			c.charge(direction, min(bytes, rest), 1)
+			return
+		}
+		c.charge(direction, rest, 0)
+		bytes -= rest
+		f.end(c, clients.EndData, f.now)
+		if !f.next(c, f.now) {
+			return
+		}
+	}
+}
