@@ -1,0 +1,272 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+
+	"gatewayd/store/client"
+)
+
+const (
+	lockWait = 5 * time.Second        // for a former instance to let go of the directory
+	lockPoll = 100 * time.Millisecond // how often it is asked
+)
+
+// disk is the directory, the database in it, and the room there is. In memory it has
+// no directory and always room.
+type disk struct {
+	dir     string // "" in memory
+	guard   int64  // bytes
+	reserve int64  // bytes
+	free    func(dir string) (int64, error)
+	log     *slog.Logger
+
+	mu      sync.RWMutex // held for reading while db is used, for writing while it is opened or closed
+	db      *badger.DB   // nil while there is too little room to open it
+	lean    bool         // opened without compaction: no changes
+	shutWhy string       // why db is nil
+
+	failMu  sync.Mutex
+	failure error // what the last commit failed with; nil when it did not
+}
+
+// prepare makes the directory, if need be, for its owner only.
+func (d *disk) prepare() error {
+	if d.dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return fmt.Errorf("make the store's directory: %w", err)
+	}
+	return nil
+}
+
+// open opens the database as far as the free space allows (see the package comment).
+// Too little room is a state of the disk and no error. The caller holds mu, or is
+// alone.
+func (d *disk) open(ctx context.Context) error {
+	d.lean, d.shutWhy = false, ""
+	o := profile(d.dir, d.log)
+	if d.dir == "" {
+		db, err := badger.Open(o)
+		if err != nil {
+			return fmt.Errorf("open in memory: %w", err)
+		}
+		d.db = db
+		return nil
+	}
+	free, err := d.free(d.dir)
+	if err != nil {
+		return err
+	}
+	if free < d.guard {
+		if err := dropReserve(d.dir); err != nil {
+			return err
+		}
+		if free, err = d.free(d.dir); err != nil {
+			return err
+		}
+		need, err := roomToOpen(d.dir)
+		if err != nil {
+			return err
+		}
+		if free < need {
+			d.shutWhy = fmt.Sprintf("%s free at %s, %s needed to open the store", megabytes(free), d.dir, megabytes(need))
+			d.log.Error("store: shut, the disk is full", "free", free, "need", need, "dir", d.dir)
+			return nil
+		}
+		d.log.Warn("store: opened for reading only, the disk is nearly full", "free", free, "guard", d.guard, "dir", d.dir)
+		o, d.lean = lean(o), true
+	}
+	if d.db, err = openLocked(ctx, o); err != nil {
+		return err
+	}
+	if err := syncDir(d.dir); err != nil {
+		return errors.Join(err, d.close())
+	}
+	d.keepReserve()
+	return nil
+}
+
+// openLocked opens the database and waits, lockWait at most, for a process that has
+// it open.
+func openLocked(ctx context.Context, o badger.Options) (*badger.DB, error) {
+	for waited := time.Duration(0); ; waited += lockPoll {
+		db, err := badger.Open(o)
+		if err == nil {
+			return db, nil
+		}
+		if !isLocked(o.Dir) {
+			return nil, fmt.Errorf("open the store at %s: %w", o.Dir, err)
+		}
+		if waited >= lockWait {
+			return nil, fmt.Errorf("open the store at %s: process %s has had it open for %v: "+
+				"stop that gatewayd, or give this one another store.path: %w", o.Dir, holder(o.Dir), lockWait, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("open the store at %s: %w", o.Dir, ctx.Err())
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// isLocked asks for Badger's lock on dir, which is a flock of the directory.
+func isLocked(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// holder is the id of the process that says it has dir open.
+func holder(dir string) string {
+	pid, err := os.ReadFile(filepath.Join(dir, "LOCK"))
+	if err != nil {
+		return "?"
+	}
+	return strings.TrimSpace(string(pid))
+}
+
+// keepReserve makes the reserve when it is missing and there is room for it and the
+// guard. Without it the store works; it only may not open on a full disk.
+func (d *disk) keepReserve() {
+	if d.dir == "" || d.reserve == 0 || d.lean || hasReserve(d.dir) {
+		return
+	}
+	free, err := d.free(d.dir)
+	if err == nil && free >= d.guard+d.reserve {
+		err = makeReserve(d.dir, d.reserve)
+	}
+	if err != nil {
+		d.log.Warn("store: no reserve", "err", err)
+	}
+}
+
+// watch opens the disk whole when its space has come back. An error is one that
+// opening met, and leaves the disk shut.
+func (d *disk) watch(ctx context.Context) error {
+	d.mu.RLock()
+	whole := d.db != nil && !d.lean
+	d.mu.RUnlock()
+	if whole {
+		d.keepReserve()
+		return nil
+	}
+	free, err := d.free(d.dir)
+	if err != nil || free < d.guard+d.reserve {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.close(); err != nil {
+		d.log.Warn("store: closed badly before opening whole", "err", err)
+	}
+	if err := d.open(ctx); err != nil {
+		d.shutWhy = err.Error()
+		return err
+	}
+	d.log.Info("store: the disk has room again", "free", free)
+	return nil
+}
+
+// close closes the database. The caller holds mu, or is alone.
+func (d *disk) close() error {
+	if d.db == nil {
+		return nil
+	}
+	err := d.db.Close()
+	d.db, d.shutWhy = nil, "the store is closed"
+	return err
+}
+
+// use gives f the database while it cannot be closed. The error wraps
+// client.ErrFull when the database is shut.
+func (d *disk) use(f func(*badger.DB) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.db == nil {
+		return fmt.Errorf("%w: %s", client.ErrFull, d.shutWhy)
+	}
+	return f(d.db)
+}
+
+// refuses is why changes are refused now, and nil when they are not. It wraps
+// client.ErrFull.
+func (d *disk) refuses() error {
+	_, err := d.room()
+	return err
+}
+
+func (d *disk) room() (free int64, err error) {
+	if d.dir == "" {
+		return -1, nil
+	}
+	if free, err = d.free(d.dir); err != nil {
+		return 0, err
+	}
+	d.mu.RLock()
+	shut, lean, why := d.db == nil, d.lean, d.shutWhy
+	d.mu.RUnlock()
+	switch {
+	case shut:
+		return free, fmt.Errorf("%w: %s", client.ErrFull, why)
+	case lean:
+		return free, fmt.Errorf("%w: %s free at %s, selling again at %s", client.ErrFull,
+			megabytes(free), d.dir, megabytes(d.guard+d.reserve))
+	case free < d.guard:
+		return free, fmt.Errorf("%w: %s free at %s, %s kept free", client.ErrFull,
+			megabytes(free), d.dir, megabytes(d.guard))
+	}
+	return free, nil
+}
+
+// committed notes how a commit ended.
+func (d *disk) committed(err error) {
+	d.failMu.Lock()
+	d.failure = err
+	d.failMu.Unlock()
+}
+
+// health is the disk's own view: whether a change would be accepted.
+func (d *disk) health() client.Health {
+	free, err := d.room()
+	if err == nil {
+		d.failMu.Lock()
+		err = d.failure
+		d.failMu.Unlock()
+	}
+	if err != nil {
+		return client.Health{Free: free, Why: reason(err)}
+	}
+	return client.Health{OK: true, Free: free}
+}
+
+// collect lets Badger rewrite a value log that is mostly dead. Values are kept out of
+// that log, so it has work only when a larger profile once wrote here.
+func (d *disk) collect() {
+	if d.dir == "" {
+		return
+	}
+	err := d.use(func(db *badger.DB) error {
+		if d.lean {
+			return nil
+		}
+		return db.RunValueLogGC(0.5)
+	})
+	if err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, client.ErrFull) {
+		d.log.Warn("store: value log not collected", "err", err)
+	}
+}

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"gatewayd/store/client"
+)
+
+// What Option's zero values stand for.
+const (
+	DefaultGuard   = 4 << 20 // bytes
+	DefaultReserve = 4 << 20 // bytes
+)
+
+const (
+	watchInterval   = time.Second      // how often the free space is looked at
+	collectInterval = 10 * time.Minute // how often the value log is
+)
+
+// Option is how a store is served. Its zero value is good for a small box.
+type Option struct {
+	Guard   int64        // bytes kept free: below, changes are refused; 0 means DefaultGuard, negative none
+	Reserve int64        // bytes held back for opening on a full disk; 0 means DefaultReserve, negative none
+	Log     *slog.Logger // nil means silence
+}
+
+// Serve opens the store in dir, which it makes (mode 0700) if need be, and serves
+// each connection that arrives, in place of the one before, until ctx ends. Then it
+// closes the store with everything on disk and returns nil. Any error is one of
+// opening or closing: a directory that another process has open for 5 s, a database
+// that Badger refuses. It owns the connections it takes.
+func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) error {
+	d := &disk{
+		dir:     dir,
+		guard:   orDefault(opt.Guard, DefaultGuard),
+		reserve: orDefault(opt.Reserve, DefaultReserve),
+		free:    freeSpace,
+		log:     opt.Log,
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	return serve(ctx, d, conns)
+}
+
+// OpenMemory serves a store that lives in memory, over a pipe, for the tests of other
+// rooms: the real protocol and the real database. The function it returns closes
+// both.
+func OpenMemory() (*client.Client, func(), error) {
+	d := &disk{log: slog.New(slog.DiscardHandler)}
+	near, far := net.Pipe()
+	conns := make(chan net.Conn, 1)
+	conns <- far
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := d.open(ctx); err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	var served sync.WaitGroup
+	served.Go(func() { attendAll(ctx, d, conns) })
+	c := client.New()
+	c.Attach(near)
+	return c, func() {
+		c.Close()
+		cancel()
+		served.Wait()
+		d.close()
+	}, nil
+}
+
+// serve is Serve with its disk given.
+func serve(ctx context.Context, d *disk, conns <-chan net.Conn) error {
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	return errors.Join(attendAll(ctx, d, conns), d.close())
+}
+
+// attendAll starts what serves the connections and stops it in reverse. It ends with
+// ctx, or with a disk that cannot be opened again.
+func attendAll(ctx context.Context, d *disk, conns <-chan net.Conn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	queue := make(chan batch, queueLength)
+	c := &committer{disk: d, queue: queue}
+	s := &service{disk: d, commits: queue}
+
+	var committing, keeping sync.WaitGroup
+	var kept error
+	committing.Go(c.run)
+	keeping.Go(func() {
+		defer cancel()
+		kept = keep(ctx, d)
+	})
+
+	var current *caller
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case conn, ok := <-conns:
+			if !ok {
+				conns = nil
+				continue
+			}
+			current.leave()
+			current = s.attend(ctx, conn)
+		}
+	}
+	current.leave()
+	s.running.Wait()
+	close(queue)
+	committing.Wait()
+	keeping.Wait()
+	return kept
+}
+
+// leave hangs up and returns when no further request of the caller can start.
+func (c *caller) leave() {
+	if c != nil {
+		c.hangUp()
+		<-c.parsed
+	}
+}
+
+// keep looks after the disk until ctx ends.
+func keep(ctx context.Context, d *disk) error {
+	watch, collect := time.NewTicker(watchInterval), time.NewTicker(collectInterval)
+	defer watch.Stop()
+	defer collect.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watch.C:
+			if err := d.watch(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		case <-collect.C:
+			d.collect()
+		}
+	}
+}
+
+// orDefault gives an Option its meaning.
+func orDefault(v, standard int64) int64 {
+	if v == 0 {
+		return standard
+	}
+	return max(v, 0)
+}
