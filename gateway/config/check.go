@@ -1,0 +1,263 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The ranges that Check holds values to.
+const (
+	minRate, maxRate             = 64 * Kbit, 100 * Gbit
+	minCheckpoint, maxCheckpoint = time.Second, 10 * time.Minute
+	minClients, maxClients       = 1, 16384
+	minNATFlows, maxNATFlows     = 64, 1048576
+	maxPortsPerClient            = 64512 // all ports but the first 1024
+	maxInterface                 = 15    // IFNAMSIZ less the closing NUL
+	maxSocket                    = 107   // sun_path less the closing NUL, unix(7)
+	shortestPrefix               = 8     // no side is larger than 10.0.0.0/8
+	longestLAN, longestWAN       = 30, 31
+)
+
+var (
+	logLevels  = []string{"debug", "info", "warn", "error"}
+	logFormats = []string{"text", "json"}
+
+	shared = []netip.Prefix{ // RFC 1918 and RFC 6598
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
+		netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+	}
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+	reserved    = netip.MustParsePrefix("240.0.0.0/4")
+)
+
+// Check returns nil if a gateway can be built from c, else Errors: one Error
+// for each problem, with its key and without a place.
+func (c *Config) Check() error {
+	var errs Errors
+	for _, p := range c.problems() {
+		errs = append(errs, Error{Key: p.key, Reason: p.reason})
+	}
+	if errs == nil {
+		return nil
+	}
+	return errs
+}
+
+// problem is one thing wrong with a key's value. It says nothing new when the
+// value of one of the keys in with could not be read.
+type problem struct {
+	key    string
+	reason string
+	with   []string
+}
+
+// checker gathers problems.
+type checker []problem
+
+// say adds a problem unless reason is empty.
+func (k *checker) say(key, reason string, with ...string) {
+	if reason != "" {
+		*k = append(*k, problem{key, reason, with})
+	}
+}
+
+func (c *Config) problems() []problem {
+	var k checker
+	k.say("mode", oneOf(c.Mode, []string{ModeRoute}))
+	k.say("lan.interface", checkInterface(c.LAN.Interface, "towards the clients, such as eth1"))
+	k.say("wan.interface", checkInterface(c.WAN.Interface, "towards the internet, such as eth0"))
+	if c.LAN.Interface != "" && c.LAN.Interface == c.WAN.Interface {
+		k.say("wan.interface", fmt.Sprintf("%s is lan.interface already; the two sides need two ports", c.WAN.Interface), "lan.interface")
+	}
+	c.addresses(&k)
+	c.hostPorts(&k)
+	k.say("bandwidth.global.down", checkRate(c.Bandwidth.Global.Down))
+	k.say("bandwidth.global.up", checkRate(c.Bandwidth.Global.Up))
+	k.say("store.path", checkDirectory(c.Store.Path))
+	if d := c.Store.Checkpoint; d < minCheckpoint || d > maxCheckpoint {
+		k.say("store.checkpoint", fmt.Sprintf("%s is out of range; write %s to %s",
+			FormatDuration(d), FormatDuration(minCheckpoint), FormatDuration(maxCheckpoint)))
+	}
+	k.say("api.socket", checkSocket(c.API.Socket))
+	if p := c.API.Socket; p != "" && path.Clean(p) == path.Clean(c.Store.Path) {
+		k.say("api.socket", fmt.Sprintf("%s is store.path, a directory; write a file such as %s", p, Default().API.Socket), "store.path")
+	}
+	k.say("log.level", oneOf(c.Log.Level, logLevels))
+	k.say("log.format", oneOf(c.Log.Format, logFormats))
+	k.say("limits.clients", checkRange(c.Limits.Clients, minClients, maxClients))
+	k.say("limits.nat_flows", checkRange(c.Limits.NATFlows, minNATFlows, maxNATFlows))
+	if per, all := c.Limits.FlowsPerClient, c.Limits.NATFlows; per < 1 {
+		k.say("limits.flows_per_client", checkRange(per, 1, maxNATFlows))
+	} else if per > all {
+		k.say("limits.flows_per_client", fmt.Sprintf("one client's %d flows are more than limits.nat_flows, which is %d for all clients; "+
+			"lower it, or raise limits.nat_flows", per, all), "limits.nat_flows")
+	}
+	k.say("limits.ports_per_client", checkRange(c.Limits.PortsPerClient, 1, maxPortsPerClient))
+	return k
+}
+
+// addresses looks at both sides' addresses, alone and against each other.
+func (c *Config) addresses(k *checker) {
+	lan, wan, gateway := c.LAN.Address, c.WAN.Address, c.WAN.Gateway
+	lanReason, wanReason := "", ""
+	if !lan.IsValid() {
+		lanReason = "missing; write the gateway's own address and the clients' prefix, such as 10.10.0.1/16"
+	} else {
+		lanReason = checkOwn(lan, longestLAN)
+	}
+	if !wan.IsValid() {
+		wanReason = "missing; write the box's own address and prefix on that side, such as 203.0.113.2/24"
+	} else {
+		wanReason = checkOwn(wan, longestWAN)
+	}
+	k.say("lan.address", lanReason)
+	k.say("wan.address", wanReason)
+	if lanReason == "" && wanReason == "" && lan.Overlaps(wan) {
+		k.say("lan.address", fmt.Sprintf("%v overlaps wan.address %v, so nobody could say which side an address is on; "+
+			"use another prefix for the clients, such as %v", lan, wan, apartFrom(wan)), "wan.address")
+	}
+	if wanReason == "" {
+		k.say("wan.gateway", checkGateway(gateway, wan), "wan.address")
+	} else if !gateway.IsValid() {
+		k.say("wan.gateway", "missing; write the next router's address")
+	}
+}
+
+func (c *Config) hostPorts(k *checker) {
+	p := c.Host.Ports
+	if p.All && len(p.List) > 0 {
+		k.say("host.ports", "all and a list contradict each other; use one of them")
+	}
+	if len(p.List) > maxPortRanges {
+		k.say("host.ports", fmt.Sprintf("%d entries are more than %d; join neighbours into ranges such as tcp/8000-8010", len(p.List), maxPortRanges))
+		return
+	}
+	for i, r := range p.List {
+		k.say(fmt.Sprintf("host.ports[%d]", i), r.check())
+	}
+}
+
+// checkInterface follows the kernel's dev_valid_name, and refuses the loopback.
+func checkInterface(name, where string) string {
+	odd := strings.IndexFunc(name, func(c rune) bool {
+		return c == '/' || c == ':' || unicode.IsSpace(c) || !unicode.IsPrint(c)
+	})
+	switch {
+	case name == "":
+		return "missing; name the Ethernet port " + where
+	case len(name) > maxInterface:
+		return fmt.Sprintf("%q has %d characters; a port's name has at most %d (ip link lists them)", name, len(name), maxInterface)
+	case odd >= 0 || name == "." || name == "..":
+		return fmt.Sprintf("%q is not a port's name: it has no blank, slash or colon (ip link lists them)", name)
+	case name == "lo":
+		return "lo is the loopback; name the Ethernet port " + where
+	}
+	return ""
+}
+
+// checkOwn says why an address cannot be the gateway's own, in a prefix of at most longest bits.
+func checkOwn(own netip.Prefix, longest int) string {
+	a := own.Addr()
+	switch {
+	case !a.Is4():
+		return fmt.Sprintf("%v is not IPv4; gatewayd forwards IPv4", own)
+	case thisNetwork.Contains(a), reserved.Contains(a):
+		return fmt.Sprintf("%v is reserved and cannot be a host's address (RFC 6890)", a)
+	case a.IsLoopback():
+		return fmt.Sprintf("%v is a loopback address and never leaves the box", a)
+	case a.IsMulticast():
+		return fmt.Sprintf("%v is a multicast address and cannot be a host's own", a)
+	case a.IsLinkLocalUnicast():
+		return fmt.Sprintf("%v is link-local and must not be forwarded (RFC 3927)", a)
+	case own.Bits() < shortestPrefix || own.Bits() > longest:
+		return fmt.Sprintf("the prefix length /%d is out of range; write /%d to /%d", own.Bits(), shortestPrefix, longest)
+	case own.Bits() <= 30 && a == own.Masked().Addr():
+		return fmt.Sprintf("%v is the network's address in %v; write a host's, such as %v", a, own.Masked(), firstHost(own, a))
+	case own.Bits() <= 30 && a == broadcast(own):
+		return fmt.Sprintf("%v is the broadcast address in %v; write a host's, such as %v", a, own.Masked(), firstHost(own, a))
+	}
+	return ""
+}
+
+// checkGateway says why gateway cannot be the next router on the side of wan, which is sound.
+func checkGateway(gateway netip.Addr, wan netip.Prefix) string {
+	right := fmt.Sprintf("write the next router's address inside %v, such as %v", wan.Masked(), firstHost(wan, wan.Addr()))
+	if wan.Bits() >= 30 {
+		right = fmt.Sprintf("the only other host in %v is %v", wan.Masked(), firstHost(wan, wan.Addr()))
+	}
+	edge := wan.Bits() <= 30 && (gateway == wan.Masked().Addr() || gateway == broadcast(wan))
+	switch {
+	case !gateway.IsValid():
+		return "missing; " + right
+	case gateway == wan.Addr():
+		return fmt.Sprintf("%v is wan.address, this box itself; %s", gateway, right)
+	case !wan.Contains(gateway):
+		return fmt.Sprintf("%v is not inside wan.address %v; %s", gateway, wan, right)
+	case edge:
+		return fmt.Sprintf("%v is the network's or the broadcast address in %v; %s", gateway, wan.Masked(), right)
+	}
+	return ""
+}
+
+func checkRate(r Rate) string {
+	if r == 0 || r >= minRate && r <= maxRate {
+		return ""
+	}
+	return fmt.Sprintf("%v is out of range; write %v to %v, or 0 for unlimited", r, minRate, maxRate)
+}
+
+func checkRange(n, low, high int) string {
+	if n >= low && n <= high {
+		return ""
+	}
+	return fmt.Sprintf("%d is out of range; write %d to %d", n, low, high)
+}
+
+func checkDirectory(p string) string {
+	switch reason := checkPath(p, Default().Store.Path); {
+	case reason != "":
+		return reason
+	case path.Clean(p) == "/":
+		return fmt.Sprintf("/ cannot be the store's own directory; write one such as %s", Default().Store.Path)
+	}
+	return ""
+}
+
+func checkSocket(p string) string {
+	switch reason := checkPath(p, Default().API.Socket); {
+	case reason != "":
+		return reason
+	case strings.HasSuffix(p, "/") || slices.Contains([]string{".", ".."}, path.Base(p)):
+		return fmt.Sprintf("%q is a directory; write a file such as %s", p, Default().API.Socket)
+	case len(p) > maxSocket:
+		return fmt.Sprintf("the path has %d bytes; a Unix socket's has at most %d", len(p), maxSocket)
+	}
+	return ""
+}
+
+func checkPath(p, such string) string {
+	switch {
+	case p == "":
+		return "empty; write an absolute path such as " + such
+	case strings.ContainsFunc(p, unicode.IsControl):
+		return fmt.Sprintf("%q has a control character; write a path such as %s", p, such)
+	case !path.IsAbs(p):
+		return fmt.Sprintf("%q is not an absolute path; write one such as %s", p, such)
+	}
+	return ""
+}
+
+func oneOf(value string, allowed []string) string {
+	if slices.Contains(allowed, value) {
+		return ""
+	}
+	if near := nearest(value, allowed); near != "" {
+		return fmt.Sprintf("%q is not known; did you mean %s? (it can be %s)", value, near, strings.Join(allowed, ", "))
+	}
+	return fmt.Sprintf("%q is not known; it can be %s", value, strings.Join(allowed, ", "))
+}

@@ -1,0 +1,374 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestValuesThatCannotWorkAreRefused(t *testing.T) {
+	for _, row := range []refusal{
+		{"a port is missing",
+			wanSide,
+			"gw.yaml: lan.interface: missing; name the Ethernet port towards the clients, such as eth1"},
+		{"both addresses of the WAN are missing",
+			lanSide + "wan: {interface: eth0}\n",
+			"gw.yaml:2:1: wan.address: missing; write the box's own address and prefix on that side, such as 203.0.113.2/24\n" +
+				"    2 | wan: {interface: eth0}\n" +
+				"      | ^\n" +
+				"gw.yaml:2:1: wan.gateway: missing; write the next router's address\n" +
+				"    2 | wan: {interface: eth0}\n" +
+				"      | ^"},
+		{"a name of 16 characters",
+			"lan: {interface: enp0s31f6u1u2u3u}\n" + wanSide,
+			"gw.yaml:1:18: lan.interface: \"enp0s31f6u1u2u3u\" has 16 characters; a port's name has at most 15 (ip link lists them)\n" +
+				"    1 | lan: {interface: enp0s31f6u1u2u3u}\n" +
+				"      |                  ^"},
+		{"a name with a slash",
+			"lan: {interface: eth/1}\n" + wanSide,
+			"gw.yaml:1:18: lan.interface: \"eth/1\" is not a port's name: it has no blank, slash or colon (ip link lists them)\n" +
+				"    1 | lan: {interface: eth/1}\n" +
+				"      |                  ^"},
+		{"a name with a blank",
+			"lan: {interface: eth 1}\n" + wanSide,
+			"gw.yaml:1:18: lan.interface: \"eth 1\" is not a port's name: it has no blank, slash or colon (ip link lists them)\n" +
+				"    1 | lan: {interface: eth 1}\n" +
+				"      |                  ^"},
+		{"a name with a colon",
+			"lan: {interface: 'eth1:0'}\n" + wanSide,
+			"gw.yaml:1:18: lan.interface: \"eth1:0\" is not a port's name: it has no blank, slash or colon (ip link lists them)\n" +
+				"    1 | lan: {interface: 'eth1:0'}\n" +
+				"      |                  ^"},
+		{"the loopback",
+			"lan: {interface: lo}\n" + wanSide,
+			"gw.yaml:1:18: lan.interface: lo is the loopback; name the Ethernet port towards the clients, such as eth1\n" +
+				"    1 | lan: {interface: lo}\n" +
+				"      |                  ^"},
+		{"an empty name",
+			"lan: {interface: ''}\n" + wanSide,
+			"gw.yaml:1:18: lan.interface: missing; name the Ethernet port towards the clients, such as eth1\n" +
+				"    1 | lan: {interface: ''}\n" +
+				"      |                  ^"},
+		{"the same port on both sides",
+			"lan: {interface: eth0}\n" + wanSide,
+			"gw.yaml:2:18: wan.interface: eth0 is lan.interface already; the two sides need two ports\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
+				"      |                  ^"},
+		{"an address without its prefix length",
+			"lan: {interface: eth1, address: 10.10.0.1}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 10.10.0.1 lacks its prefix length; write it such as 10.10.0.1/24\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.0.1}\n" +
+				"      |                                 ^"},
+		{"an address that is none",
+			"lan: {interface: eth1, address: 10.10.0.300/16}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: \"10.10.0.300/16\" is not an address with a prefix length; write it such as 10.10.0.1/16\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.0.300/16}\n" +
+				"      |                                 ^"},
+		{"an IPv6 address",
+			"lan: {interface: eth1, address: fd00::1/64}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: fd00::1/64 is not IPv4; gatewayd forwards IPv4\n" +
+				"    1 | lan: {interface: eth1, address: fd00::1/64}\n" +
+				"      |                                 ^"},
+		{"the network's address",
+			"lan: {interface: eth1, address: 10.10.0.0/16}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 10.10.0.0 is the network's address in 10.10.0.0/16; write a host's, such as 10.10.0.1\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.0.0/16}\n" +
+				"      |                                 ^"},
+		{"the broadcast address",
+			"lan: {interface: eth1, address: 10.10.255.255/16}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 10.10.255.255 is the broadcast address in 10.10.0.0/16; write a host's, such as 10.10.0.1\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.255.255/16}\n" +
+				"      |                                 ^"},
+		{"a multicast address",
+			"lan: {interface: eth1, address: 224.0.0.1/24}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 224.0.0.1 is a multicast address and cannot be a host's own\n" +
+				"    1 | lan: {interface: eth1, address: 224.0.0.1/24}\n" +
+				"      |                                 ^"},
+		{"a loopback address",
+			"lan: {interface: eth1, address: 127.0.0.1/8}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 127.0.0.1 is a loopback address and never leaves the box\n" +
+				"    1 | lan: {interface: eth1, address: 127.0.0.1/8}\n" +
+				"      |                                 ^"},
+		{"a link-local address",
+			"lan: {interface: eth1, address: 169.254.1.1/16}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 169.254.1.1 is link-local and must not be forwarded (RFC 3927)\n" +
+				"    1 | lan: {interface: eth1, address: 169.254.1.1/16}\n" +
+				"      |                                 ^"},
+		{"an address of this network",
+			"lan: {interface: eth1, address: 0.0.0.1/8}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 0.0.0.1 is reserved and cannot be a host's address (RFC 6890)\n" +
+				"    1 | lan: {interface: eth1, address: 0.0.0.1/8}\n" +
+				"      |                                 ^"},
+		{"a reserved address",
+			"lan: {interface: eth1, address: 250.0.0.1/8}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 250.0.0.1 is reserved and cannot be a host's address (RFC 6890)\n" +
+				"    1 | lan: {interface: eth1, address: 250.0.0.1/8}\n" +
+				"      |                                 ^"},
+		{"a LAN of two addresses",
+			"lan: {interface: eth1, address: 10.10.0.0/31}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: the prefix length /31 is out of range; write /8 to /30\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.0.0/31}\n" +
+				"      |                                 ^"},
+		{"a LAN larger than any",
+			"lan: {interface: eth1, address: 10.10.0.1/7}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: the prefix length /7 is out of range; write /8 to /30\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.0.1/7}\n" +
+				"      |                                 ^"},
+		{"a WAN of one address",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/32, gateway: 203.0.113.1}\n",
+			"gw.yaml:2:33: wan.address: the prefix length /32 is out of range; write /8 to /31\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/32, gateway: 203.0.113.1}\n" +
+				"      |                                 ^"},
+		{"the sides overlap",
+			"lan: {interface: eth1, address: 203.0.113.129/25}\n" + wanSide,
+			"gw.yaml:1:33: lan.address: 203.0.113.129/25 overlaps wan.address 203.0.113.2/24, so nobody could say which side an address is on; use another prefix for the clients, such as 10.10.0.1/16\n" +
+				"    1 | lan: {interface: eth1, address: 203.0.113.129/25}\n" +
+				"      |                                 ^"},
+		{"the default LAN overlaps what is written for the WAN",
+			lanSide + "wan: {interface: eth0, address: 10.10.3.2/24, gateway: 10.10.3.1}\n",
+			"gw.yaml:2:33: lan.address: 10.10.0.1/16 overlaps wan.address 10.10.3.2/24, so nobody could say which side an address is on; use another prefix for the clients, such as 172.20.0.1/16\n" +
+				"    2 | wan: {interface: eth0, address: 10.10.3.2/24, gateway: 10.10.3.1}\n" +
+				"      |                                 ^"},
+		{"no gateway",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/24}\n",
+			"gw.yaml:2:33: wan.gateway: missing; write the next router's address inside 203.0.113.0/24, such as 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24}\n" +
+				"      |                                 ^"},
+		{"no gateway where only one is possible",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/31}\n",
+			"gw.yaml:2:33: wan.gateway: missing; the only other host in 203.0.113.2/31 is 203.0.113.3\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/31}\n" +
+				"      |                                 ^"},
+		{"a gateway outside the prefix",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.114.1}\n",
+			"gw.yaml:2:58: wan.gateway: 203.0.114.1 is not inside wan.address 203.0.113.2/24; write the next router's address inside 203.0.113.0/24, such as 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.114.1}\n" +
+				"      |                                                          ^"},
+		{"the gateway is the box",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.1/24, gateway: 203.0.113.1}\n",
+			"gw.yaml:2:58: wan.gateway: 203.0.113.1 is wan.address, this box itself; write the next router's address inside 203.0.113.0/24, such as 203.0.113.2\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.1/24, gateway: 203.0.113.1}\n" +
+				"      |                                                          ^"},
+		{"the gateway is the broadcast address",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.255}\n",
+			"gw.yaml:2:58: wan.gateway: 203.0.113.255 is the network's or the broadcast address in 203.0.113.0/24; write the next router's address inside 203.0.113.0/24, such as 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.255}\n" +
+				"      |                                                          ^"},
+		{"the gateway is the network's address",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/30, gateway: 203.0.113.0}\n",
+			"gw.yaml:2:58: wan.gateway: 203.0.113.0 is the network's or the broadcast address in 203.0.113.0/30; the only other host in 203.0.113.0/30 is 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/30, gateway: 203.0.113.0}\n" +
+				"      |                                                          ^"},
+		{"a gateway with a prefix length",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1/24}\n",
+			"gw.yaml:2:58: wan.gateway: 203.0.113.1/24 has a prefix length, which belongs to wan.address; write 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1/24}\n" +
+				"      |                                                          ^"},
+		{"a gateway that is no address",
+			lanSide + "wan: {interface: eth0, address: 203.0.113.2/24, gateway: router}\n",
+			"gw.yaml:2:58: wan.gateway: \"router\" is not an IPv4 address; write it such as 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: router}\n" +
+				"      |                                                          ^"},
+		{"neither true nor false",
+			sides + "host: {default_route: yes}\n",
+			"gw.yaml:3:23: host.default_route: \"yes\" is neither true nor false; write true or false, without quotes\n" +
+				"    3 | host: {default_route: yes}\n" +
+				"      |                       ^"},
+		{"a quoted truth",
+			sides + "host: {default_route: \"true\"}\n",
+			"gw.yaml:3:23: host.default_route: \"true\" is neither true nor false; write true or false, without quotes\n" +
+				"    3 | host: {default_route: \"true\"}\n" +
+				"      |                       ^"},
+		{"ports neither all, none nor a list",
+			sides + "host: {ports: some}\n",
+			"gw.yaml:3:15: host.ports: \"some\" is not known; write all, none or a list such as [tcp/80, udp/53, tcp/8000-8010]\n" +
+				"    3 | host: {ports: some}\n" +
+				"      |               ^"},
+		{"one port outside a list",
+			sides + "host: {ports: tcp/80}\n",
+			"gw.yaml:3:15: host.ports: one port is a list too; write [tcp/80]\n" +
+				"    3 | host: {ports: tcp/80}\n" +
+				"      |               ^"},
+		{"wrong entries of a list, each at its place",
+			sides + "host:\n  ports:\n    - tcp/80\n    - 22\n    - icmp/8\n    - ~\n    - tcp/90-80\n    - tcp/0\n    - tcp/65536\n    - ssh\n    - all\n    - [tcp/1]\n",
+			"gw.yaml:6:7: host.ports[1]: \"22\" lacks a protocol; write tcp/22 or udp/22\n" +
+				"    6 |     - 22\n" +
+				"      |       ^\n" +
+				"gw.yaml:7:7: host.ports[2]: \"icmp\" is not a protocol with ports; use tcp or udp\n" +
+				"    7 |     - icmp/8\n" +
+				"      |       ^\n" +
+				"gw.yaml:8:7: host.ports[3]: it has no value; write one or remove it\n" +
+				"    8 |     - ~\n" +
+				"      |       ^\n" +
+				"gw.yaml:9:7: host.ports[4]: 90-80 runs backwards; write tcp/80-90\n" +
+				"    9 |     - tcp/90-80\n" +
+				"      |       ^\n" +
+				"gw.yaml:10:7: host.ports[5]: ports go from 1 to 65535\n" +
+				"   10 |     - tcp/0\n" +
+				"      |       ^\n" +
+				"gw.yaml:11:7: host.ports[6]: \"65536\" is not a port from 1 to 65535, or two with a dash; write it as tcp/80 or tcp/8000-8010\n" +
+				"   11 |     - tcp/65536\n" +
+				"      |       ^\n" +
+				"gw.yaml:12:7: host.ports[7]: \"ssh\" is not a port; write it as tcp/80, udp/53 or tcp/8000-8010\n" +
+				"   12 |     - ssh\n" +
+				"      |       ^\n" +
+				"gw.yaml:13:7: host.ports[8]: all stands alone; write ports: all, without a list\n" +
+				"   13 |     - all\n" +
+				"      |       ^\n" +
+				"gw.yaml:14:7: host.ports[9]: one value is wanted here, not a list or a section\n" +
+				"   14 |     - [tcp/1]\n" +
+				"      |       ^"},
+		{"a speed without its unit",
+			sides + "bandwidth: {global: {down: 10, up: 10}}\n",
+			"gw.yaml:3:28: bandwidth.global.down: \"10\" is not a speed: its unit is missing; write 10 Mbit if that is meant\n" +
+				"    3 | bandwidth: {global: {down: 10, up: 10}}\n" +
+				"      |                            ^\n" +
+				"gw.yaml:3:36: bandwidth.global.up: \"10\" is not a speed: its unit is missing; write 10 Mbit if that is meant\n" +
+				"    3 | bandwidth: {global: {down: 10, up: 10}}\n" +
+				"      |                                    ^"},
+		{"a speed in an unknown unit",
+			sides + "bandwidth: {global: {down: 5 Mbps}}\n",
+			"gw.yaml:3:28: bandwidth.global.down: \"5 Mbps\" is not a speed: \"Mbps\" is not one of its units bit, kbit, Mbit and Gbit; write it as 5 Mbit\n" +
+				"    3 | bandwidth: {global: {down: 5 Mbps}}\n" +
+				"      |                            ^"},
+		{"a speed below and one above what is possible",
+			sides + "bandwidth: {global: {down: 1 kbit, up: 200 Gbit}}\n",
+			"gw.yaml:3:28: bandwidth.global.down: 1 kbit is out of range; write 64 kbit to 100 Gbit, or 0 for unlimited\n" +
+				"    3 | bandwidth: {global: {down: 1 kbit, up: 200 Gbit}}\n" +
+				"      |                            ^\n" +
+				"gw.yaml:3:40: bandwidth.global.up: 200 Gbit is out of range; write 64 kbit to 100 Gbit, or 0 for unlimited\n" +
+				"    3 | bandwidth: {global: {down: 1 kbit, up: 200 Gbit}}\n" +
+				"      |                                        ^"},
+		{"a negative speed",
+			sides + "bandwidth: {global: {down: -5 Mbit}}\n",
+			"gw.yaml:3:28: bandwidth.global.down: \"-5 Mbit\" is not a speed: it must not be negative\n" +
+				"    3 | bandwidth: {global: {down: -5 Mbit}}\n" +
+				"      |                            ^"},
+		{"a relative store",
+			sides + "store: {path: data}\n",
+			"gw.yaml:3:15: store.path: \"data\" is not an absolute path; write one such as /var/lib/gatewayd\n" +
+				"    3 | store: {path: data}\n" +
+				"      |               ^"},
+		{"the root as a store",
+			sides + "store: {path: /}\n",
+			"gw.yaml:3:15: store.path: / cannot be the store's own directory; write one such as /var/lib/gatewayd\n" +
+				"    3 | store: {path: /}\n" +
+				"      |               ^"},
+		{"an empty store",
+			sides + "store: {path: ''}\n",
+			"gw.yaml:3:15: store.path: empty; write an absolute path such as /var/lib/gatewayd\n" +
+				"    3 | store: {path: ''}\n" +
+				"      |               ^"},
+		{"a store with a control character",
+			sides + "store: {path: \"/a\\0b\"}\n",
+			"gw.yaml:3:15: store.path: \"/a\\x00b\" has a control character; write a path such as /var/lib/gatewayd\n" +
+				"    3 | store: {path: \"/a\\0b\"}\n" +
+				"      |               ^"},
+		{"a checkpoint without its unit",
+			sides + "store: {checkpoint: 5}\n",
+			"gw.yaml:3:21: store.checkpoint: \"5\" is not a duration: its unit is missing; write 5s if that is meant\n" +
+				"    3 | store: {checkpoint: 5}\n" +
+				"      |                     ^"},
+		{"a checkpoint too often",
+			sides + "store: {checkpoint: 500ms}\n",
+			"gw.yaml:3:21: store.checkpoint: 500ms is out of range; write 1s to 10m\n" +
+				"    3 | store: {checkpoint: 500ms}\n" +
+				"      |                     ^"},
+		{"a checkpoint too rarely",
+			sides + "store: {checkpoint: 1h}\n",
+			"gw.yaml:3:21: store.checkpoint: 1h is out of range; write 1s to 10m\n" +
+				"    3 | store: {checkpoint: 1h}\n" +
+				"      |                     ^"},
+		{"a relative socket",
+			sides + "api: {socket: gatewayd.sock}\n",
+			"gw.yaml:3:15: api.socket: \"gatewayd.sock\" is not an absolute path; write one such as /run/gatewayd/gatewayd.sock\n" +
+				"    3 | api: {socket: gatewayd.sock}\n" +
+				"      |               ^"},
+		{"an abstract socket",
+			sides + "api: {socket: \"@gatewayd\"}\n",
+			"gw.yaml:3:15: api.socket: \"@gatewayd\" is not an absolute path; write one such as /run/gatewayd/gatewayd.sock\n" +
+				"    3 | api: {socket: \"@gatewayd\"}\n" +
+				"      |               ^"},
+		{"a socket that is a directory",
+			sides + "api: {socket: /run/gatewayd/}\n",
+			"gw.yaml:3:15: api.socket: \"/run/gatewayd/\" is a directory; write a file such as /run/gatewayd/gatewayd.sock\n" +
+				"    3 | api: {socket: /run/gatewayd/}\n" +
+				"      |               ^"},
+		{"a socket longer than the kernel takes",
+			sides + "api: {socket: /run/" + strings.Repeat("x", 103) + "}\n",
+			"gw.yaml:3:15: api.socket: the path has 108 bytes; a Unix socket's has at most 107\n" +
+				"    3 | api: {socket: /run/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\n" +
+				"      |               ^"},
+		{"the socket is the store",
+			sides + "api: {socket: /var/lib/gatewayd}\n",
+			"gw.yaml:3:15: api.socket: /var/lib/gatewayd is store.path, a directory; write a file such as /run/gatewayd/gatewayd.sock\n" +
+				"    3 | api: {socket: /var/lib/gatewayd}\n" +
+				"      |               ^"},
+		{"an unknown level with a near one",
+			sides + "log: {level: Info, format: xml}\n",
+			"gw.yaml:3:14: log.level: \"Info\" is not known; did you mean info? (it can be debug, info, warn, error)\n" +
+				"    3 | log: {level: Info, format: xml}\n" +
+				"      |              ^\n" +
+				"gw.yaml:3:28: log.format: \"xml\" is not known; it can be text, json\n" +
+				"    3 | log: {level: Info, format: xml}\n" +
+				"      |                            ^"},
+		{"no clients",
+			sides + "limits: {clients: 0}\n",
+			"gw.yaml:3:19: limits.clients: 0 is out of range; write 1 to 16384\n" +
+				"    3 | limits: {clients: 0}\n" +
+				"      |                   ^"},
+		{"too many clients",
+			sides + "limits: {clients: 16385}\n",
+			"gw.yaml:3:19: limits.clients: 16385 is out of range; write 1 to 16384\n" +
+				"    3 | limits: {clients: 16385}\n" +
+				"      |                   ^"},
+		{"too few and too many flows",
+			sides + "limits: {nat_flows: 63, flows_per_client: 0}\n",
+			"gw.yaml:3:21: limits.nat_flows: 63 is out of range; write 64 to 1048576\n" +
+				"    3 | limits: {nat_flows: 63, flows_per_client: 0}\n" +
+				"      |                     ^\n" +
+				"gw.yaml:3:43: limits.flows_per_client: 0 is out of range; write 1 to 1048576\n" +
+				"    3 | limits: {nat_flows: 63, flows_per_client: 0}\n" +
+				"      |                                           ^"},
+		{"more flows than the table has room for",
+			sides + "limits: {nat_flows: 1048577}\n",
+			"gw.yaml:3:21: limits.nat_flows: 1048577 is out of range; write 64 to 1048576\n" +
+				"    3 | limits: {nat_flows: 1048577}\n" +
+				"      |                     ^"},
+		{"one client's flows are more than all",
+			sides + "limits: {nat_flows: 1000, flows_per_client: 1001}\n",
+			"gw.yaml:3:45: limits.flows_per_client: one client's 1001 flows are more than limits.nat_flows, which is 1000 for all clients; lower it, or raise limits.nat_flows\n" +
+				"    3 | limits: {nat_flows: 1000, flows_per_client: 1001}\n" +
+				"      |                                             ^"},
+		{"a lowered table meets the default of one client",
+			sides + "limits: {nat_flows: 1000}\n",
+			"gw.yaml:3:21: limits.flows_per_client: one client's 4096 flows are more than limits.nat_flows, which is 1000 for all clients; lower it, or raise limits.nat_flows\n" +
+				"    3 | limits: {nat_flows: 1000}\n" +
+				"      |                     ^"},
+		{"more ports than there are",
+			sides + "limits: {ports_per_client: 64513}\n",
+			"gw.yaml:3:28: limits.ports_per_client: 64513 is out of range; write 1 to 64512\n" +
+				"    3 | limits: {ports_per_client: 64513}\n" +
+				"      |                            ^"},
+		{"a number with a unit, a fraction, a sign, quotes, or too large",
+			sides + "limits: {clients: 4k, nat_flows: 1e5, flows_per_client: 1.5, ports_per_client: \"5\"}\n",
+			"gw.yaml:3:19: limits.clients: \"4k\" is not a whole number; write one such as 4096, without quotes, unit or exponent\n" +
+				"    3 | limits: {clients: 4k, nat_flows: 1e5, flows_per_client: 1.5, ports_per_client: \"5\"}\n" +
+				"      |                   ^\n" +
+				"gw.yaml:3:34: limits.nat_flows: \"1e5\" is not a whole number; write one such as 4096, without quotes, unit or exponent\n" +
+				"    3 | limits: {clients: 4k, nat_flows: 1e5, flows_per_client: 1.5, ports_per_client: \"5\"}\n" +
+				"      |                                  ^\n" +
+				"gw.yaml:3:57: limits.flows_per_client: \"1.5\" is not a whole number; write one such as 4096, without quotes, unit or exponent\n" +
+				"    3 | limits: {clients: 4k, nat_flows: 1e5, flows_per_client: 1.5, ports_per_client: \"5\"}\n" +
+				"      |                                                         ^\n" +
+				"gw.yaml:3:80: limits.ports_per_client: \"5\" is not a whole number; write one such as 4096, without quotes, unit or exponent\n" +
+				"    3 | limits: {clients: 4k, nat_flows: 1e5, flows_per_client: 1.5, ports_per_client: \"5\"}\n" +
+				"      |                                                                                ^"},
+		{"a number beyond 32 bits",
+			sides + "limits: {clients: 4294967297}\n",
+			"gw.yaml:3:19: limits.clients: 4294967297 is far out of range; write a number such as 4096\n" +
+				"    3 | limits: {clients: 4294967297}\n" +
+				"      |                   ^"},
+	} {
+		t.Run(row.name, row.run)
+	}
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// DefaultPath is the file that is read when none is named.
+const DefaultPath = "/etc/gatewayd/gatewayd.yaml"
+
+// ModeRoute is NAT44 between two networks.
+const ModeRoute = "route"
+
+// Example is a commented file that names every key. Its ports and its WAN
+// addresses are placeholders; everything else is the default.
+//
+//go:embed example.yaml
+var Example []byte
+
+// Config is everything a person decides about one gateway. It is plain values:
+// it can be built in Go from Default, compared, and carried as JSON. Rates are
+// in JSON as bits per second, durations as nanoseconds.
+type Config struct {
+	Mode      string    `json:"mode"` // ModeRoute
+	LAN       LAN       `json:"lan"`
+	WAN       WAN       `json:"wan"`
+	Host      Host      `json:"host"`
+	Bandwidth Bandwidth `json:"bandwidth"`
+	Sessions  Sessions  `json:"sessions"`
+	Store     Store     `json:"store"`
+	API       API       `json:"api"`
+	Log       Log       `json:"log"`
+	Limits    Limits    `json:"limits"`
+}
+
+// LAN is the side of the clients.
+type LAN struct {
+	Interface string       `json:"interface"` // an Ethernet port's name; required
+	Address   netip.Prefix `json:"address"`   // the gateway's own address and the clients' prefix, IPv4, /8 to /30
+}
+
+// WAN is the side of the internet. Neither address can be guessed, so both are required.
+type WAN struct {
+	Interface string       `json:"interface"` // an Ethernet port's name; required
+	Address   netip.Prefix `json:"address"`   // the gateway's own address, IPv4, /8 to /31 (RFC 3021); required
+	Gateway   netip.Addr   `json:"gateway"`   // the next router, inside Address; required
+}
+
+// Host is what the box itself does beside forwarding.
+type Host struct {
+	DefaultRoute bool  `json:"default_route"` // the box's own traffic leaves through gatewayd
+	Ports        Ports `json:"ports"`         // what clients may reach on the box
+}
+
+// Bandwidth holds speeds shared by more than one session.
+type Bandwidth struct {
+	Global Speed `json:"global"` // of each session that uses the global speed
+}
+
+// Speed is a pair of rates as the client sees them; 0 is unlimited.
+type Speed struct {
+	Down Rate `json:"down"` // towards the client
+	Up   Rate `json:"up"`   // from the client
+}
+
+// Sessions is how sessions behave over a restart.
+type Sessions struct {
+	ResumeOnRestart bool `json:"resume_on_restart"` // what ran before a restart runs again after it
+}
+
+// Store is where sessions are kept.
+type Store struct {
+	Path       string        `json:"path"`       // an absolute directory of its own
+	Checkpoint time.Duration `json:"checkpoint"` // between two writes of what running sessions have used, 1s to 10m
+}
+
+// API is where the daemon answers.
+type API struct {
+	Socket string `json:"socket"` // absolute path of a Unix socket, at most 107 bytes; who may open it may administer
+}
+
+// Log is what is written to standard error.
+type Log struct {
+	Level  string `json:"level"`  // debug, info, warn or error
+	Format string `json:"format"` // text or json
+}
+
+// Limits size the tables, which are made once at start.
+type Limits struct {
+	Clients        int `json:"clients"`          // devices known at once, 1 to 16384
+	NATFlows       int `json:"nat_flows"`        // translations held at once, 64 to 1048576
+	FlowsPerClient int `json:"flows_per_client"` // of them, one client's at most
+	PortsPerClient int `json:"ports_per_client"` // WAN ports one client may hold, 1 to 64512
+}
+
+// Default returns every key's default. The ports and the WAN addresses have
+// none and are empty: Check refuses them until they are set.
+func Default() Config {
+	return Config{
+		Mode:      ModeRoute,
+		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
+		Host:      Host{Ports: Ports{All: true}},
+		Bandwidth: Bandwidth{Global: Speed{Down: 10 * Mbit, Up: 10 * Mbit}},
+		Sessions:  Sessions{ResumeOnRestart: true},
+		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
+		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
+		Log:       Log{Level: "info", Format: "text"},
+		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024},
+	}
+}
+
+// Warnings returns what is allowed but likely to surprise, one sentence each
+// with its key and the remedy. It expects a Config that passes Check.
+func (c *Config) Warnings() []string {
+	var warnings []string
+	if c.Host.Ports.All {
+		warnings = append(warnings, "host.ports: all: there is no firewall, so every client, paid or not, reaches every port "+
+			"that listens on this box, sshd included; set host.ports to none, or to a list such as [tcp/80, udp/53]")
+	}
+	if !isShared(c.LAN.Address) {
+		warnings = append(warnings, fmt.Sprintf("lan.address: %v is not a private prefix (RFC 1918), so clients cannot reach "+
+			"the real owners of those addresses; use one such as 10.10.0.1/16", c.LAN.Address))
+	}
+	return warnings
+}

@@ -1,0 +1,226 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// usual is Default with the ports and addresses of sides and of the example.
+func usual() Config {
+	c := Default()
+	c.LAN.Interface = "eth1"
+	c.WAN = WAN{
+		Interface: "eth0",
+		Address:   netip.MustParsePrefix("203.0.113.2/24"),
+		Gateway:   netip.MustParseAddr("203.0.113.1"),
+	}
+	return c
+}
+
+func TestDefaultIsTheContract(t *testing.T) {
+	want := Config{
+		Mode:      "route",
+		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
+		Host:      Host{DefaultRoute: false, Ports: Ports{All: true}},
+		Bandwidth: Bandwidth{Global: Speed{Down: 10_000_000, Up: 10_000_000}},
+		Sessions:  Sessions{ResumeOnRestart: true},
+		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
+		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
+		Log:       Log{Level: "info", Format: "text"},
+		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024},
+	}
+	if got := Default(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if DefaultPath != "/etc/gatewayd/gatewayd.yaml" {
+		t.Errorf("DefaultPath is %s", DefaultPath)
+	}
+}
+
+func TestEveryKeyReachesItsField(t *testing.T) {
+	const text = `
+mode: route
+lan: {interface: enp1s0, address: 192.168.7.1/24}
+wan: {interface: enp2s0, address: 100.64.3.3/31, gateway: 100.64.3.2}
+host: {default_route: true, ports: [tcp/80, udp/53, tcp/8000-8010]}
+bandwidth: {global: {down: 1.5 Gbit, up: 500 kbit}}
+sessions: {resume_on_restart: false}
+store: {path: /srv/gw, checkpoint: 1m30s}
+api: {socket: /tmp/gw.sock}
+log: {level: debug, format: json}
+limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}
+`
+	want := Config{
+		Mode: "route",
+		LAN:  LAN{"enp1s0", netip.MustParsePrefix("192.168.7.1/24")},
+		WAN:  WAN{"enp2s0", netip.MustParsePrefix("100.64.3.3/31"), netip.MustParseAddr("100.64.3.2")},
+		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
+		Bandwidth: Bandwidth{Speed{
+			Down: 1_500_000_000, Up: 500_000}},
+		Sessions: Sessions{false},
+		Store:    Store{"/srv/gw", 90 * time.Second},
+		API:      API{"/tmp/gw.sock"},
+		Log:      Log{"debug", "json"},
+		Limits:   Limits{16384, 1048576, 1048576, 64512},
+	}
+	got, err := Parse("gw.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(*got, want) {
+		t.Errorf("got %+v, want %+v", *got, want)
+	}
+}
+
+func TestPortsAreAllOrNoneOrAList(t *testing.T) {
+	for _, row := range []struct {
+		text   string
+		want   Ports
+		string string
+	}{
+		{"all", Ports{All: true}, "all"},
+		{"none", Ports{}, "none"},
+		{"[]", Ports{}, "none"},
+		{"[tcp/1-65535]", Ports{List: []PortRange{{"tcp", 1, 65535}}}, "[tcp/1-65535]"},
+		{"[udp/53, tcp/80]", Ports{List: []PortRange{{"udp", 53, 53}, {"tcp", 80, 80}}}, "[udp/53, tcp/80]"},
+	} {
+		c, err := Parse("gw.yaml", []byte(sides+"host: {ports: "+row.text+"}\n"))
+		if err != nil {
+			t.Errorf("%s: %v", row.text, err)
+			continue
+		}
+		if !reflect.DeepEqual(c.Host.Ports, row.want) || c.Host.Ports.String() != row.string {
+			t.Errorf("%s: got %+v, written as %v", row.text, c.Host.Ports, c.Host.Ports)
+		}
+	}
+}
+
+func TestTheExampleIsTheDefaultsAndNamesEveryKey(t *testing.T) {
+	got, err := Parse("example.yaml", Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := usual(); !reflect.DeepEqual(*got, want) {
+		t.Errorf("got %+v, want %+v", *got, want)
+	}
+	r := newReader(string(Example))
+	r.section("", place{}, r.parse())
+	for _, k := range keys {
+		if _, named := r.at[k.path]; !named {
+			t.Errorf("%s is not in the example", k.path)
+		}
+	}
+}
+
+func TestJSONBringsBackTheSameConfig(t *testing.T) {
+	list := usual()
+	list.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 90}}}
+	none := usual()
+	none.Host.Ports = Ports{}
+	for _, want := range []Config{{}, Default(), usual(), list, none} {
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Config
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s brings back %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestAConfigMadeInGoIsHeldToTheSameRules(t *testing.T) {
+	c := usual()
+	if err := c.Check(); err != nil {
+		t.Errorf("the usual config: %v", err)
+	}
+	c = Default()
+	c.Host.Ports.List = []PortRange{{"tcp", 1, 1}}
+	c.LAN.Address = netip.MustParsePrefix("::ffff:10.0.0.1/104")
+	c.WAN.Interface = "lo"
+	c.WAN.Address = netip.MustParsePrefix("203.0.113.2/24")
+	c.WAN.Gateway = netip.MustParseAddr("fd00::1")
+	c.Limits.Clients = -1
+	const want = `lan.interface: missing; name the Ethernet port towards the clients, such as eth1
+wan.interface: lo is the loopback; name the Ethernet port towards the internet, such as eth0
+lan.address: ::ffff:10.0.0.1/104 is not IPv4; gatewayd forwards IPv4
+wan.gateway: fd00::1 is not inside wan.address 203.0.113.2/24; write the next router's address inside 203.0.113.0/24, such as 203.0.113.1
+host.ports: all and a list contradict each other; use one of them
+limits.clients: -1 is out of range; write 1 to 16384`
+	err := c.Check()
+	if err == nil || err.Error() != want {
+		t.Fatalf("got\n%v\nwant\n%s", err, want)
+	}
+	var one *Error
+	if !errors.As(err, &one) || one.Key != "lan.interface" || one.Line != 0 {
+		t.Errorf("errors.As gives %+v", one)
+	}
+	c = usual()
+	c.Host.Ports = Ports{List: make([]PortRange, 1025)}
+	const long = "host.ports: 1025 entries are more than 1024; join neighbours into ranges such as tcp/8000-8010"
+	if err := c.Check(); err == nil || err.Error() != long {
+		t.Errorf("got %v, want %s", err, long)
+	}
+	if err := new(Config).Check(); err == nil || len(err.(Errors)) < 10 {
+		t.Errorf("the zero Config: %v", err)
+	}
+}
+
+func TestWarningsNameTheKeyAndTheRemedy(t *testing.T) {
+	c := usual()
+	c.LAN.Address = netip.MustParsePrefix("8.8.8.1/24")
+	want := []string{
+		"host.ports: all: there is no firewall, so every client, paid or not, reaches every port that listens on this box, " +
+			"sshd included; set host.ports to none, or to a list such as [tcp/80, udp/53]",
+		"lan.address: 8.8.8.1/24 is not a private prefix (RFC 1918), so clients cannot reach the real owners of those addresses; " +
+			"use one such as 10.10.0.1/16",
+	}
+	if got := c.Warnings(); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	for _, private := range []string{"10.10.0.1/16", "172.31.0.1/16", "192.168.1.1/24", "100.64.0.1/10"} {
+		c.Host.Ports = Ports{}
+		c.LAN.Address = netip.MustParsePrefix(private)
+		if got := c.Warnings(); len(got) > 0 {
+			t.Errorf("%s: %q", private, got)
+		}
+	}
+}
+
+func TestLoadReadsAFileOrSaysWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gw.yaml")
+	_, err := Load(path)
+	want := "read config: open " + path + ": no such file or directory; write that file (lan.interface, wan.interface, wan.address " +
+		"and wan.gateway are all it needs), or name another with --config"
+	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: got %v, want %s", err, want)
+	}
+	if _, err := Load(dir); err == nil || err.Error() != "read config: read "+dir+": is a directory" {
+		t.Errorf("a directory: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(sides), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(path); err != nil || !reflect.DeepEqual(*c, usual()) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if err := os.WriteFile(path, []byte(sides+"mode: none\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":3:7: mode: ") {
+		t.Errorf("a wrong file: %v", err)
+	}
+}

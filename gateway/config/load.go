@@ -1,0 +1,53 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// maxFile is the size of the largest file that is read, in bytes.
+const maxFile = 1 << 20
+
+// Load reads and checks the file at path. Its error is Errors when the file
+// could be read but is not right.
+func Load(path string) (*Config, error) {
+	text, err := read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read config: %w; write that file (%s are all it needs), or name another with --config", err, required)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	return Parse(path, text)
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+// Parse checks the text of a config file; name stands for the file in errors.
+// Its error is always Errors.
+func Parse(name string, text []byte) (*Config, error) {
+	clean, errs := cleanText(text)
+	r := newReader(string(clean))
+	r.errs = errs
+	if len(errs) == 0 {
+		if root := r.parse(); root != nil {
+			r.section("", place{line: 1, column: 1}, root)
+			r.check()
+		}
+	}
+	if len(r.errs) == 0 {
+		return &r.config, nil
+	}
+	r.errs.locate(name, r.lines)
+	return nil, r.errs
+}
