@@ -1,0 +1,133 @@
+package packet
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+)
+
+// FuzzDecode feeds frames as they are, and once more with a right IPv4 checksum, so that the fuzzer gets past it. Whatever is
+// kept must survive every method; what had right checksums must have right ones after, and gopacket must read the same.
+func FuzzDecode(f *testing.F) {
+	for _, raw := range [][]byte{
+		nil, tcpFrame(f, 0), tcpFrame(f, 99), udpFrame(f, 99), icmpFrame(f, EchoRequest, text(60)),
+		quote(f, TimeExceeded, udpFrame(f, 60), 60), synFrame(f, []byte{1, 2, 4, 5, 180, 3, 3, 7}),
+		superTCP(f, 500, 100), superUDP(f, 500, 100), offload(f, udpFrame(f, 50), 0, 0),
+		with(udpFrame(f, 99), func(_, ip []byte) { ip[6] = 0x20 }),
+		with(udpFrame(f, 99), func(_, ip []byte) { ip[7] = 9 }),
+	} {
+		f.Add(raw, uint32(wanIP), uint16(61000), uint16(1400))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, ip uint32, port, size uint16) {
+		exercise(t, bytes.Clone(raw), ip, port, size)
+		if len(raw) >= ipAt+20 {
+			exercise(t, with(raw, func([]byte, []byte) {}), ip, port, size)
+		}
+	})
+}
+
+func exercise(t *testing.T, raw []byte, ip uint32, port, size uint16) {
+	var p Packet
+	if p.Decode(raw) != Kept {
+		return
+	}
+	if p.L3 > p.L4 || p.L4 > p.Payload || p.Payload > len(p.Raw) || p.Segments < 1 || p.WireLen < p.Len {
+		t.Fatalf("%+v", p)
+	}
+	consistent(t, &p)
+	agrees(t, &p)
+	right := willBeRight(&p)
+	wasICMPError := p.IsICMPError()
+
+	p.SetMACs(uint64(ip), uint64(port))
+	p.SetSrc(ip, port)
+	p.SetDst(ip+1, port+1)
+	p.DecrementTTL()
+	p.ClampMSS(size)
+	p.SetEmbeddedSrc(ip+2, port+2)
+	p.SetEmbeddedDst(ip+3, port+3)
+	consistent(t, &p)
+	if right != willBeRight(&p) {
+		t.Fatalf("checksum was right: %v, is not now: %x", right, p.Raw)
+	}
+	if wasICMPError != p.IsICMPError() {
+		t.Fatal("became another packet")
+	}
+
+	for range 3 {
+		p.Cut(int(port%5) + 1)
+		consistent(t, &p)
+		head := p
+		head.Raw = bytes.Clone(p.Raw)
+		head.Segment(make([]byte, head.Payload+head.SegmentSize), func(raw []byte) {
+			var q Packet
+			if q.Decode(bytes.Clone(raw)) != Kept || q.Segments != 1 || right && !q.ValidChecksum() {
+				t.Fatalf("segment: %x", raw)
+			}
+		})
+		if p.Rest(int(port%5)+1) == nil {
+			break
+		}
+		consistent(t, &p)
+	}
+	mtu := 68 + int(size)
+	p.Fragment(mtu, make([]byte, ipAt+mtu), func(raw []byte) {
+		var q Packet
+		if p.Proto == TCP && p.Len > mtu {
+			return // a header with options may not fit the first fragment
+		}
+		if q.Decode(bytes.Clone(raw)) != Kept || q.Len > mtu {
+			t.Fatalf("fragment: %x", raw)
+		}
+	})
+	p.FinishChecksum()
+	if p.HeaderLen != 0 && p.Segments == 1 && p.Partial() || right && !p.ValidChecksum() {
+		t.Fatalf("not finished: %x", p.Raw)
+	}
+}
+
+// willBeRight reports whether p's checksum is right on the wire; a partial one holds whatever the sender wrote.
+func willBeRight(p *Packet) bool {
+	q := *p
+	q.Raw = bytes.Clone(p.Raw)
+	q.FinishChecksum()
+	return q.ValidChecksum()
+}
+
+// agrees fails if gopacket reads other values from the same bytes.
+func agrees(t *testing.T, p *Packet) {
+	var eth layers.Ethernet
+	var ip layers.IPv4
+	if err := eth.DecodeFromBytes(p.Raw[VirtioLen:], gopacket.NilDecodeFeedback); err != nil || p.EtherType != EtherTypeIPv4 {
+		return
+	}
+	if err := ip.DecodeFromBytes(p.Raw[p.L3:], gopacket.NilDecodeFeedback); err != nil {
+		return // gopacket is stricter about options
+	}
+	if !bytes.Equal(ip.SrcIP, netIP(p.Src)) || !bytes.Equal(ip.DstIP, netIP(p.Dst)) || uint8(ip.Protocol) != p.Proto ||
+		ip.TTL != p.TTL || ip.Id != p.ID || ip.FragOffset*8 != p.FragOffset ||
+		ip.Flags&layers.IPv4MoreFragments != 0 != p.MoreFragments || len(ip.Payload) != len(p.Raw)-p.L4 {
+		t.Fatalf("gopacket: %+v\n%+v", ip, *p)
+	}
+	if p.FragOffset != 0 {
+		return
+	}
+	switch p.Proto {
+	case TCP:
+		var l layers.TCP
+		if l.DecodeFromBytes(ip.Payload, gopacket.NilDecodeFeedback) == nil &&
+			(uint16(l.SrcPort) != p.SrcPort || uint16(l.DstPort) != p.DstPort || l.Seq != p.Seq || l.Ack != p.Ack ||
+				l.Window != p.Window || l.SYN != (p.Flags&SYN != 0) || l.CWR != (p.Flags&CWR != 0) || l.FIN != (p.Flags&FIN != 0) ||
+				len(l.Payload) != len(p.Raw)-p.Payload) {
+			t.Fatalf("gopacket: %+v\n%+v", l, *p)
+		}
+	case UDP:
+		var l layers.UDP
+		if l.DecodeFromBytes(ip.Payload, gopacket.NilDecodeFeedback) == nil &&
+			(uint16(l.SrcPort) != p.SrcPort || uint16(l.DstPort) != p.DstPort) {
+			t.Fatalf("gopacket: %+v\n%+v", l, *p)
+		}
+	}
+}
