@@ -1,0 +1,149 @@
+package nat
+
+const (
+	// sharedTries bounds the search for an external port in use whose
+	// five-tuple with a remote is still free.
+	sharedTries = 128
+	// endpointTries bounds the mappings that one endpoint can have, which is
+	// more than one only once ports are shared.
+	endpointTries = 8
+)
+
+// endpoint is the first mapping of a tuple's internal endpoint.
+func (t *Table) endpoint(k *Tuple) uint32 {
+	h := t.secret.mapping(k.Proto, k.Addr, k.Port)
+	m, _ := t.nextEndpoint(k, h, h)
+	return m
+}
+
+// nextEndpoint is the first mapping of a tuple's internal endpoint, whose hash
+// is h, at or after a place in the index, and the place after it.
+func (t *Table) nextEndpoint(k *Tuple, h, at uint32) (m, after uint32) {
+	x := &t.byEndpoint
+	for p := at & x.mask; ; p = (p + 1) & x.mask {
+		s := x.slots[p]
+		if s == 0 {
+			return 0, p
+		}
+		if n := s & x.number; x.slot(h, n) == s {
+			g := &t.mappings[n]
+			if g.addr == k.Addr && g.port == k.Port && g.proto == k.Proto {
+				return n, p + 1
+			}
+		}
+	}
+}
+
+// mappingFor is the mapping that a new flow with this tuple belongs to, zero
+// when there is none yet: the endpoint's, unless its port is shared and somebody
+// else on it has this remote. It is not ok when the endpoint has too many.
+func (t *Table) mappingFor(k *Tuple) (m uint32, ok bool) {
+	h := t.secret.mapping(k.Proto, k.Addr, k.Port)
+	m, at := t.nextEndpoint(k, h, h)
+	if k.Proto != TCP {
+		return m, true
+	}
+	for range endpointTries {
+		if m == 0 || !t.taken(t.mappings[m].ext, k) {
+			return m, true
+		}
+		m, at = t.nextEndpoint(k, h, at)
+	}
+	return 0, false
+}
+
+// taken says whether the external five-tuple is somebody's; one that has run
+// out is ended.
+func (t *Table) taken(ext uint16, k *Tuple) bool {
+	i := t.outside(k.Proto, ext, k.Remote, k.RemotePort)
+	if i != 0 && t.over(&t.flows[i]) {
+		t.remove(i)
+		return false
+	}
+	return i != 0
+}
+
+// choosePort finds an external port for a new mapping.
+func (t *Table) choosePort(k *Tuple) (ext uint16, ok bool) {
+	p := t.pool(k.Proto)
+	chance := uint32(t.chance.Uint64())
+	if ext, ok = p.draw(chance); ok || k.Proto != TCP {
+		return ext, ok
+	}
+	n := uint64(len(p.head))
+	at := uint64(chance) * n >> 32
+	for range min(n, sharedTries) {
+		ext = p.low + uint16(at)
+		if p.first(ext) != 0 && t.outside(k.Proto, ext, k.Remote, k.RemotePort) == 0 {
+			return ext, true
+		}
+		at = (at + 1) % n
+	}
+	return 0, false
+}
+
+// newMapping puts an endpoint behind an external port that is not in the pool.
+func (t *Table) newMapping(k *Tuple, c Client, ext uint16) uint32 {
+	m := t.freeMapping
+	if m != 0 {
+		t.freeMapping = t.mappings[m].extNext
+	} else {
+		t.topMapping++
+		m = t.topMapping
+	}
+	p := t.pool(k.Proto)
+	head := &p.head[ext-p.low]
+	t.mappings[m] = mapping{
+		addr: k.Addr, port: k.Port, proto: k.Proto, ext: ext,
+		slot: c.Slot, generation: c.Generation, extNext: *head,
+	}
+	*head = m
+	t.byEndpoint.insert(t.endpointOf(m), m)
+	t.clients[c.Slot].mappings++
+	t.liveMappings++
+	return m
+}
+
+// alone says whether a mapping has its external port to itself.
+func (t *Table) alone(m uint32) bool {
+	g := &t.mappings[m]
+	return g.extNext == 0 && t.pool(g.proto).first(g.ext) == m
+}
+
+// rests says whether a mapping's port must rest once nobody is behind it.
+func (t *Table) rests(m uint32) bool {
+	g := &t.mappings[m]
+	return g.proto == UDP || g.proto == TCP && g.unclosed
+}
+
+// markRest writes when the rest of a port ends that is about to be freed. It
+// comes before the last flow is withdrawn, so that a kill loses no rest.
+func (t *Table) markRest(m uint32) {
+	if g := &t.mappings[m]; t.rests(m) && t.alone(m) {
+		t.pool(g.proto).until[g.ext] = t.second + t.resting
+	}
+}
+
+// freePort ends a mapping that has no flow left.
+func (t *Table) freePort(m uint32) {
+	g := &t.mappings[m]
+	p := t.pool(g.proto)
+	rests := t.rests(m)
+	if at := &p.head[g.ext-p.low]; t.alone(m) {
+		*at = 0
+		p.giveBack(g.ext, rests)
+	} else {
+		for *at != m {
+			at = &t.mappings[*at].extNext
+		}
+		*at = g.extNext
+		if rests { // whoever leaves the port last lets it rest
+			t.mappings[p.first(g.ext)].unclosed = true
+		}
+	}
+	t.byEndpoint.remove(t.endpointOf(m), m)
+	t.clients[g.slot].mappings--
+	t.liveMappings--
+	g.extNext = t.freeMapping
+	t.freeMapping = m
+}

@@ -1,0 +1,500 @@
+package nat
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// modelFlow is what the model knows of a flow.
+type modelFlow struct {
+	ext    uint16
+	client Client
+	seen   int64 // seconds
+	state  state
+	cs, ss uint32 // next sequence numbers of client and server
+	answer bool   // TCP: the server has answered
+}
+
+// model is the NAT as plain maps, with no regard for cost.
+type model struct {
+	t     *rapid.T
+	opt   Options
+	flows map[Tuple]*modelFlow
+	rest  map[[2]uint16]int64 // protocol, port → the second its rest ends
+	dirty map[[2]uint16]bool  // a TCP port that somebody left unclosed
+	now   int64               // seconds
+}
+
+func (m *model) timeout(s state) int64 {
+	return []int64{300, 60, 240, 7440, 240, 240}[s]
+}
+
+// end removes a flow and frees its port when it was the last on it.
+func (m *model) end(k Tuple) {
+	f := m.flows[k]
+	delete(m.flows, k)
+	at := [2]uint16{uint16(k.Proto), f.ext}
+	m.dirty[at] = m.dirty[at] || f.state != closing && f.state != reset
+	if len(m.behind(k.Proto, f.ext)) > 0 {
+		// An endpoint that keeps the port keeps its own mark; a mapping that
+		// goes hands its mark on. Either way the port has it at the end.
+		return
+	}
+	if k.Proto == UDP || k.Proto == TCP && m.dirty[at] {
+		m.rest[at] = m.now + 120
+	}
+	delete(m.dirty, at)
+}
+
+func (m *model) endWhere(match func(Tuple, *modelFlow) bool) {
+	for k, f := range m.flows {
+		if match(k, f) {
+			m.end(k)
+		}
+	}
+}
+
+// behind is the endpoints on an external port.
+func (m *model) behind(proto uint8, ext uint16) map[Tuple]Client {
+	found := map[Tuple]Client{}
+	for k, f := range m.flows {
+		if k.Proto == proto && f.ext == ext {
+			found[Tuple{Proto: proto, Addr: k.Addr, Port: k.Port}] = f.client
+		}
+	}
+	return found
+}
+
+func (m *model) outside(proto uint8, ext uint16, remote uint32, port uint16) (Tuple, bool) {
+	for k, f := range m.flows {
+		if k.Proto == proto && f.ext == ext && k.Remote == remote && k.RemotePort == port {
+			return k, true
+		}
+	}
+	return Tuple{}, false
+}
+
+func (m *model) expire() {
+	m.endWhere(func(k Tuple, f *modelFlow) bool { return m.now > f.seen+m.timeout(f.state) })
+}
+
+// held is a slot's flows and mappings.
+func (m *model) held(slot uint32) (flows, mappings int) {
+	set := map[string]bool{}
+	for k, f := range m.flows {
+		if f.client.Slot == slot {
+			flows++
+			set[fmt.Sprint(k.Proto, k.Addr, k.Port, f.ext)] = true
+		}
+	}
+	return flows, len(set)
+}
+
+func (m *model) mappings() int {
+	set := map[string]bool{}
+	for k, f := range m.flows {
+		set[fmt.Sprint(k.Proto, k.Addr, k.Port, f.ext)] = true
+	}
+	return len(set)
+}
+
+// out checks one outbound packet's outcome; it may create the flow.
+func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
+	if f := m.flows[k]; f != nil {
+		if f.client == c {
+			if v != Translated || ext != f.ext {
+				m.t.Fatalf("%v: port %d %v, the flow has %d", k, ext, v, f.ext)
+			}
+			return
+		}
+		m.endWhere(func(o Tuple, g *modelFlow) bool { return o.Addr == k.Addr && g.client == f.client })
+	}
+	if k.Proto == TCP && flags&RST != 0 {
+		m.expect(v, NoMapping)
+		return
+	}
+	m.endWhere(func(_ Tuple, g *modelFlow) bool { return g.client.Slot == c.Slot && g.client != c })
+	for o, f := range m.flows {
+		if o.Proto == k.Proto && o.Addr == k.Addr && o.Port == k.Port && f.client != c {
+			m.endWhere(func(o Tuple, g *modelFlow) bool { return o.Addr == k.Addr && g.client == f.client })
+			break
+		}
+	}
+	var allowed []uint16 // ports of the endpoint's mappings
+	for o, f := range m.flows {
+		if o.Proto == k.Proto && o.Addr == k.Addr && o.Port == k.Port {
+			if _, taken := m.outside(k.Proto, f.ext, k.Remote, k.RemotePort); !taken {
+				allowed = append(allowed, f.ext)
+			}
+		}
+	}
+	flows, mappings := m.held(c.Slot)
+	switch {
+	case c.Slot != 0 && flows >= m.opt.FlowsPerClient:
+		m.expect(v, ClientFlows)
+		return
+	case len(m.flows) >= m.opt.MaxFlows:
+		m.expect(v, FlowsFull)
+		return
+	case allowed == nil && c.Slot != 0 && mappings >= m.opt.PortsPerClient:
+		m.expect(v, ClientPorts)
+		return
+	}
+	if allowed == nil {
+		var shared []uint16
+		for p := m.opt.PortLow; p <= m.opt.PortHigh; p++ {
+			_, taken := m.outside(k.Proto, p, k.Remote, k.RemotePort)
+			switch {
+			case len(m.behind(k.Proto, p)) == 0:
+				if m.rest[[2]uint16{uint16(k.Proto), p}] <= m.now {
+					allowed = append(allowed, p)
+				}
+			case k.Proto == TCP && !taken:
+				shared = append(shared, p)
+			}
+		}
+		if allowed == nil {
+			allowed = shared
+		}
+	}
+	if allowed == nil {
+		m.expect(v, NoPort)
+		return
+	}
+	if v != Translated || !slices.Contains(allowed, ext) {
+		m.t.Fatalf("%v: port %d %v, expected one of %v", k, ext, v, allowed)
+	}
+	m.flows[k] = &modelFlow{ext: ext, client: c, seen: m.now, state: map[uint8]state{UDP: udpFlow, ICMP: icmpQuery, TCP: opening}[k.Proto]}
+}
+
+// in checks one unsolicited or answering inbound packet; TCP's is a bare SYN.
+func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uint32, to uint16, c Client, v Verdict) {
+	if k, ok := m.outside(proto, ext, remote, port); ok {
+		if v != Translated || addr != k.Addr || to != k.Port || c != m.flows[k].client {
+			m.t.Fatalf("in %d %d: %#x %d %v %v, the flow is %v", proto, ext, addr, to, c, v, k)
+		}
+		return
+	}
+	behind := m.behind(proto, ext)
+	if len(behind) == 0 {
+		if m.rest[[2]uint16{uint16(proto), ext}] > m.now {
+			m.expect(v, Resting)
+		} else {
+			m.expect(v, NoMapping)
+		}
+		return
+	}
+	if proto == ICMP || len(behind) > 1 {
+		m.expect(v, Filtered)
+		return
+	}
+	var k Tuple
+	var owner Client
+	for k, owner = range behind {
+	}
+	seen, allowed := int64(0), remote == m.opt.External
+	for o, f := range m.flows {
+		if o.Proto == proto && f.ext == ext && o.Remote == remote {
+			seen, allowed = max(seen, f.seen), true
+		}
+	}
+	if !allowed {
+		m.expect(v, Filtered)
+		return
+	}
+	if proto == TCP || remote == m.opt.External {
+		seen = m.now
+	}
+	switch flows, _ := m.held(owner.Slot); {
+	case owner.Slot != 0 && flows >= m.opt.FlowsPerClient:
+		m.expect(v, ClientFlows)
+		return
+	case len(m.flows) >= m.opt.MaxFlows:
+		m.expect(v, FlowsFull)
+		return
+	}
+	if v != Translated || addr != k.Addr || to != k.Port || c != owner {
+		m.t.Fatalf("in %d %d: %#x %d %v %v, the mapping is %v of %v", proto, ext, addr, to, c, v, k, owner)
+	}
+	k.Remote, k.RemotePort = remote, port
+	m.flows[k] = &modelFlow{ext: ext, client: owner, seen: seen, state: map[uint8]state{UDP: udpFlow, TCP: opening}[proto]}
+}
+
+func (m *model) expect(got, want Verdict) {
+	m.t.Helper()
+	if got != want {
+		m.t.Fatalf("%v, the model says %v", got, want)
+	}
+}
+
+// agree compares every translation, without changing any.
+func (m *model) agree(table *Table) {
+	m.t.Helper()
+	mappings, flows := table.Counts()
+	if mappings != m.mappings() || flows != len(m.flows) {
+		m.t.Fatalf("%d mappings, %d flows; the model has %d, %d", mappings, flows, m.mappings(), len(m.flows))
+	}
+	for k, f := range m.flows {
+		if ext, v := table.OutError(k); v != Translated || ext != f.ext {
+			m.t.Fatalf("%v: port %d %v, the model has %d", k, ext, v, f.ext)
+		}
+		if addr, port, c, v := table.InError(k.Proto, f.ext, k.Remote, k.RemotePort); v != Translated || addr != k.Addr || port != k.Port || c != f.client {
+			m.t.Fatalf("port %d: %#x %d %v %v, the model has %v", f.ext, addr, port, c, v, k)
+		}
+		i := table.outside(k.Proto, f.ext, k.Remote, k.RemotePort)
+		if g := &table.flows[i]; g.state != f.state || int64(g.seen) != f.seen {
+			m.t.Fatalf("%v: state %d seen %d, the model has %d, %d", k, g.state, g.seen, f.state, f.seen)
+		}
+	}
+}
+
+// killed mixes the memory before and after one operation into what a process
+// killed in the middle of it may leave. Where a commit word changed, the flow
+// was about to come or had just gone: it is clear and the rest is any mixture.
+// Elsewhere each word is the old or the new one.
+func killed(t *rapid.T, before, after []byte) (mem []byte, undecided []int) {
+	mem = slices.Clone(after)
+	start := headerSize + restSize
+	for at := start; at < len(mem); at += flowSize {
+		b, a := before[at:at+flowSize], after[at:at+flowSize]
+		if slices.Equal(a, b) {
+			continue
+		}
+		changed := binary.NativeEndian.Uint32(a) != binary.NativeEndian.Uint32(b)
+		mix := rapid.Uint16().Draw(t, "mix")
+		for word := range flowSize / 4 {
+			if mix>>word&1 == 0 {
+				copy(mem[at+4*word:at+4*word+4], b[4*word:])
+			}
+		}
+		if changed {
+			clear(mem[at : at+4])
+			undecided = append(undecided, (at-start)/flowSize)
+		}
+	}
+	return mem, undecided
+}
+
+func TestModel(t *testing.T) { rapid.Check(t, runModel) }
+
+func FuzzModel(f *testing.F) { f.Fuzz(rapid.MakeFuzz(runModel)) }
+
+func runModel(t *rapid.T) {
+	opt := Options{
+		External: external, PortLow: 2000, PortHigh: 2000 + uint16(rapid.IntRange(0, 7).Draw(t, "ports")),
+		MaxFlows: rapid.IntRange(1, 24).Draw(t, "flows"), FlowsPerClient: rapid.IntRange(1, 12).Draw(t, "flowsPerClient"),
+		PortsPerClient: rapid.IntRange(1, 8).Draw(t, "portsPerClient"), MaxClients: 3, Seed: [32]byte{1},
+	}
+	mem := make([]byte, Layout(opt.MaxFlows))
+	table, err := Attach(mem, opt, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{t: t, opt: opt, flows: map[Tuple]*modelFlow{}, rest: map[[2]uint16]int64{}, dirty: map[[2]uint16]bool{}}
+	generation := [4]uint32{}
+
+	proto := rapid.SampledFrom([]uint8{UDP, UDP, TCP, TCP, TCP, ICMP})
+	remote := rapid.SampledFrom([]uint32{server, server, other, external})
+	port := rapid.Uint16Range(1, 4)
+	tuple := func() Tuple {
+		k := Tuple{proto.Draw(t, "proto"), alice + uint32(rapid.IntRange(0, 2).Draw(t, "addr")), port.Draw(t, "port"), remote.Draw(t, "remote"), port.Draw(t, "rport")}
+		if k.Proto == ICMP {
+			k.RemotePort = 0
+		}
+		return k
+	}
+	nanos := func() int64 { return m.now*second + 5 }
+	known := func(match func(Tuple, *modelFlow) bool) (Tuple, *modelFlow) {
+		var keys []Tuple
+		for k, f := range m.flows {
+			if match(k, f) {
+				keys = append(keys, k)
+			}
+		}
+		if keys == nil {
+			t.Skip("no such flow")
+		}
+		slices.SortFunc(keys, func(a, b Tuple) int {
+			return slices.Compare([]int64{int64(a.Proto), int64(a.Addr), int64(a.Port), int64(a.Remote), int64(a.RemotePort)},
+				[]int64{int64(b.Proto), int64(b.Addr), int64(b.Port), int64(b.Remote), int64(b.RemotePort)})
+		})
+		k := rapid.SampledFrom(keys).Draw(t, "flow")
+		return k, m.flows[k]
+	}
+	isTCP := func(states ...state) func(Tuple, *modelFlow) bool {
+		return func(k Tuple, f *modelFlow) bool {
+			return k.Proto == TCP && slices.Contains(states, f.state) && f.cs != 0
+		}
+	}
+	// step runs an operation of the table, and a kill in the middle of it.
+	step := func(operation func()) {
+		before := slices.Clone(mem)
+		was := maps.Clone(m.flows)
+		operation()
+		if !rapid.Bool().Draw(t, "kill") {
+			return
+		}
+		torn, undecided := killed(t, before, mem)
+		next, err := Attach(torn, opt, nanos())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, discarded := next.Recovered(); discarded != 0 {
+			t.Fatalf("%d entries discarded", discarded)
+		}
+		stays := 0
+		for k, f := range m.flows {
+			if !slices.Contains(undecided, int(table.outside(k.Proto, f.ext, k.Remote, k.RemotePort))) {
+				stays++
+			}
+		}
+		if kept, _ := next.Recovered(); kept != stays {
+			t.Fatalf("kept %d after a kill, not %d", kept, stays)
+		}
+		for k, f := range m.flows {
+			if was[k] == nil || was[k].ext != f.ext || was[k].client != f.client {
+				continue // this operation's own
+			}
+			i := table.outside(k.Proto, f.ext, k.Remote, k.RemotePort)
+			if slices.Contains(undecided, int(i)) {
+				continue
+			}
+			if ext, v := next.OutError(k); v != Translated || ext != f.ext {
+				t.Fatalf("after a kill %v: port %d %v, the model has %d", k, ext, v, f.ext)
+			}
+		}
+	}
+	send := func(k Tuple, f *modelFlow, s Segment) {
+		step(func() {
+			ext, v := table.Out(k, f.client, s, nanos())
+			m.out(k, f.client, s.Flags, ext, v)
+		})
+	}
+	answer := func(k Tuple, f *modelFlow, s Segment) {
+		step(func() {
+			if _, _, _, v := table.In(k.Proto, f.ext, k.Remote, k.RemotePort, s, nanos()); v != Translated {
+				t.Fatalf("an answer: %v", v)
+			}
+		})
+	}
+	t.Repeat(map[string]func(*rapid.T){
+		"": func(*rapid.T) { m.agree(table) },
+		"out": func(*rapid.T) {
+			k := tuple()
+			slot := uint32(rapid.IntRange(0, 3).Draw(t, "slot"))
+			if rapid.IntRange(0, 9).Draw(t, "stray") != 0 {
+				slot = k.Addr - alice
+			}
+			c := Client{slot, generation[slot]}
+			was := m.flows[k]
+			seq := rapid.Uint32Range(1, 1<<32-1).Draw(t, "seq")
+			step(func() {
+				ext, v := table.Out(k, c, Segment{Flags: SYN, Seq: seq - 1, Window: 100, WScale: NoScale}, nanos())
+				m.out(k, c, SYN, ext, v)
+				f := m.flows[k]
+				switch {
+				case f == nil:
+				case k.Proto != TCP:
+					f.seen = m.now
+				default:
+					if f == was && f.state == established && (f.cs == seq || f.cs-seq < oldest) {
+						f.seen = m.now
+						return
+					}
+					f.state, f.seen, f.cs, f.answer = opening, m.now, seq, false
+				}
+			})
+		},
+		"reset without a flow": func(*rapid.T) {
+			k := tuple()
+			if k.Proto = TCP; m.flows[k] != nil {
+				t.Skip()
+			}
+			c := Client{k.Addr - alice, generation[k.Addr-alice]}
+			ext, v := table.Out(k, c, Segment{Flags: RST}, nanos())
+			m.out(k, c, RST, ext, v)
+		},
+		"in": func(*rapid.T) {
+			p, r, rp := proto.Draw(t, "proto"), remote.Draw(t, "remote"), port.Draw(t, "rport")
+			ext := opt.PortLow + uint16(rapid.IntRange(0, int(opt.PortHigh-opt.PortLow)).Draw(t, "ext"))
+			if p == ICMP {
+				rp = 0
+			}
+			if k, ok := m.outside(p, ext, r, rp); ok && p == TCP && m.flows[k].state != established {
+				t.Skip("a SYN that may restart it")
+			}
+			step(func() {
+				addr, to, c, v := table.In(p, ext, r, rp, Segment{Flags: SYN, Seq: 77, WScale: NoScale}, nanos())
+				m.in(p, ext, r, rp, addr, to, c, v)
+			})
+		},
+		"handshake": func(*rapid.T) {
+			k, f := known(isTCP(opening))
+			ss := rapid.Uint32().Draw(t, "iss")
+			answer(k, f, Segment{Flags: SYN | ACK, Seq: ss, Ack: f.cs, Window: 100, WScale: NoScale})
+			f.ss = ss + 1
+			send(k, f, Segment{Flags: ACK, Seq: f.cs, Ack: f.ss, Window: 100})
+			f.state, f.seen, f.answer = established, m.now, true
+		},
+		"data": func(*rapid.T) {
+			k, f := known(isTCP(established))
+			send(k, f, Segment{Flags: ACK, Seq: f.cs, Ack: f.ss, Window: 100, Len: 10})
+			f.cs, f.seen = f.cs+10, m.now
+			answer(k, f, Segment{Flags: ACK, Seq: f.ss, Ack: f.cs, Window: 100})
+		},
+		"close": func(*rapid.T) {
+			k, f := known(isTCP(established))
+			send(k, f, Segment{Flags: FIN | ACK, Seq: f.cs, Ack: f.ss, Window: 100})
+			answer(k, f, Segment{Flags: FIN | ACK, Seq: f.ss, Ack: f.cs + 1, Window: 100})
+			f.state, f.seen = closing, m.now
+		},
+		"reset from outside": func(*rapid.T) {
+			k, f := known(isTCP(established))
+			off := rapid.SampledFrom([]uint32{0, 99, 100, 1<<32 - 1, 1 << 31}).Draw(t, "off")
+			answer(k, f, Segment{Flags: RST, Seq: f.ss + off})
+			if off < 100 {
+				f.state, f.seen = reset, m.now
+			}
+		},
+		"on after a reset": func(*rapid.T) {
+			k, f := known(isTCP(reset))
+			send(k, f, Segment{Flags: ACK, Seq: f.cs, Ack: f.ss, Window: 100})
+			f.state, f.seen = established, m.now
+		},
+		"time": func(*rapid.T) {
+			m.now += rapid.SampledFrom([]int64{1, 50, 61, 121, 241, 301, 7441}).Draw(t, "seconds")
+			m.expire()
+			step(func() { table.Expire(nanos(), 1<<20) })
+		},
+		"drop": func(*rapid.T) {
+			slot := uint32(rapid.IntRange(0, 3).Draw(t, "slot"))
+			c := Client{slot, generation[slot]}
+			m.endWhere(func(_ Tuple, f *modelFlow) bool { return f.client == c })
+			step(func() { table.Drop(c) })
+		},
+		"slot reused": func(*rapid.T) { generation[rapid.IntRange(0, 3).Draw(t, "slot")]++ },
+		"kill": func(*rapid.T) {
+			table, err = Attach(mem, opt, nanos())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kept, discarded := table.Recovered(); kept != len(m.flows) || discarded != 0 {
+				t.Fatalf("kept %d, discarded %d of %d", kept, discarded, len(m.flows))
+			}
+			clear(m.dirty) // who left a shared port unclosed is not remembered
+		},
+	})
+	m.now += 10000
+	table.Expire(m.now*second, 1<<20)
+	table.Expire(m.now*second+200*second, 1<<20)
+	for p := range table.pools {
+		if len(table.pools[p].free) != int(opt.PortHigh-opt.PortLow)+1 {
+			t.Fatalf("pool %d has %d ports free at the end", p, len(table.pools[p].free))
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package nat
+
+import "slices"
+
+// rebuild makes the private side from the entries: flows that fit together are
+// linked, all others freed.
+func (t *Table) rebuild() {
+	h := t.header
+	if h.used > uint32(t.opt.MaxFlows) { // torn: look at all
+		h.used = uint32(t.opt.MaxFlows)
+	}
+	moved := h.external != t.opt.External
+	for i := h.used; i > 0; i-- {
+		f := &t.flows[i]
+		switch {
+		case f.commit == 0:
+			t.pushFree(i)
+		case moved || !t.sound(f) || !t.adopt(i):
+			f.withdraw()
+			t.pushFree(i)
+			t.discarded++
+		default:
+			t.kept++
+		}
+	}
+	h.external = t.opt.External // only now: a kill half-way frees the others next time
+	for p := range t.pools {
+		t.pools[p].fill(t.second, t.second+t.resting)
+	}
+}
+
+// sound says whether an entry can be a flow of this table; what changes with
+// packets is set right where it cannot be.
+func (t *Table) sound(f *flow) bool {
+	if f.commit != f.sum() || f.owner != t.opt.Owner || f.slot > uint32(t.opt.MaxClients) {
+		return false
+	}
+	p := t.pool(f.proto)
+	if p == nil || !p.covers(f.ext) {
+		return false
+	}
+	switch {
+	case f.proto == UDP:
+		f.state = udpFlow
+	case f.proto == ICMP:
+		f.state = icmpQuery
+	case f.state < opening || f.state > reset:
+		f.state = opening
+	}
+	f.seen = min(f.seen, t.second)
+	return true
+}
+
+// adopt links a sound entry, unless it contradicts one linked before.
+func (t *Table) adopt(i uint32) bool {
+	f := &t.flows[i]
+	k := Tuple{f.proto, f.addr, f.port, f.remote, f.remotePort}
+	if t.inside(t.hashInside(&k), &k) != 0 || t.outside(f.proto, f.ext, f.remote, f.remotePort) != 0 {
+		return false
+	}
+	m := t.mappingOn(f)
+	if m == 0 {
+		if f.proto != TCP && (t.pool(f.proto).first(f.ext) != 0 || t.endpoint(&k) != 0) {
+			return false
+		}
+		m = t.newMapping(&k, Client{f.slot, f.generation}, f.ext)
+	} else if t.mappings[m].slot != f.slot || t.mappings[m].generation != f.generation {
+		return false
+	}
+	c := &t.clients[f.slot]
+	if c.flows == 0 || int32(f.generation-c.generation) > 0 {
+		c.generation = f.generation
+	}
+	t.hang(i, m)
+	return true
+}
+
+// mappingOn is the mapping of an entry's endpoint on the entry's external port.
+func (t *Table) mappingOn(f *flow) uint32 {
+	for m := t.pool(f.proto).first(f.ext); m != 0; m = t.mappings[m].extNext {
+		if g := &t.mappings[m]; g.addr == f.addr && g.port == f.port {
+			return m
+		}
+	}
+	return 0
+}
+
+// fill sorts the ports nobody is behind into free and resting ones.
+func (p *pool) fill(second, latest uint32) {
+	for i, first := range p.head {
+		port := p.low + uint16(i)
+		switch {
+		case first != 0:
+		case p.resting(port, second):
+			p.until[port] = min(p.until[port], latest)
+			p.giveBack(port, true)
+		default:
+			p.giveBack(port, false)
+		}
+	}
+	if p.until != nil {
+		slices.SortFunc(p.queue[:p.count], func(a, b uint16) int { return int(int64(p.until[a]) - int64(p.until[b])) })
+	}
+}

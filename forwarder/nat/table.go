@@ -1,0 +1,155 @@
+package nat
+
+import (
+	crand "crypto/rand"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+)
+
+// Client is a slot of the client table and its generation.
+type Client struct{ Slot, Generation uint32 }
+
+// Table is one worker's NAT. One goroutine owns it.
+//
+// `now` is CLOCK_MONOTONIC in nanoseconds everywhere; one that goes back counts
+// as the latest seen.
+type Table struct {
+	opt      Options
+	timeouts [numStates]uint32 // seconds
+	resting  uint32            // seconds a freed port rests
+
+	// The handed-in memory.
+	header *header
+	rest   *[2][65536]uint32 // TCP, UDP: the second a port's rest ends
+	flows  []flow
+
+	// All below is private: rebuilt at attach, free of pointers into the heap
+	// where it is large, and zero until used.
+	second   uint32 // of the latest now
+	turn     int64  // the now at which second began
+	secret   secret
+	chance   *rand.ChaCha8
+	byInside index // flows by protocol, internal endpoint and remote
+	byOutside,
+	byPeer, // the newest flow of each mapping and remote address
+	byEndpoint index // mappings by protocol and internal endpoint
+	links    []link
+	mappings []mapping
+	clients  []client
+	pools    [3]pool // TCP, UDP, ICMP
+	wheel    []uint32
+	wheelAt  uint32 // the second the wheel stands at; all before it is done
+
+	freeFlow, freeMapping uint32 // lists of numbers used before, through link.wheelNext and mapping.extNext
+	topMapping            uint32 // the highest number used so far
+	liveFlows             int
+	liveMappings          int
+	kept, discarded       int
+}
+
+// link is what is private about a flow: where it hangs.
+type link struct {
+	mapping                uint32
+	wheelNext, wheelPrev   uint32
+	due                    uint32 // the second whose wheel slot it hangs in
+	peerNext, peerPrev     uint32 // flows of one peer, the last refreshed at front
+	clientNext, clientPrev uint32
+}
+
+// mapping is an internal endpoint behind an external port.
+type mapping struct {
+	addr       uint32
+	slot       uint32
+	generation uint32
+	flows      uint32
+	extNext    uint32 // the next mapping that shares the external port
+	port       uint16
+	ext        uint16
+	proto      uint8
+	unclosed   bool // a flow went that was not seen to close: the port rests
+}
+
+// client is what one slot holds.
+type client struct {
+	generation uint32 // of the last one that opened a flow
+	flows      uint32
+	mappings   uint32
+	first      uint32 // of its flows
+}
+
+// Attach makes a Table over memory that is zero, which it formats, or that
+// another Table over the same bytes, of this or of an ended process, has left:
+// its flows go on. Entries that are torn or contradict each other are freed and
+// counted; so are all when the external address has changed. The memory must
+// start on a multiple of 8 and stay in place. An error wraps ErrLayout when the
+// memory is some other table's.
+func Attach(mem []byte, opt Options, now int64) (*Table, error) {
+	opt.defaults()
+	if err := opt.check(); err != nil {
+		return nil, fmt.Errorf("nat: %w", err)
+	}
+	t := &Table{opt: opt}
+	if err := t.overlay(mem, opt.MaxFlows); err != nil {
+		return nil, fmt.Errorf("nat: %w", err)
+	}
+	if err := t.format(); err != nil {
+		return nil, fmt.Errorf("nat: %w", err)
+	}
+	t.timeouts = [numStates]uint32{
+		udpFlow: seconds(opt.UDP), icmpQuery: seconds(opt.ICMP), established: seconds(opt.TCPEstablished),
+		opening: seconds(opt.TCPTransitory), closing: seconds(opt.TCPTransitory), reset: seconds(opt.TCPTransitory),
+	}
+	t.resting = seconds(opt.PortRest)
+	if opt.Seed == [32]byte{} {
+		crand.Read(opt.Seed[:])
+	}
+	t.chance = rand.NewChaCha8(opt.Seed)
+	for i := range t.secret {
+		t.secret[i] = t.chance.Uint64()
+	}
+	t.second = uint32(max(now, 0) / 1e9)
+	t.turn = int64(t.second) * 1e9
+
+	n := opt.MaxFlows
+	t.byInside, t.byOutside = newIndex(n, t.insideOf), newIndex(n, t.outsideOf)
+	t.byPeer, t.byEndpoint = newIndex(n, t.peerOf), newIndex(n, t.endpointOf)
+	t.links = make([]link, n+1)
+	t.mappings = make([]mapping, n+1)
+	t.clients = make([]client, opt.MaxClients+1)
+	low, high := opt.Slice(int(opt.Owner))
+	t.pools = [3]pool{newPool(low, high, &t.rest[0]), newPool(low, high, &t.rest[1]), newPool(low, high, nil)}
+	t.wheel = make([]uint32, wheelSize(slices.Max(t.timeouts[:])))
+	t.wheelAt = t.second
+	t.rebuild()
+	return t, nil
+}
+
+// Counts is how many mappings and flows there are, the run out but not yet
+// expired included.
+func (t *Table) Counts() (mappings, flows int) { return t.liveMappings, t.liveFlows }
+
+// Recovered is how many flows Attach found, and how many torn or contradictory
+// entries it freed.
+func (t *Table) Recovered() (kept, discarded int) { return t.kept, t.discarded }
+
+// clock moves the second on; most calls fall into the same one.
+func (t *Table) clock(now int64) {
+	if now-t.turn >= 1e9 {
+		t.second = uint32(now / 1e9)
+		t.turn = int64(t.second) * 1e9
+	}
+}
+
+// pool is the ports of a protocol, nil when it cannot be translated.
+func (t *Table) pool(proto uint8) *pool {
+	switch proto {
+	case TCP:
+		return &t.pools[0]
+	case UDP:
+		return &t.pools[1]
+	case ICMP:
+		return &t.pools[2]
+	}
+	return nil
+}

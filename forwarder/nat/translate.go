@@ -1,0 +1,180 @@
+package nat
+
+// Out translates a packet from the LAN: the external port that stands for its
+// internal one. It opens a flow, and a mapping, where there is none; what an
+// address's former client had open on it is ended. seg is read for TCP only.
+func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Verdict) {
+	return t.outward(&k, c, &seg, now) // inlined, so that nothing is copied
+}
+
+func (t *Table) outward(k *Tuple, c Client, seg *Segment, now int64) (ext uint16, v Verdict) {
+	t.clock(now)
+	i := t.inside(t.hashInside(k), k)
+	if i == 0 {
+		return t.open(k, c, seg)
+	}
+	f := &t.flows[i]
+	if f.slot != c.Slot || f.generation != c.Generation {
+		t.dropAddress(f.slot, f.generation, k.Addr)
+		return t.open(k, c, seg)
+	}
+	if f.proto == TCP && t.track(i, f, outbound, seg) {
+		return f.ext, Translated
+	}
+	if f.seen != t.second {
+		t.refresh(i)
+	}
+	return f.ext, Translated
+}
+
+// refresh notes that a flow's client has just sent.
+func (t *Table) refresh(i uint32) {
+	t.flows[i].seen = t.second
+	if t.links[i].peerPrev != 0 {
+		t.promote(i)
+	}
+}
+
+// dropAddress ends the flows of a client from an address that is now another's.
+func (t *Table) dropAddress(slot, generation, addr uint32) {
+	t.dropWhere(slot, func(f *flow) bool { return f.addr == addr && f.generation == generation })
+}
+
+// open makes the flow of an outbound packet that has none.
+func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext uint16, v Verdict) {
+	if t.pool(k.Proto) == nil || c.Slot > uint32(t.opt.MaxClients) {
+		return 0, NotTranslatable
+	}
+	if k.Proto == TCP && seg.Flags&RST != 0 {
+		return 0, NoMapping // nothing to open, and nothing to close
+	}
+	own := &t.clients[c.Slot]
+	if own.generation != c.Generation { // the slot was reused
+		t.dropWhere(c.Slot, func(f *flow) bool { return f.generation != c.Generation })
+		own.generation = c.Generation
+	}
+	if m := t.endpoint(k); m != 0 {
+		if g := &t.mappings[m]; g.slot != c.Slot || g.generation != c.Generation {
+			t.dropAddress(g.slot, g.generation, k.Addr)
+		}
+	}
+	m, ok := t.mappingFor(k)
+	if !ok {
+		return 0, NoPort
+	}
+	if v = t.room(c.Slot); v != Translated {
+		return 0, v
+	}
+	if m == 0 {
+		if c.Slot != 0 && own.mappings >= uint32(t.opt.PortsPerClient) {
+			return 0, ClientPorts
+		}
+		port, ok := t.choosePort(k)
+		if !ok {
+			return 0, NoPort
+		}
+		m = t.newMapping(k, c, port)
+	}
+	i := t.add(k, m, t.second)
+	if k.Proto == TCP {
+		t.track(i, &t.flows[i], outbound, seg)
+	}
+	return t.flows[i].ext, Translated
+}
+
+// room says whether a slot may have one more flow.
+func (t *Table) room(slot uint32) Verdict {
+	switch {
+	case slot != 0 && t.clients[slot].flows >= uint32(t.opt.FlowsPerClient):
+		return ClientFlows
+	case t.liveFlows >= t.opt.MaxFlows:
+		return FlowsFull
+	}
+	return Translated
+}
+
+// In translates a packet from the WAN: the endpoint behind an external port,
+// and the client as it was when the flow was opened; the caller compares its
+// generation with the slot's.
+func (t *Table) In(proto uint8, ext uint16, remote uint32, remotePort uint16, seg Segment, now int64) (addr uint32, port uint16, c Client, v Verdict) {
+	return t.inward(proto, ext, remote, remotePort, &seg, now) // inlined, so that nothing is copied
+}
+
+func (t *Table) inward(proto uint8, ext uint16, remote uint32, remotePort uint16, seg *Segment, now int64) (addr uint32, port uint16, c Client, v Verdict) {
+	t.clock(now)
+	i := t.outside(proto, ext, remote, remotePort)
+	if i != 0 && t.over(&t.flows[i]) {
+		t.remove(i)
+		i = 0
+	}
+	if i == 0 {
+		if i, v = t.admit(proto, ext, remote, remotePort, seg); v != Translated {
+			return 0, 0, Client{}, v
+		}
+	}
+	f := &t.flows[i]
+	if f.proto == TCP {
+		t.track(i, f, inbound, seg)
+	}
+	return f.addr, f.port, Client{f.slot, f.generation}, Translated
+}
+
+// admit opens the flow of an inbound packet that has none, where the filter
+// lets it in.
+func (t *Table) admit(proto uint8, ext uint16, remote uint32, remotePort uint16, seg *Segment) (i uint32, v Verdict) {
+	p := t.pool(proto)
+	if p == nil {
+		return 0, NotTranslatable
+	}
+	if !p.covers(ext) {
+		return 0, NoMapping
+	}
+	m := p.first(ext)
+	if m == 0 {
+		if p.resting(ext, t.second) {
+			return 0, Resting
+		}
+		return 0, NoMapping
+	}
+	if proto == ICMP || proto == TCP && (seg.Flags&(SYN|ACK|RST|FIN) != SYN || !t.alone(m)) {
+		return 0, Filtered
+	}
+	seen := t.second
+	if remote != t.opt.External {
+		head := t.peer(m, remote)
+		if head == 0 || t.over(&t.flows[head]) {
+			return 0, Filtered
+		}
+		if proto == UDP {
+			seen = t.flows[head].seen
+		}
+	}
+	g := &t.mappings[m]
+	if v = t.room(g.slot); v != Translated {
+		return 0, v
+	}
+	k := Tuple{proto, g.addr, g.port, remote, remotePort}
+	return t.add(&k, m, seen), Translated
+}
+
+// OutError finds the external port for an ICMP error that a client sends about
+// a packet of the flow k. It changes nothing (RFC 5508 REQ-5).
+func (t *Table) OutError(k Tuple) (ext uint16, v Verdict) {
+	i := t.inside(t.hashInside(&k), &k)
+	if i == 0 || t.over(&t.flows[i]) {
+		return 0, NoMapping
+	}
+	return t.flows[i].ext, Translated
+}
+
+// InError finds the endpoint and client for an ICMP error from the WAN about a
+// packet that went from the external port to the remote. It changes nothing
+// (RFC 5508 REQ-4).
+func (t *Table) InError(proto uint8, ext uint16, remote uint32, remotePort uint16) (addr uint32, port uint16, c Client, v Verdict) {
+	i := t.outside(proto, ext, remote, remotePort)
+	if i == 0 || t.over(&t.flows[i]) {
+		return 0, 0, Client{}, NoMapping
+	}
+	f := &t.flows[i]
+	return f.addr, f.port, Client{f.slot, f.generation}, Translated
+}
