@@ -77,7 +77,7 @@ func TestDecodeJudges(t *testing.T) {
 		{"a source route behind the end of the list", ipOptions(0, 131, 3, 4), Kept},
 		{"a record route", ipOptions(7, 7, 4, 0, 0, 0, 0, 0), Kept},
 		{"an option of length 0", ipOptions(7, 0, 4, 0), Malformed},
-		{"an option of length 1", ipOptions(7, 1, 4, 0), Malformed},
+		{"an option of length 1", ipOptions(7, 1, 1, 0), Malformed},
 		{"an option that is cut short", ipOptions(7, 5, 4, 0), Malformed},
 		{"an option without a length", ipOptions(1, 1, 1, 7), Malformed},
 		{"a TCP header cut short", with(tcpRaw, func(_, ip []byte) { put16(ip[2:], 39) }), Malformed},
@@ -102,6 +102,7 @@ func TestDecodeJudges(t *testing.T) {
 		{"a partial checksum that starts elsewhere", virtio(tcpRaw, 1, 0, 0, 35, 16), Malformed},
 		{"a partial checksum that lies elsewhere", virtio(tcpRaw, 1, 0, 0, 34, 6), Malformed},
 		{"a partial checksum in the Ethernet header", virtio(tcpRaw, 1, 0, 0, 0, 0), Malformed},
+		{"a partial checksum in the Ethernet header of IPv6", virtio(other(EtherTypeIPv6, 40), 1, 0, 0, 13, 2), Malformed},
 		{"a partial checksum behind the frame", virtio(other(EtherTypeIPv6, 40), 1, 0, 0, 50, 3), Malformed},
 		{"a partial checksum at the frame's end", virtio(other(EtherTypeIPv6, 40), 1, 0, 0, 50, 2), Kept},
 		{"the largest partial checksum place", virtio(tcpRaw, 1, 0, 0, 0xffff, 0xffff), Malformed},
@@ -189,6 +190,20 @@ func TestDecodeClearsWhatTheNextLinkMustNotSee(t *testing.T) {
 	p := decode(t, virtio(tcpFrame(t, 9), 2|4|8, 0, 77, 78, 79))
 	if !bytes.Equal(p.Raw[:VirtioLen], make([]byte, VirtioLen)) {
 		t.Errorf("%x", p.Raw[:VirtioLen])
+	}
+}
+
+// Hardware that merges packets may leave any checksum and no NEEDS_CSUM.
+func TestDecodeMakesEverySuperPacketPartial(t *testing.T) {
+	for _, raw := range [][]byte{superTCP(t, 5000, 1000), superUDP(t, 5000, 1000)} {
+		want := decode(t, bytes.Clone(raw))
+		at := want.L4 + want.checksumOffset()
+		raw[0] = 2
+		put16(raw[at:], 0x1234)
+		p := decode(t, raw)
+		if !p.Partial() || !bytes.Equal(p.Raw, want.Raw) {
+			t.Errorf("protocol %d: checksum %x, want %x", p.Proto, p.Raw[at:at+2], want.Raw[at:at+2])
+		}
 	}
 }
 

@@ -94,7 +94,8 @@ func TestFragmentsCopyOptions(t *testing.T) {
 		{OptionType: 7, OptionLength: 7, OptionData: []byte{4, 0, 0, 0, 0}},
 		{OptionType: 1},
 		{OptionType: 0x94, OptionLength: 4, OptionData: []byte{0, 0}}, // router alert
-		{OptionType: 0x88, OptionLength: 4, OptionData: []byte{1, 2}}, // stream identifier
+		{OptionType: 0x82, OptionLength: 3, OptionData: []byte{9}},    // security
+		{OptionType: 1},
 	}
 	p := decode(t, serialize(t, ethernet(), ip, &layers.UDP{SrcPort: 1, DstPort: 2}, gopacket.Payload(text(500))))
 	own := bytes.Clone(p.Raw[p.L3+20 : p.L4])
@@ -104,7 +105,7 @@ func TestFragmentsCopyOptions(t *testing.T) {
 	got := fragments(t, p, 200)
 	for i, raw := range got {
 		f := decode(t, raw)
-		want := []byte{0x94, 4, 0, 0, 0x88, 4, 1, 2}
+		want := []byte{0x94, 4, 0, 0, 0x82, 3, 9, 0}
 		if i == 0 {
 			want = own
 		}
