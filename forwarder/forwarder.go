@@ -214,6 +214,7 @@ func (f *Forwarder) Run() error {
 	}
 	f.flushAll()
 	f.publish()
+	f.header.Attached.Store(0) // the counters are final
 	return nil
 }
 

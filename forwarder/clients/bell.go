@@ -22,22 +22,9 @@ func NewBell() (*Bell, error) {
 	return &Bell{os.NewFile(uintptr(fd), "bell")}, nil
 }
 
-// OpenBell takes over a bell's descriptor, as inherited.
-func OpenBell(f *os.File) (*Bell, error) {
-	if err := unix.SetNonblock(int(f.Fd()), true); err != nil {
-		return nil, fmt.Errorf("open bell: %w", err)
-	}
-	// Fd made the file blocking for the runtime; a new file is polled again.
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, fmt.Errorf("open bell: %w", err)
-	}
-	f.Close()
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, fmt.Errorf("open bell: %w", err)
-	}
-	return &Bell{os.NewFile(uintptr(fd), "bell")}, nil
-}
+// OpenBell takes over a bell's descriptor, as received from the keeper: still
+// non-blocking, as NewBell made it.
+func OpenBell(f *os.File) *Bell { return &Bell{f} }
 
 var one = [8]byte{1} // in every byte order a count above zero
 

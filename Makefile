@@ -1,0 +1,76 @@
+# gatewayd: build, show, test and measure. Everything runs as root on Debian
+# with Go; what is missing is installed and said.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
+FUZZ_TIME   ?= 4s
+export CGO_ENABLED ?= 0
+
+say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
+
+.PHONY: build check test demo bench fuzz deps unit race arm short-fuzz namespaces
+
+build: ## the static binary, bin/gatewayd
+	go build -trimpath -o bin/gatewayd ./cmd/gatewayd
+
+check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
+	$(call say,build for amd64 arm64 armv7)
+	GOARCH=amd64 go build -o /dev/null ./cmd/gatewayd
+	GOARCH=arm64 go build -o /dev/null ./cmd/gatewayd
+	GOARCH=arm GOARM=7 go build -o /dev/null ./cmd/gatewayd
+	$(call say,format and vet)
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	go vet ./...
+	go vet -tags netns ./...
+	$(call say,staticcheck)
+	go run $(STATICCHECK) -tags netns ./...
+	$(MAKE) --no-print-directory unit
+
+unit:
+	$(call say,unit tests)
+	go test ./...
+
+race: deps
+	$(call say,unit tests with the race detector)
+	CGO_ENABLED=1 go test -race ./...
+
+arm: deps
+	$(call say,packet path rooms as arm64 and armv7)
+	GOARCH=arm64 go test -exec qemu-aarch64 $(ARM_ROOMS)
+	GOARCH=arm GOARM=7 go test -exec qemu-arm $(ARM_ROOMS)
+
+short-fuzz: FUZZ = $(FUZZ_TIME)
+fuzz: FUZZ = 5m
+short-fuzz fuzz: ## fuzz targets, short; `make fuzz` is long
+	$(call say,fuzz targets ($(FUZZ) each))
+	@for room in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$room/*_test.go | cut -d' ' -f2); do \
+	    echo "$$room $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ) $$room >/tmp/fuzz.$$$$ 2>&1 || { cat /tmp/fuzz.$$$$; rm -f /tmp/fuzz.$$$$; exit 1; }; \
+	    rm -f /tmp/fuzz.$$$$; done; done
+
+namespaces: deps build
+	$(call say,the real binary in network namespaces)
+	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 30m ./gateway/... ./cmd/...
+
+test: deps check race arm short-fuzz namespaces ## everything
+	$(call say,all passed)
+
+demo: build ## the main job on real packets in namespaces of its own; 60 s
+	./bin/gatewayd demo
+
+bench: deps build ## beside the kernel's own hotspot, in the same run
+	go run ./bench -binary bin/gatewayd -out bench/out
+
+# What the tests drive the gateway with; programs nobody here wrote.
+TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump nping:nmap ping:iputils-ping traceroute:traceroute \
+	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
+	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping trafgen:netsniff-ng
+
+deps:
+	@missing=(); for t in $(TOOLS); do PATH=$$PATH:/usr/sbin:/sbin command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \
+	if [ $${#missing[@]} -gt 0 ]; then echo "installing $${missing[*]}"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; fi

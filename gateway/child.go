@@ -1,0 +1,178 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gatewayd/forwarder"
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/link"
+	"gatewayd/gateway/config"
+	"gatewayd/store"
+)
+
+// lastWords is how long a store waits for control to end after their keeper is
+// gone.
+const lastWords = 3 * time.Second
+
+// childEnv marks a process that a keeper started.
+const childEnv = "GATEWAYD_CHILD"
+
+// Child runs one of the gateway's own children and never returns, if this
+// process was started as one; otherwise it does nothing. It must be the first
+// line of main.
+func Child() {
+	if len(os.Args) != 2 || os.Getenv(childEnv) != os.Args[1] {
+		return
+	}
+	run := map[string]func(*wire, message, []*os.File) error{
+		wordForward: runForward,
+		wordControl: runControl,
+		wordStore:   runStore,
+	}[os.Args[1]]
+	if run == nil {
+		return
+	}
+	if t, err := unix.GetsockoptInt(3, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || t != unix.SOCK_SEQPACKET {
+		return
+	}
+	unix.CloseOnExec(3)
+	if err := runChild(run); err != nil {
+		fmt.Fprintf(os.Stderr, "gatewayd %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func runChild(run func(*wire, message, []*os.File) error) error {
+	w, err := openWire(os.NewFile(3, "wire"))
+	if err != nil {
+		return err
+	}
+	m, files, err := w.receive()
+	if err != nil {
+		return fmt.Errorf("wait for the keeper's order: %w", err)
+	}
+	return run(w, m, files)
+}
+
+// logger writes to standard error as the config says.
+func logger(c config.Log, process string) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // checked by config
+	opt := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
+	if c.Format == "json" {
+		h = slog.NewJSONHandler(os.Stderr, opt)
+	}
+	return slog.New(h).With("process", process)
+}
+
+// runForward is the forwarder's process.
+func runForward(w *wire, m message, files []*os.File) error {
+	if m.Forward == nil || len(files) != 6 {
+		return fmt.Errorf("order to forward: %d descriptors, want 6", len(files))
+	}
+	table, err := clients.Open(files[0])
+	if err != nil {
+		return err
+	}
+	bell, control := clients.OpenBell(files[1]), clients.OpenBell(files[2])
+	links, err := openLinks(files[3:])
+	if err != nil {
+		return err
+	}
+	f, err := forwarder.New(m.Forward.Config, links, table, bell, control.Ring)
+	if err != nil {
+		return err
+	}
+	if err := w.send(message{Ready: true}); err != nil {
+		return err
+	}
+	go func() { // nothing else is said: the end of the wire is the end
+		_, _, _ = w.receive()
+		f.Stop()
+	}()
+	runtime.LockOSThread()
+	return f.Run()
+}
+
+func openLinks(files []*os.File) (forwarder.Links, error) {
+	var links forwarder.Links
+	for i, f := range files {
+		fd, err := rawFD(f)
+		if err != nil {
+			return links, err
+		}
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return links, fmt.Errorf("take over port: %w", err)
+		}
+		f.Close()
+		if i == clients.Host {
+			links[i], err = link.NewTAP(own)
+		} else {
+			links[i], err = link.NewPacket(own)
+		}
+		if err != nil {
+			return links, err
+		}
+	}
+	return links, nil
+}
+
+// runStore is the store's process. It outlives a keeper that is gone for as
+// long as control is still writing, at most a few seconds.
+func runStore(w *wire, m message, _ []*os.File) error {
+	if m.Store == nil {
+		return fmt.Errorf("order to store: none")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	conns := make(chan net.Conn)
+	go func() {
+		defer cancel()
+		gone := make(chan struct{}) // closed when the latest connection is
+		close(gone)
+		for {
+			m, files, err := w.receive()
+			if err != nil {
+				break
+			}
+			if !m.Connect || len(files) != 1 {
+				continue
+			}
+			c, err := net.FileConn(files[0])
+			files[0].Close()
+			if err != nil {
+				continue
+			}
+			gone = make(chan struct{})
+			conns <- &watched{Conn: c, closed: gone}
+		}
+		select {
+		case <-gone:
+		case <-time.After(lastWords):
+		}
+	}()
+	return store.Serve(ctx, m.Store.Path, conns, store.Option{Log: logger(m.Store.Log, wordStore)})
+}
+
+// watched is a connection that says when it was closed.
+type watched struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (w *watched) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.Conn.Close()
+}

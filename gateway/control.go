@@ -1,0 +1,170 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/gateway/api"
+	"gatewayd/gateway/config"
+	"gatewayd/limiter"
+	"gatewayd/sessions"
+	"gatewayd/store/client"
+)
+
+// control decides: the sessions and who may ask about them. It is a process of
+// its own, or a part of the program that embeds the gateway.
+type control struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	table   *clients.Table
+	bell    *clients.Bell // rung by the forwarder
+	store   *client.Client
+	manager *sessions.Manager
+	clock   clients.Clock
+	started time.Time
+
+	mu    sync.Mutex
+	state keeperState
+}
+
+func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients.Bell) *control {
+	c := &control{
+		cfg: cfg, log: logger(cfg.Log, wordControl), table: table, bell: bell,
+		store: client.New(), clock: clients.NewClock(), started: time.Now(),
+	}
+	c.manager = sessions.New(sessions.Options{
+		Table: table, Store: c.store, RingForwarder: forward.Ring,
+		Now: time.Now, Boot: c.clock.Now,
+		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
+		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
+		LAN: cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
+	})
+	return c
+}
+
+// run serves until ctx ends, then waits for the forwarder to end, so that the
+// last checkpoint has its last counts.
+func (c *control) run(ctx context.Context, listener net.Listener, ready func()) error {
+	group, ctx := errgroup.WithContext(ctx)
+	decide, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	server := api.NewServer(api.New(c.manager, c.status), c.log)
+
+	group.Go(func() error { return c.manager.Run(decide) })
+	group.Go(func() error { // the forwarder's word
+		for {
+			if err := c.bell.Wait(); err != nil {
+				if errors.Is(err, os.ErrClosed) {
+					return nil
+				}
+				return err
+			}
+			c.manager.Wake()
+		}
+	})
+	group.Go(func() error {
+		select {
+		case <-c.manager.Ready():
+			ready()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve API: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		late, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer stop()
+		if err := server.Shutdown(late); err != nil {
+			server.Close()
+		}
+		c.awaitForwarder()
+		end()
+		c.bell.Close()
+		return nil
+	})
+	return group.Wait()
+}
+
+// awaitForwarder waits until the forwarder has stored its last counters; not
+// for long, it may be dead.
+func (c *control) awaitForwarder() {
+	h := c.table.Header()
+	for range 300 {
+		if h.Attached.Load() == 0 || h.Alive.Load() == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// learn takes over what the keeper sees.
+func (c *control) learn(s keeperState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = s
+}
+
+// runControl is control's process.
+func runControl(w *wire, m message, files []*os.File) error {
+	if m.Control == nil || len(files) != 4 {
+		return fmt.Errorf("order to control: %d descriptors, want 4", len(files))
+	}
+	table, err := clients.Open(files[0])
+	if err != nil {
+		return err
+	}
+	listener, err := net.FileListener(files[3])
+	if err != nil {
+		return fmt.Errorf("take over API listener: %w", err)
+	}
+	files[3].Close()
+	if u, ok := listener.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the keeper's
+	}
+	c := newControl(&m.Control.Config, table, clients.OpenBell(files[1]), clients.OpenBell(files[2]))
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		for {
+			m, files, err := w.receive()
+			switch {
+			case err != nil:
+				return
+			case m.State != nil:
+				c.learn(*m.State)
+			case m.Connect && len(files) == 1:
+				if err := c.connect(files[0]); err != nil {
+					c.log.Error("connect to the store", "error", err)
+				}
+			}
+		}
+	}()
+	return c.run(ctx, listener, func() { _ = w.send(message{Ready: true}) })
+}
+
+// connect takes over a new connection to the store.
+func (c *control) connect(f *os.File) error {
+	defer f.Close()
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return err
+	}
+	c.store.Attach(conn)
+	return nil
+}

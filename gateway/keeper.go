@@ -1,0 +1,359 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gatewayd/forwarder"
+	"gatewayd/forwarder/clients"
+	"gatewayd/gateway/api"
+	"gatewayd/gateway/config"
+	"gatewayd/gateway/ports"
+)
+
+// How long children get to end by themselves. Together under two seconds.
+const (
+	forwardPatience = 300 * time.Millisecond
+	controlPatience = 1200 * time.Millisecond
+	storePatience   = 2 * time.Second
+)
+
+// formerPatience is how long New waits for a former instance to end.
+const formerPatience = 5 * time.Second
+
+// keeper supervises.
+type keeper struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	table    *clients.Table
+	memory   *os.File // the table's
+	toBell   *clients.Bell
+	fromBell *clients.Bell // the forwarder rings it
+	listener *net.UnixListener
+	inside   *control // the embedding program's; nil: control is a process
+
+	lan, wan *ports.Port
+	host     *ports.Host
+	again    chan struct{} // the ports are to be opened again
+
+	endStore, endControl func() // each ends one and waits for it
+
+	forward, control, store process
+
+	mu           sync.Mutex
+	states       map[string]ports.State
+	trouble      string // why the ports are not open
+	readyForward bool
+	readyControl bool
+	announced    chan struct{} // closed when both were ready first
+}
+
+// newKeeper makes what the processes share.
+func newKeeper(cfg *config.Config) (_ *keeper, err error) {
+	k := &keeper{
+		cfg: cfg, log: logger(cfg.Log, "keeper"),
+		forward: process{word: wordForward}, control: process{word: wordControl}, store: process{word: wordStore},
+		again: make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			k.release()
+		}
+	}()
+	k.table, k.memory, err = clients.Create(cfg.Limits.Clients+1, forwarder.TableBytes(cfg.Limits.NATFlows))
+	if err != nil {
+		return nil, err
+	}
+	if k.toBell, err = clients.NewBell(); err != nil {
+		return nil, err
+	}
+	if k.fromBell, err = clients.NewBell(); err != nil {
+		return nil, err
+	}
+	k.listener, err = listenAPI(cfg.API.Socket)
+	return k, err
+}
+
+// listenAPI opens the API's socket for its owner alone. A socket file without
+// a listener is a dead gateway's.
+func listenAPI(path string) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("open API socket: %w", err)
+	}
+	for end := time.Now().Add(formerPatience); ; time.Sleep(100 * time.Millisecond) {
+		c, err := net.DialTimeout("unix", path, time.Second)
+		if err != nil {
+			break
+		}
+		c.Close()
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("open API socket: another gatewayd answers at %s: stop it first, or set api.socket to another path", path)
+		}
+	}
+	if st, err := os.Lstat(path); err == nil {
+		if st.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("open API socket: %s exists and is not a socket: remove it, or set api.socket to another path", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("open API socket: %w", err)
+		}
+	}
+	old := unix.Umask(0o177)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("open API socket: %w", err)
+	}
+	return l, nil
+}
+
+// check refuses ports that the kernel has its hands on.
+func (k *keeper) check() error {
+	var all []error
+	for _, name := range []string{k.cfg.LAN.Interface, k.cfg.WAN.Interface} {
+		if err := checkPort(name); err != nil {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
+}
+
+func checkPort(name string) error {
+	found, err := ports.Conflicts(name)
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return &ports.ConflictError{Port: name, Conflicts: found}
+	}
+	return nil
+}
+
+// begin starts store and control: the API answers from now on.
+func (k *keeper) begin() {
+	serve := func(what func(context.Context)) func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { what(ctx); close(done) }()
+		return func() { cancel(); <-done }
+	}
+	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.beginStore, storePatience) })
+	k.endControl = serve(func(ctx context.Context) {
+		if k.inside != nil {
+			k.runInside(ctx)
+			return
+		}
+		k.supervise(ctx, &k.control, k.beginControl, controlPatience)
+	})
+}
+
+// run opens the ports and forwards until ctx ends, then ends all in order: the
+// forwarder first, so that all counters are final, the store last.
+func (k *keeper) run(ctx context.Context) error {
+	err := k.openPorts()
+	if err == nil {
+		var running sync.WaitGroup
+		running.Go(func() { k.watch(ctx) })
+		running.Go(func() { k.keepForwarding(ctx) })
+		running.Wait()
+	}
+	k.endControl()
+	k.endStore()
+	return errors.Join(err, k.closePorts())
+}
+
+// release gives back what newKeeper made.
+func (k *keeper) release() {
+	if k.listener != nil {
+		k.listener.Close()
+	}
+	for _, b := range []*clients.Bell{k.toBell, k.fromBell} {
+		if b != nil {
+			b.Close()
+		}
+	}
+	if k.memory != nil {
+		k.memory.Close()
+	}
+}
+
+// supervise keeps one child running until ctx ends.
+func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, patience time.Duration) {
+	for p.rest(ctx) {
+		k.mu.Lock()
+		err := p.start()
+		if err == nil {
+			err = begin()
+		}
+		k.mu.Unlock()
+		k.tell()
+		if err != nil {
+			k.log.Error("start child", "child", p.word, "error", err)
+			if p.cmd == nil || p.wire == nil {
+				continue
+			}
+		}
+		done := make(chan struct{})
+		var end error
+		go func() { end = p.wait(); close(done) }()
+		k.attend(ctx, p, done, nil)
+		if ctx.Err() != nil {
+			p.stop(done, patience)
+			return
+		}
+		<-done
+		k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
+	}
+}
+
+// attend takes in what a child says until it ends, ctx ends or again is asked for.
+func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, again <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-done:
+			return
+		case <-again:
+			return
+		case m, ok := <-p.messages:
+			if !ok {
+				<-done
+				return
+			}
+			if m.Ready {
+				k.isReady(p)
+			}
+		}
+	}
+}
+
+// isReady notes that a child serves; when forward and control do, so does the
+// gateway.
+func (k *keeper) isReady(p *process) {
+	k.mu.Lock()
+	k.readyForward = k.readyForward || p == &k.forward
+	k.readyControl = k.readyControl || p == &k.control
+	first := k.readyForward && k.readyControl
+	if first {
+		select {
+		case <-k.announced:
+			first = false
+		default:
+			close(k.announced)
+		}
+	}
+	k.mu.Unlock()
+	k.tell()
+	if first {
+		k.log.Info("ready", "lan", k.cfg.LAN.Interface, "wan", k.cfg.WAN.Interface, "api", k.cfg.API.Socket)
+	}
+}
+
+// beginStore gives a new store its order and control a connection to it.
+func (k *keeper) beginStore() error {
+	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Log: k.cfg.Log}}); err != nil {
+		return err
+	}
+	return k.join()
+}
+
+// beginControl gives a new control its order and a connection to the store.
+func (k *keeper) beginControl() error {
+	l, err := k.listener.File()
+	if err != nil {
+		return fmt.Errorf("hand over API listener: %w", err)
+	}
+	defer l.Close()
+	if err := k.control.wire.send(message{Control: &controlOrder{Config: *k.cfg}},
+		k.memory, k.toBell.File(), k.fromBell.File(), l); err != nil {
+		return err
+	}
+	return k.join()
+}
+
+// join connects control and store anew. Called with mu held.
+func (k *keeper) join() error {
+	if k.store.wire == nil || k.control.wire == nil && k.inside == nil {
+		return nil // the other one is started next and joins then
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("connect control and store: %w", err)
+	}
+	a, b := os.NewFile(uintptr(fds[0]), "store"), os.NewFile(uintptr(fds[1]), "control")
+	defer a.Close()
+	if err := k.store.wire.send(message{Connect: true}, a); err != nil {
+		b.Close()
+		return nil // it has just ended and joins when it is started again
+	}
+	if k.inside != nil {
+		return k.inside.connect(b)
+	}
+	defer b.Close()
+	_ = k.control.wire.send(message{Connect: true}, b)
+	return nil
+}
+
+// runInside runs control in this process.
+func (k *keeper) runInside(ctx context.Context) {
+	err := k.inside.run(ctx, k.listener, func() { k.isReady(&k.control) })
+	if err != nil {
+		k.log.Error("control ended", "error", err)
+	}
+}
+
+// tell lets control know what the keeper sees.
+func (k *keeper) tell() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}}
+	if k.trouble != "" {
+		s.Degraded = append(s.Degraded, k.trouble)
+	}
+	for side, name := range map[string]string{"lan": k.cfg.LAN.Interface, "wan": k.cfg.WAN.Interface} {
+		st := k.states[name]
+		s.Ports[side] = api.Port{Name: name, MAC: st.MAC.String(), Up: st.Up && st.Carrier, MTU: st.MTU}
+		s.Degraded = append(s.Degraded, degraded(st)...)
+	}
+	if k.host != nil && k.lan != nil {
+		s.Ports["host"] = api.Port{Name: k.host.Name(), MAC: k.lan.MAC().String(), Up: true, MTU: k.lan.MTU()}
+	}
+	s.Processes = []api.Process{{Name: "keeper", PID: os.Getpid()}}
+	for _, p := range []*process{&k.forward, &k.control, &k.store} {
+		if p == &k.control && k.inside != nil {
+			continue
+		}
+		s.Processes = append(s.Processes, api.Process{Name: p.word, PID: p.pid(), Restarts: max(p.starts-1, 0)})
+	}
+	switch {
+	case k.inside != nil:
+		k.inside.learn(s)
+	case k.control.wire != nil:
+		_ = k.control.wire.send(message{State: &s})
+	}
+}
+
+// degraded says in words what a port's state stops.
+func degraded(st ports.State) []string {
+	var why []string
+	for _, c := range st.Conflicts {
+		why = append(why, fmt.Sprintf("admission is stopped: port %s: %s; run: %s", st.Name, c.What, c.Mend))
+	}
+	switch {
+	case st.Name != "" && !st.Present:
+		why = append(why, fmt.Sprintf("port %s: %v", st.Name, st.Err))
+	case st.Present && !(st.Up && st.Carrier):
+		why = append(why, fmt.Sprintf("port %s has no link: check the cable", st.Name))
+	}
+	return why
+}

@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"gatewayd/forwarder"
+	"gatewayd/gateway/api"
+	"gatewayd/gateway/config"
+)
+
+// The words that children are started with.
+const (
+	wordForward = "forward"
+	wordControl = "control"
+	wordStore   = "store"
+)
+
+// message is everything the keeper and its children say to each other, one
+// JSON object a packet. Descriptors travel with it, in the order named.
+type message struct {
+	// Keeper to forward, first: table, forward's bell, control's bell, LAN
+	// socket, WAN socket, host link.
+	Forward *forwardOrder `json:"forward,omitempty"`
+	// Keeper to control, first: table, forward's bell, control's bell, API
+	// listener.
+	Control *controlOrder `json:"control,omitempty"`
+	// Keeper to store, first: nothing.
+	Store *storeOrder `json:"store,omitempty"`
+	// Keeper to control and to store whenever one of them was started: its end
+	// of a new connection between the two.
+	Connect bool `json:"connect,omitempty"`
+	// Keeper to control: what it sees of ports and processes.
+	State *keeperState `json:"state,omitempty"`
+	// Child to keeper: it serves.
+	Ready bool `json:"ready,omitempty"`
+}
+
+type forwardOrder struct {
+	Config forwarder.Config `json:"config"`
+	Log    config.Log       `json:"log"`
+}
+
+type controlOrder struct {
+	Config config.Config `json:"config"`
+}
+
+type storeOrder struct {
+	Path string     `json:"path"`
+	Log  config.Log `json:"log"`
+}
+
+// keeperState is the part of the status that only the keeper knows.
+type keeperState struct {
+	Ports     map[string]api.Port `json:"ports"` // by lan, wan, host; without counters
+	Processes []api.Process       `json:"processes"`
+	Degraded  []string            `json:"degraded"`
+	PortsOpen bool                `json:"ports_open"`
+}
+
+const (
+	maxMessage = 64 << 10
+	maxFiles   = 8
+)
+
+// wire carries messages between the keeper and one child.
+type wire struct{ c *net.UnixConn }
+
+// newWire makes both ends: one for here, one to be inherited.
+func newWire() (*wire, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "wire"), os.NewFile(uintptr(fds[1]), "wire")
+	w, err := openWire(near)
+	if err != nil {
+		far.Close()
+		return nil, nil, err
+	}
+	return w, far, nil
+}
+
+// openWire takes over a descriptor.
+func openWire(f *os.File) (*wire, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open wire: %w", err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, errors.New("open wire: not a unix socket")
+	}
+	return &wire{u}, nil
+}
+
+func (w *wire) close() { w.c.Close() }
+
+// send says one message. The files stay the caller's.
+func (w *wire) send(m message, files ...*os.File) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("send message: %w", err)
+	}
+	if len(b) > maxMessage {
+		return fmt.Errorf("send message: %d bytes: want at most %d", len(b), maxMessage)
+	}
+	var fds []int
+	for _, f := range files {
+		fd, err := rawFD(f)
+		if err != nil {
+			return fmt.Errorf("send message: %s: %w", f.Name(), err)
+		}
+		fds = append(fds, fd)
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	if _, _, err := w.c.WriteMsgUnix(b, rights, nil); err != nil {
+		return fmt.Errorf("send message: %w", err)
+	}
+	return nil
+}
+
+// receive waits for one message; io.EOF when the other end is gone.
+func (w *wire) receive() (message, []*os.File, error) {
+	var m message
+	buf, oob := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(4*maxFiles))
+	n, oobn, _, _, err := w.c.ReadMsgUnix(buf, oob)
+	if err != nil {
+		return m, nil, fmt.Errorf("receive message: %w", err)
+	}
+	if n == 0 {
+		return m, nil, io.EOF
+	}
+	files, err := filesOf(oob[:oobn])
+	if err != nil {
+		return m, nil, err
+	}
+	if err := json.Unmarshal(buf[:n], &m); err != nil {
+		for _, f := range files {
+			f.Close()
+		}
+		return m, nil, fmt.Errorf("receive message: %w", err)
+	}
+	return m, files, nil
+}
+
+func filesOf(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	controls, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("receive descriptors: %w", err)
+	}
+	var files []*os.File
+	for i := range controls {
+		fds, err := unix.ParseUnixRights(&controls[i])
+		if err != nil {
+			return nil, fmt.Errorf("receive descriptors: %w", err)
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "inherited"))
+		}
+	}
+	return files, nil
+}
+
+// rawFD is a file's descriptor, without making it blocking as Fd does.
+func rawFD(f *os.File) (int, error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	got := -1
+	if err := c.Control(func(fd uintptr) { got = int(fd) }); err != nil {
+		return 0, err
+	}
+	return got, nil
+}

@@ -1,0 +1,113 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// Pauses before a child is started again: none at first, then doubling; a
+// child that served for calm starts from none.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+	calm       = 10 * time.Second
+)
+
+// process is one child, or its absence.
+type process struct {
+	word     string
+	cmd      *exec.Cmd
+	wire     *wire
+	started  time.Time
+	starts   int
+	pause    time.Duration
+	messages chan message // what it says; closed when its wire ends
+}
+
+// start runs this binary again with the process's word.
+func (p *process) start() error {
+	w, far, err := newWire()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.word, err)
+	}
+	defer far.Close()
+	self, err := os.Executable()
+	if err != nil {
+		w.close()
+		return fmt.Errorf("start %s: %w", p.word, err)
+	}
+	cmd := exec.Command(self, p.word)
+	cmd.Args[0] = "gatewayd"
+	cmd.Env = append(os.Environ(), childEnv+"="+p.word)
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{far}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupt is the keeper's to pass on
+	if err := cmd.Start(); err != nil {
+		w.close()
+		return fmt.Errorf("start %s: %w", p.word, err)
+	}
+	p.cmd, p.wire, p.started = cmd, w, time.Now()
+	p.starts++
+	p.messages = make(chan message, 8)
+	go listen(w, p.messages)
+	return nil
+}
+
+func listen(w *wire, to chan<- message) {
+	defer close(to)
+	for {
+		m, files, err := w.receive()
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil {
+			return
+		}
+		to <- m
+	}
+}
+
+// wait blocks until the child has ended.
+func (p *process) wait() error {
+	err := p.cmd.Wait()
+	p.wire.close()
+	return err
+}
+
+// stop ends a child by closing its wire, and kills it if it does not end in
+// time. done is closed when wait has returned.
+func (p *process) stop(done <-chan struct{}, patience time.Duration) {
+	p.wire.close()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		_ = p.cmd.Process.Kill()
+		<-done
+	}
+}
+
+// rest sleeps before the next start; false when ctx ended meanwhile.
+func (p *process) rest(ctx context.Context) bool {
+	if time.Since(p.started) >= calm {
+		p.pause = 0
+	}
+	pause := p.pause
+	p.pause = min(max(2*p.pause, firstPause), lastPause)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
+	}
+}
+
+func (p *process) pid() int {
+	if p.cmd == nil || p.cmd.Process == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}

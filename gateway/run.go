@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"gatewayd/gateway/config"
+)
+
+// Paths that the command line starts from.
+const (
+	DefaultConfigPath = config.DefaultPath
+	DefaultSocket     = "/run/gatewayd/gatewayd.sock"
+)
+
+// RunConfig is the service: it loads the config and serves until ctx ends.
+// When both ports are open it prints one line to standard output and tells
+// systemd.
+func RunConfig(ctx context.Context, path string) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	k, err := newKeeper(cfg)
+	if err != nil {
+		return err
+	}
+	defer k.release()
+	if err := k.check(); err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings() {
+		k.log.Warn(w)
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-k.announced:
+			fmt.Fprintf(os.Stdout, "gatewayd: ready: lan %s %v, wan %s %v, api %s\n",
+				cfg.LAN.Interface, cfg.LAN.Address, cfg.WAN.Interface, cfg.WAN.Address, cfg.API.Socket)
+			_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+			select {
+			case <-ctx.Done():
+				_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+			case <-ended:
+			}
+		case <-ended:
+		}
+	}()
+	k.begin()
+	return k.run(ctx)
+}
+
+// CheckConfig says whether run would start with this config: the file itself
+// and the ports it names. It changes nothing.
+func CheckConfig(path string) (warnings []string, err error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.Warnings(), errors.Join(checkPort(cfg.LAN.Interface), checkPort(cfg.WAN.Interface))
+}
+
+// ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second.
+func ParseRate(text string) (int64, error) {
+	r, err := config.ParseRate(text)
+	return int64(r), err
+}
+
+// ParseSize reads a size with its unit, such as "100 MB", in bytes.
+func ParseSize(text string) (int64, error) {
+	s, err := config.ParseSize(text)
+	return int64(s), err
+}
+
+// ParseDuration reads a duration with its unit, such as "2h" or "30d".
+func ParseDuration(text string) (time.Duration, error) { return config.ParseDuration(text) }

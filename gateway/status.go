@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"context"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"gatewayd/forwarder"
+	"gatewayd/forwarder/clients"
+	"gatewayd/gateway/api"
+)
+
+// Version is the release, set when it is built.
+var Version = "devel"
+
+// silence is after how long without a round the forwarder counts as stuck.
+const silence = 2 * time.Second
+
+// status composes what is known: the keeper's view, the table's counters, the
+// sessions'.
+func (c *control) status(context.Context) api.Status {
+	c.mu.Lock()
+	state := c.state
+	c.mu.Unlock()
+	h := c.table.Header()
+	s := api.Status{
+		Degraded:    slices.Clone(state.Degraded),
+		Sessions:    c.manager.Counts(),
+		NAT:         api.NAT{Mappings: int(h.Mappings.Load()), Flows: int(h.Flows.Load())},
+		Drops:       map[string]uint64{},
+		BilledBytes: h.Totals.BilledBytes.Load(),
+		ExemptBytes: h.Totals.ExemptBytes.Load(),
+		Version:     version(),
+		UptimeSecs:  uint64(time.Since(c.started).Seconds()),
+		Processes:   state.Processes,
+	}
+	ports := maps.Clone(state.Ports)
+	for i, p := range []*api.Port{&s.Ports.LAN, &s.Ports.WAN, &s.Ports.Host} {
+		*p = ports[[]string{"lan", "wan", "host"}[i]]
+		count(p, &h.Ports[i])
+	}
+	for i, name := range forwarder.Reasons() {
+		if n := h.Drops[i].Load(); n != 0 {
+			s.Drops[name] = n
+		}
+	}
+	for i := 1; i < c.table.Slots(); i++ {
+		if c.table.Policy(i) == 0 {
+			continue
+		}
+		slot := c.table.Slot(i)
+		if slot.State.Load() != clients.SlotBound {
+			continue
+		}
+		s.Clients.Bound++
+		if seq := slot.Active.Load(); seq != 0 {
+			if u := slot.Record(seq).Use(seq); u.Started != 0 && u.Ended == 0 {
+				s.Clients.Connected++
+			}
+		}
+	}
+	forwards := c.forwards(h)
+	if !forwards {
+		s.Degraded = append(s.Degraded, "the forwarder is not running: no packet passes; it is being started again")
+	} else if h.Resolved.Load() == 0 {
+		s.Degraded = append(s.Degraded, "the next router "+c.cfg.WAN.Gateway.String()+" does not answer ARP on "+
+			c.cfg.WAN.Interface+": check the cable and wan.gateway")
+	}
+	s.Degraded = append(s.Degraded, c.manager.Degraded()...)
+	s.Ready = state.PortsOpen && forwards && h.Stop.Load() == 0
+	return s
+}
+
+// forwards says whether the forwarder goes round.
+func (c *control) forwards(h *clients.Header) bool {
+	return h.Alive.Load() != 0 && h.Attached.Load() == h.Alive.Load() &&
+		c.clock.Now()-time.Duration(h.Beat.Load()) < silence
+}
+
+func count(p *api.Port, n *clients.PortCounters) {
+	p.RxPackets, p.RxBytes = n.RxPackets.Load(), n.RxBytes.Load()
+	p.TxPackets, p.TxBytes = n.TxPackets.Load(), n.TxBytes.Load()
+	p.Refused, p.Overflow = n.Refused.Load(), n.Overflow.Load()
+}
+
+// version is Version, or the commit that was built.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && Version == "devel" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return Version + "-" + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return Version
+}
