@@ -81,6 +81,34 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 	}
 }
 
+func TestTheEdgesOfEachRangeAreAccepted(t *testing.T) {
+	for _, text := range []string{
+		"bandwidth: {global: {down: 0, up: 0}}", "bandwidth: {global: {down: 64 kbit, up: 100 Gbit}}",
+		"store: {checkpoint: 1s}", "store: {checkpoint: 10m}",
+		"limits: {clients: 1, nat_flows: 64, flows_per_client: 64, ports_per_client: 1}",
+		"limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}",
+		"api: {socket: /run/" + strings.Repeat("x", 102) + "}",
+		"host: {ports: [tcp/1-65535, udp/65535]}",
+	} {
+		if _, err := Parse("gw.yaml", []byte(sides+text+"\n")); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, row := range []struct{ lan, wan, gateway string }{
+		{"10.0.0.1/8", "203.0.113.2/30", "203.0.113.1"},
+		{"10.10.0.1/30", "203.0.113.2/31", "203.0.113.3"},
+		{"192.168.0.1/30", "10.255.255.254/8", "10.0.0.1"},
+	} {
+		c := usual()
+		c.LAN.Interface, c.WAN.Interface = "enp0s31f6u1u2u3", "wan.1" // 15 characters
+		c.LAN.Address, c.WAN.Address = netip.MustParsePrefix(row.lan), netip.MustParsePrefix(row.wan)
+		c.WAN.Gateway = netip.MustParseAddr(row.gateway)
+		if err := c.Check(); err != nil {
+			t.Errorf("%v: %v", row, err)
+		}
+	}
+}
+
 func TestPortsAreAllOrNoneOrAList(t *testing.T) {
 	for _, row := range []struct {
 		text   string
@@ -190,8 +218,12 @@ func TestWarningsNameTheKeyAndTheRemedy(t *testing.T) {
 	if got := c.Warnings(); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
+	c.Host.Ports = Ports{}
+	c.LAN.Address = netip.MustParsePrefix("172.16.0.1/11") // half of it is owned
+	if got := c.Warnings(); len(got) != 1 {
+		t.Errorf("a prefix that is only half private: %q", got)
+	}
 	for _, private := range []string{"10.10.0.1/16", "172.31.0.1/16", "192.168.1.1/24", "100.64.0.1/10"} {
-		c.Host.Ports = Ports{}
 		c.LAN.Address = netip.MustParsePrefix(private)
 		if got := c.Warnings(); len(got) > 0 {
 			t.Errorf("%s: %q", private, got)

@@ -82,6 +82,20 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 			"gw.yaml:2:33: wan.address: \"dhcp\" is not an address with a prefix length; write it such as 203.0.113.2/24\n" +
 				"    2 | wan: {interface: eth0, address: dhcp, gateway: 203.0.113.1}\n" +
 				"      |                                 ^"},
+		{"what is missing comes after what has a place",
+			"colour: red\n" + wanSide + "modes: route\n",
+			"gw.yaml:1:1: colour: unknown key; at the top of the file there can be mode, lan, wan, host, bandwidth, sessions, store, api, log, limits\n" +
+				"    1 | colour: red\n" +
+				"      | ^\n" +
+				"gw.yaml:3:1: modes: unknown key; did you mean mode?\n" +
+				"    3 | modes: route\n" +
+				"      | ^\n" +
+				"gw.yaml: lan.interface: missing; name the Ethernet port towards the clients, such as eth1"},
+		{"a last value over several lines stands at its key",
+			sides + "mode: a\n  -\n",
+			"gw.yaml:3:1: mode: \"a -\" is not known; it can be route\n" +
+				"    3 | mode: a\n" +
+				"      | ^"},
 		{"a key written twice",
 			sides + "mode: route\nmode: route\n",
 			"gw.yaml:4:1: mode: written twice; line 3 has it already, so remove one\n" +

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -154,18 +155,15 @@ func (r *reader) syntax(err error) {
 	r.refuse(at, "", "this is not YAML: %s", reason)
 }
 
-// start returns where a value starts. The library puts some values that go on
-// over several lines elsewhere; these are said to start at name, their key.
+// start returns where a value starts. The library puts a file's last value
+// behind the text when it goes on over several lines; it is then said to start
+// at name, its key.
 func (r *reader) start(t *token.Token, name place) place {
 	at := placeOf(t)
-	if at.line <= len(r.lines) {
-		line := []rune(r.lines[at.line-1])
-		written := []rune(strings.TrimSpace(t.Origin))
-		if at.column <= len(line) && len(written) > 0 && line[at.column-1] == written[0] {
-			return at
-		}
+	if at.line > len(r.lines) || at.column > utf8.RuneCountInString(r.lines[at.line-1]) {
+		return name
 	}
-	return name
+	return at
 }
 
 // section walks the keys under path; name is where it is named.

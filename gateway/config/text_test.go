@@ -83,6 +83,16 @@ func TestTextThatIsNoConfigIsRefused(t *testing.T) {
 			"gw.yaml:1:18: the byte 0xe9 is not UTF-8; save the file as UTF-8\n" +
 				"    1 | mode: route # caf�\n" +
 				"      |                  ^"},
+		{"the column of a wrong byte counts characters",
+			"# \u00e9\u00e9\xe9\n",
+			"gw.yaml:1:5: the byte 0xe9 is not UTF-8; save the file as UTF-8\n" +
+				"    1 | # \u00e9\u00e9\ufffd\n" +
+				"      |     ^"},
+		{"more than any config has",
+			strings.Repeat("- ", 10001),
+			"gw.yaml:1:20001: more than 10000 words and signs; a config has a few hundred: is this the right file?\n" +
+				"    1 | …" + strings.Repeat("- ", 26) + "\n" +
+				"      | " + strings.Repeat(" ", 51) + "^"},
 		{"UTF-16",
 			"\xff\xfem\x00",
 			"gw.yaml: the file is UTF-16; save it as UTF-8"},
