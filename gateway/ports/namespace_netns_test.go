@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -85,6 +86,19 @@ func (l *lab) link(name string) netlink.Link {
 	return link
 }
 
+// settle waits until the port's link works. Until the kernel has noticed that it
+// does, its queue takes frames and loses them.
+func (l *lab) settle() {
+	l.t.Helper()
+	for range 200 {
+		if l.link(l.port).Attrs().OperState == netlink.OperUp {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	l.t.Fatal("the link does not come up")
+}
+
 func (l *lab) addAddress(name, address string) {
 	l.t.Helper()
 	must(l.t, netlink.AddrAdd(l.link(name), mustAddr(l.t, address)))
@@ -111,6 +125,7 @@ func (l *lab) open(opt Options) *Port {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { p.Close() })
+	l.settle()
 	return p
 }
 

@@ -35,6 +35,7 @@ func TestKernelNeitherAnswersNorRoutesWhatAPortReceives(t *testing.T) {
 			// on every interface.
 			l.addAddress("lo", "10.9.0.1/32")
 			must(t, netlink.LinkSetUp(l.link(l.port)))
+			l.settle()
 			must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.link(l.port).Attrs().Index,
 				Dst: ipNet(netip.MustParsePrefix("10.9.0.0/24"))}))
 			listener, err := net.Listen("tcp4", "10.9.0.1:80")
@@ -151,6 +152,8 @@ func TestSuperPacketsArriveAndLeaveWhole(t *testing.T) {
 		far, err = Open("peer", Options{StateDir: t.TempDir()})
 		must(t, err)
 	})
+	l.settle()
+	frames(t, near) // the peer's first words
 	defer l.inFar(func() { far.Close() })
 
 	sent := superPacket(65226)
