@@ -1,0 +1,126 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"gatewayd/sessions"
+)
+
+// fakeCore is a Core with one device and one session that remembers what it was
+// asked. While fail is set every call but Device returns it.
+type fakeCore struct {
+	device  sessions.Device
+	session sessions.Session
+	empty   bool // lists hold nothing
+	fail    error
+	slow    bool // Session answers when its deadline has passed
+
+	notify   string
+	plan     sessions.Plan
+	change   sessions.Change
+	filter   sessions.Filter
+	cursor   string
+	limit    int
+	mac, ip  string
+	hostname string
+	deadline bool // every call so far had one
+}
+
+func newFake() *fakeCore {
+	at := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
+	until := at.Add(time.Minute + 30*24*time.Hour)
+	days := uint(30)
+	s := sessions.Session{ID: 7, DeviceID: 1, Provider: "local", Type: sessions.TypeTimeOrData, State: sessions.Running,
+		TimeSecs: 60, DataMB: 100, TimeCons: 12, DataCons: 3.25, RemainingTime: 48, RemainingData: 96.75,
+		UpBytes: 1000000, DownBytes: 2250000, StartedAt: &at, ExpiresAt: &until, ExpDays: &days,
+		DownMbits: 5, UpMbits: 3, CreatedAt: at}
+	return &fakeCore{session: s, deadline: true, device: sessions.Device{ID: 1, MAC: "02:00:00:00:00:0c", IP: "10.10.0.2",
+		Connected: true, FirstSeen: at, LastSeen: at, Session: &s}}
+}
+
+func (f *fakeCore) asked(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		f.deadline = false
+	}
+	return f.fail
+}
+
+func (f *fakeCore) Device(ctx context.Context, key string) (sessions.Device, error) {
+	f.asked(ctx)
+	if key == "1" || key == f.device.MAC || key == f.device.IP {
+		return f.device, nil
+	}
+	return sessions.Device{}, fmt.Errorf("device %s: %w", key, sessions.ErrNoDevice)
+}
+
+func (f *fakeCore) Devices(ctx context.Context, cursor string, limit int) ([]sessions.Device, string, error) {
+	f.cursor, f.limit = cursor, limit
+	if f.empty {
+		return nil, "", f.asked(ctx)
+	}
+	return []sessions.Device{f.device}, "2", f.asked(ctx)
+}
+
+func (f *fakeCore) AddDevice(ctx context.Context, mac, ip, hostname string) (sessions.Device, bool, error) {
+	f.mac, f.ip, f.hostname = mac, ip, hostname
+	return f.device, mac != f.device.MAC, f.asked(ctx)
+}
+
+func (f *fakeCore) ConnectDevice(ctx context.Context, id int64, notify string) (sessions.Device, error) {
+	f.notify = notify
+	return f.device, f.asked(ctx)
+}
+
+func (f *fakeCore) DisconnectDevice(ctx context.Context, id int64, notify string) (sessions.Device, error) {
+	f.notify = notify
+	return f.device, f.asked(ctx)
+}
+
+func (f *fakeCore) Create(ctx context.Context, deviceID int64, p sessions.Plan) (sessions.Session, error) {
+	f.plan = p
+	return f.session, f.asked(ctx)
+}
+
+func (f *fakeCore) Current(ctx context.Context, deviceID int64) (*sessions.Session, error) {
+	if f.empty {
+		return nil, f.asked(ctx)
+	}
+	return &f.session, f.asked(ctx)
+}
+
+func (f *fakeCore) Sessions(ctx context.Context, filter sessions.Filter, cursor string, limit int) ([]sessions.Session, string, error) {
+	f.filter, f.cursor, f.limit = filter, cursor, limit
+	if f.empty {
+		return nil, "", f.asked(ctx)
+	}
+	return []sessions.Session{f.session}, "", f.asked(ctx)
+}
+
+func (f *fakeCore) Session(ctx context.Context, id int64) (sessions.Session, error) {
+	if f.slow {
+		<-ctx.Done()
+		return sessions.Session{}, fmt.Errorf("session %d: %w", id, ctx.Err())
+	}
+	if id != f.session.ID {
+		return sessions.Session{}, fmt.Errorf("session %s: %w", strconv.FormatInt(id, 10), sessions.ErrUnknownSession)
+	}
+	return f.session, f.asked(ctx)
+}
+
+func (f *fakeCore) Update(ctx context.Context, id int64, c sessions.Change) (sessions.Session, error) {
+	f.change = c
+	if id != f.session.ID {
+		return sessions.Session{}, fmt.Errorf("session %d: %w", id, sessions.ErrUnknownSession)
+	}
+	return f.session, f.asked(ctx)
+}
+
+func (f *fakeCore) Delete(ctx context.Context, id int64) error {
+	if id != f.session.ID {
+		return fmt.Errorf("session %d: %w", id, sessions.ErrUnknownSession)
+	}
+	return f.asked(ctx)
+}
