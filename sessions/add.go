@@ -1,0 +1,249 @@
+package sessions
+
+import (
+	"context"
+	"fmt"
+
+	"gatewayd/store/client"
+)
+
+// AddDevice makes a device known and binds it ahead of its first packet. It
+// is on disk when AddDevice returns nil. The same MAC again is the same
+// device; another ip follows the binding rule, an empty one leaves it. created
+// says that the MAC was new. ErrBadDevice, ErrConflict, ErrTableFull,
+// ErrForwarder, ErrUnavailable, ErrStopped.
+func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v Device, created bool, err error) {
+	hw, err := parseMAC(mac)
+	if err != nil {
+		return v, false, fmt.Errorf("add device: %w", err)
+	}
+	addr, err := m.parseIP(ip)
+	if err != nil {
+		return v, false, fmt.Errorf("add device %s: %w", mac, err)
+	}
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return v, false, fmt.Errorf("add device %s: %w", mac, err)
+	}
+	defer cancel()
+	made := false
+	d, err := m.hold(ctx, func() (*device, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		d := m.byMAC[hw]
+		if m.moving[hw] {
+			return nil, ErrConflict
+		}
+		if d == nil {
+			now := m.opt.Boot()
+			wall := m.clock.wall(now)
+			d = &device{turn: newTurn(), mac: hw, firstSeen: wall, lastSeen: wall, touched: now}
+			m.byMAC[hw] = d
+			made = true
+		}
+		return d, nil
+	})
+	if err != nil {
+		return v, false, fmt.Errorf("add device %s: %w", mac, err)
+	}
+	defer m.finish(d)
+
+	m.mu.Lock()
+	created = !d.onDisk
+	if addr != 0 && d.slot == 0 {
+		d.lastIP = addr
+	}
+	m.mu.Unlock()
+	if err := m.claim(ctx, d, addr); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if made && created {
+			m.discard(d)
+		}
+		return v, false, fmt.Errorf("add device %s: %w", mac, err)
+	}
+	m.mu.Lock()
+	changed := created || hostname != "" && hostname != d.hostname || d.dirty
+	before := d.hostname
+	if hostname != "" {
+		d.hostname = hostname
+	}
+	records := d.records()
+	m.mu.Unlock()
+	if changed {
+		if err := m.save(ctx, records); err != nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			d.hostname = before
+			return v, false, fmt.Errorf("add device %s: %w", mac, err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d.onDisk = true
+	if changed {
+		d.dirty = false
+	}
+	v = m.viewDevice(d)
+	if changed && !created {
+		m.hub.emit(d.id, ClientChanged, v)
+	}
+	return v, created, nil
+}
+
+// discard takes a device out of its slot and out of memory, if nothing of it
+// is granted. m.mu and the turn are held.
+func (m *Manager) discard(d *device) {
+	if d.slot != 0 {
+		m.unbind(d)
+	}
+	m.drop(d)
+}
+
+// updateDevice changes a device in place; its sessions and a running one stay
+// with it. An empty mac or ip leaves it. A MAC of a device that was only seen
+// is taken from that one: a client that came back under a new MAC.
+func (m *Manager) updateDevice(ctx context.Context, id int64, mac, ip, hostname string) (Device, error) {
+	fail := func(err error) (Device, error) {
+		return Device{}, fmt.Errorf("change device %d: %w", id, err)
+	}
+	hw, addr, err := uint64(0), uint32(0), error(nil)
+	if mac != "" {
+		if hw, err = parseMAC(mac); err != nil {
+			return fail(err)
+		}
+	}
+	if addr, err = m.parseIP(ip); err != nil {
+		return fail(err)
+	}
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, id)
+	if err != nil {
+		return fail(err)
+	}
+	defer m.finish(d)
+	if hw != 0 && hw != d.mac {
+		if addr, err = m.takeMAC(ctx, d, hw, addr); err != nil {
+			return fail(err)
+		}
+	}
+	if addr != 0 {
+		if err := m.claim(ctx, d, addr); err != nil {
+			return fail(err)
+		}
+	}
+
+	m.mu.Lock()
+	before := deviceRecord{Hostname: d.hostname}
+	d.hostname = hostname
+	records := d.records()
+	m.mu.Unlock()
+	if err := m.save(ctx, records); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		d.hostname = before.Hostname
+		d.dirty = d.onDisk
+		return fail(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d.onDisk, d.dirty = true, false
+	v := m.viewDevice(d)
+	m.hub.emit(d.id, ClientChanged, v)
+	return v, nil
+}
+
+// takeMAC gives a device another MAC, from a device that was only seen if
+// there is one, with the address that one had unless another is asked for. It
+// is on disk before the forwarder knows. The turn is held.
+func (m *Manager) takeMAC(ctx context.Context, d *device, mac uint64, ip uint32) (uint32, error) {
+	other, err := m.onlySeen(ctx, mac)
+	if err != nil {
+		return 0, err
+	}
+	if other != nil {
+		defer m.finish(other)
+	}
+	defer func() {
+		m.mu.Lock()
+		delete(m.moving, mac)
+		m.mu.Unlock()
+	}()
+	old := d.mac
+	m.mu.Lock()
+	d.mac = mac
+	records := append([]client.Record{remove(macKey(old))}, d.records()...)
+	d.mac = old
+	undo := append([]client.Record{remove(macKey(mac))}, d.records()...)
+	wasOnDisk := d.onDisk
+	m.mu.Unlock()
+	if err := m.save(ctx, records); err != nil {
+		if !wasOnDisk {
+			undo = append(undo[:1], remove(macKey(old)), remove(deviceKey(d.id)))
+		}
+		m.owe(undo...)
+		return 0, err
+	}
+
+	m.mu.Lock()
+	d.onDisk = true
+	var gone uint64
+	var from int
+	if other != nil {
+		if ip == 0 {
+			ip = other.ip
+		}
+		if from = other.slot; from != 0 {
+			m.unbind(other)
+			gone = m.table.Policy(from)
+		}
+		m.drop(other)
+	}
+	m.mu.Unlock()
+	if from != 0 { // no two slots have one MAC
+		if err := m.wait(from, gone); err != nil {
+			return 0, err
+		}
+	}
+	m.mu.Lock()
+	delete(m.byMAC, old)
+	d.mac = mac
+	m.byMAC[mac] = d
+	slot, gen := d.slot, uint64(0)
+	if slot != 0 {
+		m.table.Slot(slot).MAC.Store(mac)
+		gen = m.changed(d)
+	} else if ip == 0 {
+		ip = d.lastIP
+	}
+	m.mu.Unlock()
+	if slot != 0 {
+		return ip, m.wait(slot, gen)
+	}
+	return ip, nil
+}
+
+// onlySeen holds the device with a MAC if it was only seen; nil when there is
+// none; ErrConflict when it is one in its own right. It enters mac into
+// m.moving, so that no other device is made of it.
+func (m *Manager) onlySeen(ctx context.Context, mac uint64) (*device, error) {
+	_, stored, err := m.get(ctx, macKey(mac))
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	other := m.byMAC[mac]
+	switch {
+	case stored, other != nil && (other.onDisk || len(other.sessions) > 0 || len(other.grants) > 0):
+		return nil, fmt.Errorf("MAC %s: %w", macText(mac), ErrConflict)
+	case m.moving[mac], other != nil && !other.turn.try():
+		return nil, fmt.Errorf("MAC %s: %w: it is being changed right now", macText(mac), ErrConflict)
+	}
+	m.moving[mac] = true
+	return other, nil
+}

@@ -1,0 +1,250 @@
+package sessions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatewayd/store/client"
+)
+
+// books is what the manager knows of the store.
+type books struct {
+	opening turn
+	opened  atomic.Bool
+
+	owing turn
+	owed  []client.Record // undo what a change in doubt may have written; first in line
+
+	idsTurn turn
+	ids     [2]ids
+
+	mu       sync.Mutex
+	trouble  error  // of the last call to the store
+	sequence uint64 // of the newest checkpoint
+	late     error  // of the last checkpoint
+}
+
+// ids is a block of ids that the disk knows as used.
+type ids struct {
+	next, end int64 // next is free; end is the first that is not reserved
+	block     int64
+	filled    time.Duration // since boot
+}
+
+// Kinds of ids.
+const (
+	deviceIDs = iota
+	sessionIDs
+)
+
+const (
+	smallBlock = 64
+	largeBlock = 1 << 14
+)
+
+// idsRecord says from which ids on none was given away.
+type idsRecord struct {
+	Devices  int64 `json:"devices"`
+	Sessions int64 `json:"sessions"`
+}
+
+func (b *books) init() {
+	b.opening, b.owing, b.idsTurn = newTurn(), newTurn(), newTurn()
+}
+
+// note keeps how the last call to the store went.
+func (b *books) note(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trouble = err
+}
+
+// get, scan and save are the only calls to the store.
+
+func (m *Manager) get(ctx context.Context, key []byte) ([]byte, bool, error) {
+	v, ok, err := m.store.Get(ctx, key)
+	m.books.note(err)
+	if err != nil {
+		return nil, false, unavailable("read", err)
+	}
+	return v, ok, nil
+}
+
+func (m *Manager) scan(ctx context.Context, prefix, after []byte, limit int) ([]client.Record, bool, error) {
+	rs, more, err := m.store.Scan(ctx, prefix, after, limit)
+	m.books.note(err)
+	if err != nil {
+		return nil, false, unavailable("read", err)
+	}
+	return rs, more, nil
+}
+
+// saveSize is how many records go to the store at once: all or none of them.
+const saveSize = 400
+
+// save has records on disk when it returns nil. Before it writes what is owed.
+func (m *Manager) save(ctx context.Context, records []client.Record) error {
+	if err := m.payOwed(ctx); err != nil {
+		return err
+	}
+	for len(records) > 0 {
+		n := min(len(records), saveSize)
+		if err := m.batch(ctx, records[:n:n]); err != nil {
+			return err
+		}
+		records = records[n:]
+	}
+	return nil
+}
+
+func (m *Manager) batch(ctx context.Context, records []client.Record) error {
+	err := m.store.Batch(ctx, append(records, write(clockKey, m.clock.read())))
+	m.books.note(err)
+	if err != nil {
+		return unavailable("save", err)
+	}
+	return nil
+}
+
+// owe remembers records that undo a save in doubt.
+func (m *Manager) owe(records ...client.Record) {
+	m.books.owing <- struct{}{}
+	m.books.owed = append(m.books.owed, records...)
+	m.books.owing.done()
+	nudge(m.ink)
+}
+
+func (m *Manager) payOwed(ctx context.Context) error {
+	b := &m.books
+	if err := b.owing.take(ctx); err != nil {
+		return unavailable("save", err)
+	}
+	defer b.owing.done()
+	for len(b.owed) > 0 {
+		n := min(len(b.owed), saveSize)
+		if err := m.batch(ctx, b.owed[:n:n]); err != nil {
+			return err
+		}
+		b.owed = b.owed[n:]
+	}
+	return nil
+}
+
+// newID takes an id that was never given away; a new block is reserved on
+// disk when there is none left.
+func (m *Manager) newID(ctx context.Context, kind int) (int64, error) {
+	b := &m.books
+	if err := b.idsTurn.take(ctx); err != nil {
+		return 0, unavailable("reserve ids", err)
+	}
+	defer b.idsTurn.done()
+	if b.ids[kind].next >= b.ids[kind].end {
+		if err := m.reserve(ctx, kind); err != nil {
+			return 0, err
+		}
+	}
+	b.ids[kind].next++
+	return b.ids[kind].next - 1, nil
+}
+
+// reserve adds a block to a kind's ids, larger while blocks do not last a
+// minute. idsTurn is held.
+func (m *Manager) reserve(ctx context.Context, kind int) error {
+	b := &m.books
+	now := m.opt.Boot()
+	i := &b.ids[kind]
+	block := int64(smallBlock)
+	if i.block > 0 && now-i.filled < time.Minute {
+		block = min(2*i.block, largeBlock)
+	}
+	end := [2]int64{b.ids[deviceIDs].end, b.ids[sessionIDs].end}
+	end[kind] += block
+	if err := m.save(ctx, []client.Record{write(idsKey, idsRecord{end[deviceIDs], end[sessionIDs]})}); err != nil {
+		return fmt.Errorf("reserve ids: %w", err)
+	}
+	i.end, i.block, i.filled = end[kind], block, now
+	return nil
+}
+
+// open reads what has to be known before anything is changed: the newest
+// stamp, the ids, the checkpoint, and the sessions of devices that have
+// grants. It does so once, and again after it failed.
+func (m *Manager) open(ctx context.Context) error {
+	b := &m.books
+	if b.opened.Load() {
+		return nil
+	}
+	if err := b.opening.take(ctx); err != nil {
+		return unavailable("open the books", err)
+	}
+	defer b.opening.done()
+	if b.opened.Load() {
+		return nil
+	}
+	var newest stamp
+	if err := m.getJSON(ctx, clockKey, &newest); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
+	reserved := idsRecord{1, 1}
+	if err := m.getJSON(ctx, idsKey, &reserved); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
+	b.ids[deviceIDs] = ids{next: reserved.Devices, end: reserved.Devices}
+	b.ids[sessionIDs] = ids{next: reserved.Sessions, end: reserved.Sessions}
+	m.clock.anchor(newest, m.warm)
+	if err := m.foldCheckpoint(ctx); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
+	if err := m.loadGranted(ctx); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
+	b.opened.Store(true)
+	return nil
+}
+
+// getJSON reads a value into v, which stays as it is when there is none.
+func (m *Manager) getJSON(ctx context.Context, key []byte, v any) error {
+	b, ok, err := m.get(ctx, key)
+	if err != nil || !ok {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("read %q: %w", key, err)
+	}
+	return nil
+}
+
+// Degraded returns why changes may be refused or times be wrong; empty when
+// all is well.
+func (m *Manager) Degraded() []string {
+	var why []string
+	b := &m.books
+	b.mu.Lock()
+	if b.trouble != nil {
+		why = append(why, "store: "+b.trouble.Error())
+	}
+	if b.late != nil {
+		why = append(why, "checkpoint: "+b.late.Error())
+	}
+	b.mu.Unlock()
+	if !b.opened.Load() {
+		why = append(why, "the stored sessions have not been read yet")
+	}
+	switch by, trusted := m.clock.off(); {
+	case !trusted:
+		why = append(why, "wall clock is behind the newest stamp on disk or more than a year ahead: time goes on from that stamp")
+	case by.Abs() > time.Minute:
+		why = append(why, fmt.Sprintf("wall clock has stepped by %v: stamps and expiry go by the clock before the step", by.Round(time.Second)))
+	}
+	m.mu.Lock()
+	unsaved := len(m.dirty)
+	m.mu.Unlock()
+	if unsaved > 0 && len(why) > 0 {
+		why = append(why, fmt.Sprintf("%d devices have changes that are not on disk yet", unsaved))
+	}
+	return why
+}

@@ -1,0 +1,189 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ConnectDevice lets a device pass with its next available session. It
+// returns when the next packet passes. ErrNoDevice, ErrAlreadyConnected,
+// ErrNoSession, ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
+func (m *Manager) ConnectDevice(ctx context.Context, id int64, notify string) (Device, error) {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return Device{}, fmt.Errorf("connect device %d: %w", id, err)
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, id)
+	if err != nil {
+		return Device{}, fmt.Errorf("connect: %w", err)
+	}
+	defer m.finish(d)
+	if err := m.connect(ctx, d, notify); err != nil {
+		return Device{}, fmt.Errorf("connect %s: %w", macText(d.mac), err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.viewDevice(d), nil
+}
+
+// connect saves the start of the best session, publishes its grant and the
+// next one ahead, and waits for the forwarder. The turn is held.
+func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
+	m.mu.Lock()
+	m.follow(d)
+	if d.connected {
+		m.mu.Unlock()
+		return ErrAlreadyConnected
+	}
+	now := m.clock.read().Wall
+	s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
+	m.mu.Unlock()
+	if s == nil {
+		return ErrNoSession
+	}
+	if err := m.place(ctx, d); err != nil {
+		return err
+	}
+
+	m.mu.Lock()
+	started := *s
+	if started.running = true; started.startedAt.IsZero() {
+		started.startedAt = now
+	}
+	records := m.pending(d, &started)
+	m.mu.Unlock()
+	err := m.save(ctx, records)
+
+	m.mu.Lock()
+	m.written(d, err)
+	if err != nil {
+		m.soil(s) // in doubt: the disk gets back what memory has
+		m.mu.Unlock()
+		return err
+	}
+	d.onDisk = true
+	s.startedAt, s.running, s.unindexed = started.startedAt, true, false
+	if d.resume != nil && d.resume != s {
+		m.soil(d.resume)
+	}
+	d.resume = nil
+	m.raise(d)
+	if !m.publish(d, s) {
+		s.running = false
+		m.soil(s)
+		m.mu.Unlock()
+		return fmt.Errorf("grant session %d: all records wait for the disk: %w", s.id, ErrUnavailable)
+	}
+	return m.admit(d, notify)
+}
+
+// admit makes the first grant, just published, known, with the one after it.
+// It is called with m.mu held and gives it back.
+func (m *Manager) admit(d *device, notify string) error {
+	d.connected = true
+	m.fetch(d)
+	gen, slot := m.changed(d), d.slot
+	m.mu.Unlock()
+	if err := m.wait(slot, gen); err != nil {
+		m.mu.Lock()
+		for i := range d.grants {
+			m.revoke(d, &d.grants[i])
+		}
+		m.changed(d)
+		d.connected = false
+		m.mu.Unlock()
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hub.emit(d.id, SessionConnected, message{notify, sessionID(d.current().session)})
+	return nil
+}
+
+// readmit connects a device again that was connected before a restart and
+// has been seen since. The turn is held.
+func (m *Manager) readmit(ctx context.Context, d *device) error {
+	m.mu.Lock()
+	s := d.resume
+	if s == nil || d.slot == 0 || !d.sighted || d.connected {
+		m.mu.Unlock()
+		return nil
+	}
+	if s.available(m.clock.read().Wall) && !s.startedAt.IsZero() {
+		if !m.publish(d, s) {
+			m.mu.Unlock()
+			return fmt.Errorf("readmit %s: all records wait for the disk: %w", macText(d.mac), ErrUnavailable)
+		}
+		d.resume = nil
+		return m.admit(d, "connected again after a restart")
+	}
+	m.mu.Unlock()
+	err := m.connect(ctx, d, "connected again after a restart")
+	if errors.Is(err, ErrNoSession) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		s.running, d.resume = false, nil
+		m.soil(s)
+		return nil
+	}
+	return err
+}
+
+// DisconnectDevice pauses a device's session. When it returns nil, nothing
+// passes any more and what was used is on disk. ErrUnavailable says that the
+// device is disconnected but the store was away: what was used is written as
+// soon as it is back, and is safe in the table until then. ErrNoDevice,
+// ErrNotConnected, ErrForwarder, ErrStopped.
+func (m *Manager) DisconnectDevice(ctx context.Context, id int64, notify string) (Device, error) {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return Device{}, fmt.Errorf("disconnect device %d: %w", id, err)
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, id)
+	if err != nil {
+		return Device{}, fmt.Errorf("disconnect: %w", err)
+	}
+	defer m.finish(d)
+	if err := m.disconnect(ctx, d, notify); err != nil {
+		return Device{}, fmt.Errorf("disconnect %s: %w", macText(d.mac), err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.viewDevice(d), nil
+}
+
+func (m *Manager) disconnect(ctx context.Context, d *device, notify string) error {
+	m.mu.Lock()
+	m.follow(d)
+	if !d.connected {
+		m.mu.Unlock()
+		return ErrNotConnected
+	}
+	d.connected = false
+	var s *session
+	if g := d.current(); g != nil {
+		s = g.session
+	}
+	m.mu.Unlock()
+	err := m.cut(d)
+
+	m.mu.Lock()
+	m.follow(d)
+	m.hub.emit(d.id, SessionDisconnected, message{notify, sessionID(s)})
+	records := m.pending(d, nil)
+	m.mu.Unlock()
+	if err != nil { // what was not settled yet is when the forwarder answers
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.written(d, err)
+		return err
+	}
+	err = m.save(ctx, records)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.written(d, err)
+	return err
+}

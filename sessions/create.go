@@ -1,0 +1,163 @@
+package sessions
+
+import (
+	"context"
+	"fmt"
+
+	"gatewayd/store/client"
+)
+
+// Create gives a device a new session. It is on disk when Create returns nil.
+// ErrBadPlan, ErrNoDevice, ErrUnavailable, ErrStopped.
+func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, error) {
+	if err := p.Check(); err != nil {
+		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+	}
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, deviceID)
+	if err != nil {
+		return Session{}, fmt.Errorf("create session: %w", err)
+	}
+	defer m.finish(d)
+	id, err := m.newID(ctx, sessionIDs)
+	if err != nil {
+		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+	}
+	now := m.clock.read().Wall
+	s := newSession(id, d.id, p, now)
+	m.mu.Lock()
+	records := m.pending(d, s)
+	m.mu.Unlock()
+	err = m.save(ctx, records)
+	m.mu.Lock()
+	m.written(d, err)
+	if err != nil {
+		m.mu.Unlock()
+		m.owe(remove(sessionKey(d.id, id)), remove(indexKey(id)))
+		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+	}
+	defer m.mu.Unlock()
+	d.onDisk = true
+	s.unindexed = false
+	d.sessions = append(d.sessions, s)
+	m.sessions[id] = s
+	m.renew(d)
+	m.hub.emit(d.id, SessionChanged, message{"a new session", id})
+	return m.viewSession(s), nil
+}
+
+// renew has the next grant of a connected device be that of its best session,
+// after a change. m.mu and the turn are held.
+func (m *Manager) renew(d *device) {
+	m.follow(d)
+	if d.connected && d.slot != 0 && m.fetch(d) {
+		m.changed(d)
+	}
+}
+
+// Delete removes a session for good. One that runs ends with the next packet
+// and the device goes on with its next session, if it has one.
+// ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped.
+func (m *Manager) Delete(ctx context.Context, id int64) error {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return fmt.Errorf("delete session %d: %w", id, err)
+	}
+	defer cancel()
+	d, s, err := m.holdSession(ctx, id)
+	if err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	defer m.finish(d)
+	if err := m.save(ctx, []client.Record{remove(sessionKey(d.id, id)), remove(indexKey(id))}); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		s.unindexed = true
+		m.soil(s)
+		return fmt.Errorf("delete session %d: %w", id, err)
+	}
+	m.mu.Lock()
+	slot, gen := d.slot, uint64(0)
+	delete(m.sessions, id)
+	for i := range d.sessions {
+		if d.sessions[i] == s {
+			d.sessions = append(d.sessions[:i:i], d.sessions[i+1:]...)
+			break
+		}
+	}
+	if d.resume == s {
+		d.resume = nil
+	}
+	for i := range d.grants {
+		if g := &d.grants[i]; g.session == s && !g.revoked {
+			m.revoke(d, g)
+			gen = 1
+		}
+	}
+	if gen != 0 {
+		gen = m.changed(d)
+	}
+	m.hub.emit(d.id, SessionChanged, message{"the session was deleted", id})
+	m.mu.Unlock()
+	if gen != 0 {
+		if err := m.wait(slot, gen); err != nil {
+			return fmt.Errorf("delete session %d: %w", id, err)
+		}
+		m.mu.Lock()
+		m.renew(d)
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// holdSession holds the device of a session.
+func (m *Manager) holdSession(ctx context.Context, id int64) (*device, *session, error) {
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	var device int64
+	if s != nil {
+		device = s.device
+	} else {
+		stored, err := m.readStored(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if stored == nil {
+			return nil, nil, fmt.Errorf("session %d: %w", id, ErrUnknownSession)
+		}
+		device = stored.device
+	}
+	d, err := m.holdID(ctx, device)
+	if err != nil {
+		return nil, nil, fmt.Errorf("session %d: %w", id, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s = m.sessions[id]; s == nil {
+		defer m.finish(d)
+		return nil, nil, fmt.Errorf("session %d: %w", id, ErrUnknownSession)
+	}
+	return d, s, nil
+}
+
+// readStored reads a session's record; nil when there is none.
+func (m *Manager) readStored(ctx context.Context, id int64) (*session, error) {
+	b, ok, err := m.get(ctx, indexKey(id))
+	if err != nil || !ok || id <= 0 {
+		return nil, err
+	}
+	device, err := numberOf(b)
+	if err != nil {
+		return nil, fmt.Errorf("session %d: %w", id, err)
+	}
+	key := sessionKey(device, id)
+	if b, ok, err = m.get(ctx, key); err != nil || !ok {
+		return nil, err
+	}
+	return readSession(client.Record{Key: key, Value: b})
+}

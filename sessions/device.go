@@ -1,0 +1,212 @@
+package sessions
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Device is a copy of what is known of a client device.
+type Device struct {
+	ID        int64     `json:"id"`
+	MAC       string    `json:"mac"`
+	IP        string    `json:"ip"`
+	Hostname  string    `json:"hostname"`
+	Connected bool      `json:"connected"`
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+	Session   *Session  `json:"session"` // the running one
+}
+
+// device is a device in memory. Whoever changes its sessions or grants holds
+// its turn, over disk and forwarder; Manager.mu guards the fields.
+type device struct {
+	turn turn
+
+	id        int64 // 0: not known yet
+	mac       uint64
+	ip        uint32 // bound; 0: none
+	lastIP    uint32 // as the record says
+	hostname  string
+	firstSeen time.Time
+	lastSeen  time.Time
+	touched   time.Duration // since boot; last time somebody asked for it
+
+	slot    int           // 0: none
+	boundAt time.Duration // since boot
+	sighted bool          // a packet of it has come since this process started
+
+	known  bool // id and the rest are the disk's, or it is new
+	onDisk bool // its record is on disk
+	loaded bool // sessions holds all of them
+	dirty  bool // its record on disk is behind
+	gone   bool // dropped from memory; look it up again
+
+	sessions  []*session
+	grants    []grant // published and not settled, in sequence
+	unread    bool    // the slot has grants whose sessions are not loaded yet
+	settled   uint64  // highest grant sequence whose end is in memory
+	revokedAt uint64  // policy generation that carries the last revocation
+	connected bool
+	resume    *session // runs again with the next packet
+
+	refused      uint32        // an address it could not have
+	refusedUntil time.Duration // since boot
+}
+
+// grant is a published grant.
+type grant struct {
+	seq     uint64
+	session *session
+	revoked bool
+}
+
+// turn is a lock that can be waited for with a context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) try() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t turn) done() { <-t }
+
+// current returns the grant in use: the first that was not revoked.
+func (d *device) current() *grant {
+	for i := range d.grants {
+		if !d.grants[i].revoked {
+			return &d.grants[i]
+		}
+	}
+	return nil
+}
+
+// next returns the published grant that follows the current one.
+func (d *device) next() *grant {
+	cur := d.current()
+	for i := range d.grants {
+		if g := &d.grants[i]; g != cur && !g.revoked {
+			return g
+		}
+	}
+	return nil
+}
+
+// best returns the first available session in order of use that skip does not
+// name; nil when there is none. now is wall time.
+func (d *device) best(now time.Time, skip func(*session) bool) *session {
+	var best *session
+	for _, s := range d.sessions {
+		if !skip(s) && s.available(now) && (best == nil || s.before(best)) {
+			best = s
+		}
+	}
+	return best
+}
+
+func (d *device) dirtySessions() bool {
+	for _, s := range d.sessions {
+		if s.dirty {
+			return true
+		}
+	}
+	return false
+}
+
+// packMAC returns six octets as a number, first octet highest.
+func packMAC(mac net.HardwareAddr) uint64 {
+	var b [8]byte
+	copy(b[2:], mac)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func macText(mac uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], mac)
+	return net.HardwareAddr(b[2:]).String()
+}
+
+// isClientMAC: a unicast address that somebody can have.
+func isClientMAC(mac uint64) bool { return mac != 0 && mac>>40&1 == 0 && mac>>48 == 0 }
+
+func parseMAC(text string) (uint64, error) {
+	hw, err := net.ParseMAC(text)
+	if err != nil || len(hw) != 6 {
+		return 0, fmt.Errorf("%w: MAC %q: want six octets like 02:00:00:00:00:0c", ErrBadDevice, text)
+	}
+	mac := packMAC(hw)
+	if !isClientMAC(mac) {
+		return 0, fmt.Errorf("%w: MAC %s is no client's: zero or a group address", ErrBadDevice, hw)
+	}
+	return mac, nil
+}
+
+func packIP(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func unpackIP(ip uint32) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], ip)
+	return netip.AddrFrom4(b)
+}
+
+func ipText(ip uint32) string {
+	if ip == 0 {
+		return ""
+	}
+	return unpackIP(ip).String()
+}
+
+// parseIP reads a client's address; empty is 0, none.
+func (m *Manager) parseIP(text string) (uint32, error) {
+	if text == "" {
+		return 0, nil
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil || !a.Is4() {
+		return 0, fmt.Errorf("%w: IP %q: want an IPv4 address", ErrBadDevice, text)
+	}
+	if ip := packIP(a); m.isClientIP(ip) {
+		return ip, nil
+	}
+	return 0, fmt.Errorf("%w: IP %v is not a client's in %v (gateway %v)", ErrBadDevice, a, m.opt.LAN, m.opt.Gateway)
+}
+
+// isClientIP: inside the LAN prefix, and neither the gateway's, the network's
+// nor the broadcast address.
+func (m *Manager) isClientIP(ip uint32) bool {
+	a := unpackIP(ip)
+	if !m.opt.LAN.Contains(a) || a == m.opt.Gateway {
+		return false
+	}
+	if bits := m.opt.LAN.Bits(); bits < 31 {
+		host := ip & (1<<(32-bits) - 1)
+		return host != 0 && host != 1<<(32-bits)-1
+	}
+	return true
+}

@@ -1,0 +1,68 @@
+// Package sessions is control's brain: who a client is, what it bought, and
+// whether it may pass.
+//
+// # Nouns
+//
+// A device is a client by its MAC. It has an id that is never given away
+// again, and while it is in the forwarder's table a slot with its address, the
+// binding.
+//
+// A session is what a device bought: time, data or both, speeds, and days
+// until it expires. A device has any number of them and uses one at a time.
+//
+// A grant is a session's rest as the forwarder holds it: see
+// forwarder/clients. The manager publishes the grant of the session in use
+// and, ahead, that of the next one.
+//
+// The books are the store's records: a record for each device and session,
+// written when their state changes, and one packed checkpoint of what all
+// running sessions have used.
+//
+// A turn is a device's lock. Whoever changes its sessions or grants holds it,
+// over disk and forwarder. Manager.mu guards memory and control's half of the
+// table; nobody waits while holding it.
+//
+// # The life of a session
+//
+//  1. Create has it on disk, then in memory. It is available.
+//  2. Connect picks the best available session of the device: started before
+//     not started, then the earlier expiry, then the oldest. Its start is on
+//     disk before its grant is published.
+//  3. The forwarder takes the grant in and acknowledges; Connect returns. The
+//     next session's grant is published behind it, so that the forwarder goes
+//     on by itself at the byte or the second.
+//  4. Rounds read what the forwarder did: a grant started or ended, a client
+//     came. Memory follows; what changed is written soon after.
+//  5. Every few seconds the checkpoint is written.
+//  6. Disconnect revokes, waits for the acknowledgement, reads the final
+//     counters and has them on disk. The session is available again with its
+//     rest. A grant that ended by itself leaves it consumed or expired.
+//  7. When the end of a grant is on disk its record in the table is free.
+//
+// # Restarts
+//
+// A manager that finds a table in use takes it over: sessions go on from the
+// base in their grants, and the counters are in the table, so nothing is lost
+// and nothing counted twice. With a new table the checkpoint is folded into
+// the records, and a device that was connected is admitted again with its
+// first packet.
+//
+// # Without the store
+//
+// What is in memory is served. A change that must be on disk is refused with
+// ErrUnavailable; what may be there all the same is overwritten with what
+// memory has before anything else is written. Disconnect still cuts; what the
+// device used is written when the store is back, and until then it is in the
+// table and its grant record is not reused.
+//
+// # Time
+//
+// Wall time is read once at the start and goes on with the time since boot: a
+// step of the wall clock expires and revives nothing. One that is behind the
+// newest stamp on disk is not believed.
+//
+// # What it does not do
+//
+// It does not see packets, open ports, speak HTTP, or know about the disk.
+// Pause in place and session providers are not part of it.
+package sessions

@@ -1,0 +1,283 @@
+package sessions
+
+import (
+	"fmt"
+	"time"
+
+	"gatewayd/forwarder/clients"
+)
+
+// widest is the largest wire packet. A grant that ended for want of data with
+// more than that left was topped up as it ended.
+const widest = 65535 // bytes
+
+// publish writes the next grant of a device for a session; false when all
+// records of the slot are in use. It takes effect at the next changed. m.mu
+// and the device's turn are held.
+func (m *Manager) publish(d *device, s *session) bool {
+	seq, err := m.table.Slot(d.slot).Publish(s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp))
+	if err != nil {
+		return false
+	}
+	d.grants = append(d.grants, grant{seq: seq, session: s})
+	return true
+}
+
+// revoke ends a device's grant. It takes effect at the next changed. m.mu and
+// the device's turn are held.
+func (m *Manager) revoke(d *device, g *grant) {
+	m.table.Slot(d.slot).Record(g.seq).Revoke(m.opt.Boot())
+	g.revoked = true
+}
+
+// changed tells the forwarder that a device's slot has changed and returns
+// the generation to wait for. m.mu is held.
+func (m *Manager) changed(d *device) uint64 {
+	gen := m.table.Changed(d.slot)
+	for _, g := range d.grants {
+		if g.revoked {
+			d.revokedAt = gen
+		}
+	}
+	m.opt.RingForwarder()
+	return gen
+}
+
+// acked reports whether the forwarder has taken in generation gen of a slot,
+// or there is no forwarder: the next one reads the whole table.
+func (m *Manager) acked(slot int, gen uint64) bool {
+	return m.table.Acked(slot) >= gen || m.table.Header().Alive.Load() == 0
+}
+
+// wait waits until the forwarder has taken in generation gen of a slot;
+// ErrForwarder after ackTime. m.mu is not held.
+func (m *Manager) wait(slot int, gen uint64) error {
+	pause := 20 * time.Microsecond
+	for start := m.opt.Boot(); !m.acked(slot, gen); pause = min(2*pause, 5*time.Millisecond) {
+		if m.opt.Boot()-start > ackTime {
+			return fmt.Errorf("wait %v for slot %d: %w", ackTime, slot, ErrForwarder)
+		}
+		time.Sleep(pause)
+	}
+	return nil
+}
+
+// used returns what a session has used, with its grants that have not ended.
+// m.mu is held.
+func (m *Manager) used(d *device, s *session) use {
+	u := s.settled
+	if d == nil || d.slot == 0 {
+		return u
+	}
+	now := m.opt.Boot()
+	for _, g := range d.grants {
+		if g.session == s {
+			u = u.plus(m.usedBy(d, g, now))
+		}
+	}
+	return u
+}
+
+func (m *Manager) usedBy(d *device, g grant, now time.Duration) use {
+	r := m.table.Slot(d.slot).Record(g.seq)
+	u := r.Use(g.seq)
+	return use{u.Up, u.Down, r.Elapsed(u, now)}
+}
+
+// follow brings memory up to what the forwarder did with a device's grants:
+// who started, who ended, who is next. m.mu and the device's turn are held.
+func (m *Manager) follow(d *device) {
+	if d.slot == 0 || d.unread {
+		return
+	}
+	now := m.opt.Boot()
+	slot := m.table.Slot(d.slot)
+	var last *session // ended by itself
+	before := d.current()
+	var ran *session
+	if before != nil {
+		ran = before.session
+	}
+	for len(d.grants) > 0 {
+		g := d.grants[0]
+		r := slot.Record(g.seq)
+		u := r.Use(g.seq)
+		if u.Started != 0 && g.session.startedAt.IsZero() {
+			g.session.startedAt = m.clock.wall(u.Started)
+			m.soil(g.session)
+		}
+		if u.Ended == 0 && !(g.revoked && m.acked(d.slot, d.revokedAt)) {
+			break
+		}
+		m.settle(d, g, now)
+		if !g.revoked {
+			last = g.session
+		}
+		d.grants = d.grants[1:]
+		d.settled = g.seq
+	}
+	if d.connected {
+		m.chain(d, ran, last)
+	}
+	for _, s := range d.sessions {
+		cur := d.current()
+		if runs := cur != nil && cur.session == s; runs != s.running && s != d.resume {
+			s.running = runs
+			m.soil(s)
+		}
+	}
+	m.raise(d)
+}
+
+// settle adds what an ended grant counted to its session. m.mu is held.
+func (m *Manager) settle(d *device, g grant, now time.Duration) {
+	s := g.session
+	u := m.table.Slot(d.slot).Record(g.seq).Use(g.seq)
+	s.settled = s.settled.plus(m.usedBy(d, g, now))
+	_, rest := s.left(s.settled)
+	switch {
+	case u.Ended == 0:
+	case u.Reason == clients.EndData && rest <= widest:
+		s.spent = true
+	case u.Reason == clients.EndExpiry, u.Reason == clients.EndTime && !s.kind.hasTime():
+		if at := s.expiresAt(); !at.IsZero() && m.clock.wall(u.Ended).Add(time.Second).After(at) {
+			s.expired = true
+		}
+	}
+	m.soil(s)
+}
+
+// chain has a connected device go on: it tells what ended, publishes the next
+// grant ahead, and disconnects when nothing is left. ran is the session in
+// use before, last one that ended by itself. m.mu and the turn are held.
+func (m *Manager) chain(d *device, ran, last *session) {
+	why := "no session is left"
+	if last != nil {
+		why = m.tellEnd(last)
+	}
+	change := m.fetch(d)
+	cur := d.current()
+	if change {
+		m.changed(d)
+	}
+	switch {
+	case cur == nil && m.waits(d):
+		// It goes on when the disk has the end of the grants before.
+	case cur == nil:
+		d.connected = false
+		m.hub.emit(d.id, SessionDisconnected, message{why, sessionID(ran)})
+	case ran != cur.session && ran != nil:
+		m.hub.emit(d.id, SessionChanged, message{fmt.Sprintf("session %d goes on after session %d", cur.session.id, ran.id), cur.session.id})
+	}
+}
+
+func sessionID(s *session) int64 {
+	if s == nil {
+		return 0
+	}
+	return s.id
+}
+
+// waits reports that a session could go on but all records of the slot are in
+// use until the disk has their end.
+func (m *Manager) waits(d *device) bool {
+	slot := m.table.Slot(d.slot)
+	full := slot.Published.Load()-slot.Saved.Load() >= clients.GrantsPerSlot
+	return full && d.best(m.clock.read().Wall, func(*session) bool { return false }) != nil
+}
+
+// unsettled reports that a session has a revoked grant that may have run: its
+// rest is not known.
+func (m *Manager) unsettled(d *device, s *session) bool {
+	for _, g := range d.grants {
+		if g.session == s && g.revoked &&
+			(!m.acked(d.slot, d.revokedAt) || m.table.Slot(d.slot).Record(g.seq).Use(g.seq).Started != 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// tellEnd emits how a session ended and returns it in words.
+func (m *Manager) tellEnd(s *session) string {
+	switch {
+	case s.usedUp(s.settled):
+		why := "the time is used up"
+		if t, _ := s.left(s.settled); !s.kind.hasTime() || t > 0 {
+			why = "the data is used up"
+		}
+		m.hub.emit(s.device, SessionConsumed, message{why, s.id})
+		return why
+	case s.isExpired(m.clock.read().Wall):
+		m.hub.emit(s.device, SessionExpired, message{"the session has expired", s.id})
+		return "the session has expired"
+	}
+	return "the session has ended"
+}
+
+// fetch publishes what a connected device uses now and next, and reports
+// whether the slot changed. m.mu and the turn are held.
+func (m *Manager) fetch(d *device) (change bool) {
+	now := m.clock.read().Wall
+	cur := d.current()
+	if cur == nil {
+		s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
+		if s == nil || !m.publish(d, s) {
+			return false
+		}
+		change = true
+		cur = d.current()
+	}
+	want := d.best(now, func(s *session) bool { return s == cur.session || m.unsettled(d, s) })
+	next := d.next()
+	if next != nil && next.session != want {
+		m.revoke(d, next)
+		next, change = nil, true
+	}
+	if next == nil && want != nil && m.publish(d, want) {
+		change = true
+	}
+	return change
+}
+
+// amend gives the grants of a session that have not ended its terms as they
+// are now. m.mu and the turn are held.
+func (m *Manager) amend(d *device, s *session) (change bool) {
+	for _, g := range d.grants {
+		if g.session == s && !g.revoked {
+			m.table.Slot(d.slot).Record(g.seq).Amend(s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp))
+			change = true
+		}
+	}
+	return change
+}
+
+// cut revokes all grants of a device and waits until nothing of it passes.
+// The turn is held, m.mu is not.
+func (m *Manager) cut(d *device) error {
+	m.mu.Lock()
+	slot, any := d.slot, false
+	for i := range d.grants {
+		if g := &d.grants[i]; !g.revoked {
+			m.revoke(d, g)
+			any = true
+		}
+	}
+	if !any {
+		m.mu.Unlock()
+		return nil
+	}
+	gen := m.changed(d)
+	m.mu.Unlock()
+	return m.wait(slot, gen)
+}
+
+// raise frees the records whose end is on disk. m.mu and the turn are held.
+func (m *Manager) raise(d *device) {
+	if d.slot == 0 || d.dirtySessions() {
+		return
+	}
+	if slot := m.table.Slot(d.slot); slot.Saved.Load() < d.settled {
+		slot.Saved.Store(d.settled)
+	}
+}

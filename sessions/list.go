@@ -1,0 +1,347 @@
+package sessions
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"gatewayd/store/client"
+)
+
+// Filter chooses sessions.
+type Filter struct {
+	DeviceID int64 // 0: of all devices
+	State    State // empty: in any state
+}
+
+// Bounds of a page.
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	maxScans    = 20 // of the store for one page
+)
+
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return defaultPage
+	}
+	return min(limit, maxPage)
+}
+
+// viewDevice copies a device. m.mu is held.
+func (m *Manager) viewDevice(d *device) Device {
+	m.seen(d)
+	v := Device{
+		ID: d.id, MAC: macText(d.mac), IP: ipText(cmp.Or(d.ip, d.lastIP)), Hostname: d.hostname,
+		Connected: d.connected, FirstSeen: d.firstSeen, LastSeen: d.lastSeen,
+	}
+	if g := d.current(); g != nil && d.connected {
+		s := m.viewSession(g.session)
+		v.Session = &s
+	}
+	return v
+}
+
+// viewSession copies a session in memory. m.mu is held.
+func (m *Manager) viewSession(s *session) Session {
+	d := m.byID[s.device]
+	runs := false
+	if d != nil && d.connected {
+		g := d.current()
+		runs = g != nil && g.session == s
+	}
+	return s.view(m.used(d, s), runs, m.clock.read().Wall)
+}
+
+// Device returns the device that key names: an id, a MAC, or an address in
+// use. ErrNoDevice, ErrUnavailable, ErrStopped.
+func (m *Manager) Device(ctx context.Context, key string) (Device, error) {
+	ctx, cancel, err := m.reading(ctx)
+	if err != nil {
+		return Device{}, fmt.Errorf("device %q: %w", key, err)
+	}
+	defer cancel()
+	d, err := m.find(ctx, key)
+	if err != nil {
+		return Device{}, err
+	}
+	return m.known(ctx, d)
+}
+
+// known copies a device whose identity is known, or becomes so.
+func (m *Manager) known(ctx context.Context, d *device) (Device, error) {
+	m.mu.Lock()
+	if d.id != 0 && !d.gone {
+		defer m.mu.Unlock()
+		d.touched = m.opt.Boot()
+		return m.viewDevice(d), nil
+	}
+	m.mu.Unlock()
+	if err := m.open(ctx); err != nil {
+		return Device{}, fmt.Errorf("device %s: %w", macText(d.mac), err)
+	}
+	d, err := m.hold(ctx, func() (*device, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if now := m.byMAC[d.mac]; now != nil {
+			return now, nil
+		}
+		return nil, fmt.Errorf("device %s: %w", macText(d.mac), ErrNoDevice)
+	})
+	if err != nil {
+		return Device{}, err
+	}
+	defer m.finish(d)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.viewDevice(d), nil
+}
+
+// reading prepares a call that changes nothing: it does not wait for the
+// books.
+func (m *Manager) reading(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if m.stopped.Load() {
+		return nil, nil, ErrStopped
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	return ctx, cancel, nil
+}
+
+// DeviceAt returns the device that the packet path has at an address;
+// ErrNoBinding when there is none.
+func (m *Manager) DeviceAt(ctx context.Context, ip netip.Addr) (ClientDevice, error) {
+	ctx, cancel, err := m.reading(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("client at %v: %w", ip, err)
+	}
+	defer cancel()
+	var d *device
+	if ip = ip.Unmap(); ip.Is4() {
+		m.mu.Lock()
+		d = m.byIP[packIP(ip)]
+		m.mu.Unlock()
+	}
+	if d == nil {
+		return nil, fmt.Errorf("client at %v: %w", ip, ErrNoBinding)
+	}
+	v, err := m.known(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("client at %v: %w", ip, err)
+	}
+	return &clientDevice{m: m, last: v}, nil
+}
+
+// Devices returns a page of devices in order of their ids, and the cursor of
+// the next page; empty: there is none.
+func (m *Manager) Devices(ctx context.Context, cursor string, limit int) ([]Device, string, error) {
+	ctx, cancel, err := m.reading(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("devices: %w", err)
+	}
+	defer cancel()
+	limit = pageSize(limit)
+	after, err := readCursor(cursor, 8)
+	if err != nil {
+		return nil, "", err
+	}
+	from := int64(0)
+	if after != nil {
+		from, _ = numberOf(after)
+	}
+	// Limit and one more of each: the page is then full, or there is no next.
+	rs, more, err := m.scan(ctx, []byte(deviceKeys), deviceKey(from), limit+1)
+	away := errors.Is(err, ErrUnavailable)
+	if err != nil && !away {
+		return nil, "", fmt.Errorf("devices: %w", err)
+	}
+	stored := make([]deviceRecord, 0, len(rs))
+	for _, r := range rs {
+		v, _, err := readDevice(r.Value)
+		if err != nil {
+			m.log.Error("device left out", "error", err)
+			continue
+		}
+		stored = append(stored, v)
+	}
+	last := int64(1<<63 - 1) // what the scan has covered
+	if more && len(stored) > 0 {
+		last = stored[len(stored)-1].ID
+	}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	page := make([]Device, 0, len(stored))
+	for _, v := range stored {
+		if m.byID[v.ID] == nil {
+			page = append(page, Device{ID: v.ID, MAC: v.MAC, IP: v.IP, Hostname: v.Hostname, FirstSeen: v.FirstSeen, LastSeen: v.LastSeen})
+		}
+	}
+	for id, d := range m.byID {
+		if id > from && id <= last {
+			page = append(page, m.viewDevice(d))
+		}
+	}
+	slices.SortFunc(page, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })
+	if len(page) > limit {
+		page = page[:limit]
+		return page, hex.EncodeToString(number(page[limit-1].ID)), nil
+	}
+	return page, "", nil
+}
+
+// readCursor decodes a cursor of n bytes; nil when it is empty.
+func readCursor(cursor string, n int) ([]byte, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	b, err := hex.DecodeString(cursor)
+	if err != nil || len(b) != n {
+		return nil, fmt.Errorf("%w: %q: want the next of the page before", ErrBadCursor, cursor)
+	}
+	return b, nil
+}
+
+// Session returns a session. ErrUnknownSession, ErrUnavailable, ErrStopped.
+func (m *Manager) Session(ctx context.Context, id int64) (Session, error) {
+	ctx, cancel, err := m.reading(ctx)
+	if err != nil {
+		return Session{}, fmt.Errorf("session %d: %w", id, err)
+	}
+	defer cancel()
+	m.mu.Lock()
+	if s := m.sessions[id]; s != nil {
+		defer m.mu.Unlock()
+		return m.viewSession(s), nil
+	}
+	m.mu.Unlock()
+	if err := m.open(ctx); err != nil { // a checkpoint may be ahead of the record
+		return Session{}, fmt.Errorf("session %d: %w", id, err)
+	}
+	s, err := m.readStored(ctx, id)
+	if err != nil {
+		return Session{}, fmt.Errorf("session %d: %w", id, err)
+	}
+	if s == nil {
+		return Session{}, fmt.Errorf("session %d: %w", id, ErrUnknownSession)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := m.sessions[id]; now != nil {
+		s = now
+	}
+	return m.viewSession(s), nil
+}
+
+// Sessions returns a page of sessions, those of a device together and in
+// order of their ids, and the cursor of the next page; empty: there is none.
+// A page may be shorter than limit and yet have a next one.
+func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit int) ([]Session, string, error) {
+	ctx, cancel, err := m.reading(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("sessions: %w", err)
+	}
+	defer cancel()
+	limit = pageSize(limit)
+	prefix := []byte(sessionKeys)
+	if f.DeviceID != 0 {
+		prefix = append(prefix, number(f.DeviceID)...)
+	}
+	after, err := readCursor(cursor, 16)
+	if err != nil {
+		return nil, "", err
+	}
+	if after != nil {
+		after = append([]byte(sessionKeys), after...)
+	}
+	page := make([]Session, 0, limit)
+	if m.open(ctx) != nil {
+		return m.loadedSessions(f, after, limit)
+	}
+	for range maxScans {
+		rs, more, err := m.scan(ctx, prefix, after, limit)
+		if errors.Is(err, ErrUnavailable) {
+			return m.loadedSessions(f, after, limit)
+		}
+		if err != nil {
+			return nil, "", fmt.Errorf("sessions: %w", err)
+		}
+		for i, r := range rs {
+			after = r.Key
+			if v, ok := m.overlay(r); ok && (f.State == "" || f.State == v.State) {
+				page = append(page, v)
+			}
+			if len(page) == limit {
+				if more || i+1 < len(rs) {
+					return page, hex.EncodeToString(after[len(sessionKeys):]), nil
+				}
+				return page, "", nil
+			}
+		}
+		if !more || len(rs) == 0 {
+			return page, "", nil
+		}
+	}
+	return page, hex.EncodeToString(after[len(sessionKeys):]), nil
+}
+
+// overlay copies the session of a record, or the one in memory in its place.
+func (m *Manager) overlay(r client.Record) (Session, bool) {
+	s, err := readSession(r)
+	if err != nil {
+		m.log.Error("session left out", "error", err)
+		return Session{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := m.sessions[s.id]; now != nil {
+		s = now
+	}
+	return m.viewSession(s), true
+}
+
+// loadedSessions returns a page of the sessions in memory, for want of the
+// store.
+func (m *Manager) loadedSessions(f Filter, after []byte, limit int) ([]Session, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []Session
+	for _, s := range m.sessions {
+		if f.DeviceID != 0 && f.DeviceID != s.device || string(sessionKey(s.device, s.id)) <= string(after) {
+			continue
+		}
+		if v := m.viewSession(s); f.State == "" || f.State == v.State {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b Session) int { return cmp.Or(cmp.Compare(a.DeviceID, b.DeviceID), cmp.Compare(a.ID, b.ID)) })
+	if len(all) <= limit {
+		return all, "", nil
+	}
+	last := all[limit-1]
+	return all[:limit], hex.EncodeToString(sessionKey(last.DeviceID, last.ID)[len(sessionKeys):]), nil
+}
+
+// Current returns the running session of a device; nil when none runs.
+func (m *Manager) Current(ctx context.Context, deviceID int64) (*Session, error) {
+	d, err := m.Device(ctx, fmt.Sprint(deviceID))
+	if err != nil {
+		return nil, err
+	}
+	return d.Session, nil
+}
+
+// Counts returns how many sessions of the devices in memory are in each
+// state.
+func (m *Manager) Counts() map[State]int {
+	counts := map[State]int{Available: 0, Running: 0, Consumed: 0, Expired: 0}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		counts[m.viewSession(s).State]++
+	}
+	return counts
+}

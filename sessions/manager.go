@@ -1,0 +1,275 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/limiter"
+	"gatewayd/store/client"
+)
+
+// What a call can end with. Compare with errors.Is; the text says what was
+// asked for and for whom.
+var (
+	ErrNoDevice         = errors.New("no such device")
+	ErrNoBinding        = errors.New("no client has this address")
+	ErrNoSession        = errors.New("no more available sessions")
+	ErrUnknownSession   = errors.New("no such session")
+	ErrAlreadyConnected = errors.New("already connected")
+	ErrNotConnected     = errors.New("not connected")
+	ErrBadPlan          = errors.New("bad plan")
+	ErrBadDevice        = errors.New("bad device")
+	ErrConflict         = errors.New("held by another client")
+	ErrTableFull        = errors.New("client table is full")
+	ErrBadCursor        = errors.New("bad cursor")
+	ErrForwarder        = errors.New("the forwarder does not answer")
+	ErrStopped          = errors.New("the gateway has stopped")
+	// ErrUnavailable: the store is away or full. Nothing changed; what may be
+	// on disk all the same is undone when the store is back.
+	ErrUnavailable = errors.New("the store is unavailable")
+)
+
+// Options is what a Manager is made of.
+type Options struct {
+	Table           *clients.Table
+	Store           *client.Client
+	RingForwarder   func()               // wakes the forwarder; nil: it looks by itself
+	Now             func() time.Time     // wall clock
+	Boot            func() time.Duration // CLOCK_MONOTONIC
+	GlobalDown      limiter.Rate         // what a session with the global speed gets; 0: no limit
+	GlobalUp        limiter.Rate
+	ResumeOnRestart bool          // connected devices go on after a restart
+	Checkpoint      time.Duration // between checkpoints; 0: 5 s
+	LAN             netip.Prefix
+	Gateway         netip.Addr   // the gateway's own address
+	Log             *slog.Logger // nil: none
+}
+
+// Limits of time.
+const (
+	callTime  = 4 * time.Second        // a call's deadline; it is answered within 5 s
+	ackTime   = 2 * time.Second        // how long the forwarder may take to take a change in
+	roundTime = 200 * time.Millisecond // between rounds when nobody wakes
+	retryTime = 500 * time.Millisecond // after the store failed
+	idleStamp = 10 * time.Minute       // between stamps on disk while nothing runs
+)
+
+// Manager decides about devices and sessions. Its methods may be called from
+// many goroutines.
+type Manager struct {
+	opt   Options
+	table *clients.Table
+	store *client.Client
+	log   *slog.Logger
+	clock *clock
+	hub   *hub
+	books books
+	bell  chan struct{} // a round is due
+	ink   chan struct{} // something is to be written
+	ask   chan struct{} // a device is to be looked up
+	ready chan struct{}
+	warm  bool // the table had been in use when this process started
+
+	stopped atomic.Bool
+	running atomic.Bool
+	jobs    sync.WaitGroup // address contests under way
+
+	mu       sync.Mutex // guards all below, all devices and sessions, and control's half of the table
+	byID     map[int64]*device
+	byMAC    map[uint64]*device
+	byIP     map[uint32]*device
+	sessions map[int64]*session
+	slots    []*device // by slot; nil: none
+	free     []int
+	leaving  []leaving
+	contests map[uint32]bool // addresses whose holder is being asked
+	moving   map[uint64]bool // MACs that a device is about to take
+	lookups  []*device
+	dirty    map[*device]bool
+	newcomer struct { // unknown MACs taken in during one second
+		second time.Duration
+		count  int
+	}
+	refusals uint64 // addresses refused because their holder answered
+}
+
+// New takes over the table as it is. It does not touch the store; the first
+// call that needs it, or Run, does.
+func New(opt Options) *Manager {
+	if opt.Checkpoint <= 0 {
+		opt.Checkpoint = 5 * time.Second
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.RingForwarder == nil {
+		opt.RingForwarder = func() {}
+	}
+	m := &Manager{
+		opt: opt, table: opt.Table, store: opt.Store, log: opt.Log,
+		clock: newClock(opt.Now, opt.Boot), hub: newHub(),
+		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
+		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
+		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
+		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),
+	}
+	m.books.init()
+	m.takeOver()
+	return m
+}
+
+// Ready is closed when Run has rebuilt what can be rebuilt and serves.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
+// Wake has the manager look at the table: the forwarder rang control's bell.
+func (m *Manager) Wake() { nudge(m.bell) }
+
+func nudge(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Run serves until ctx ends; then it writes what is not on disk yet and
+// returns. Grants stay published: a later control takes them over. Run may be
+// called once.
+func (m *Manager) Run(ctx context.Context) error {
+	if !m.running.CompareAndSwap(false, true) {
+		return errors.New("run sessions: already running")
+	}
+	opening, cancel := context.WithTimeout(ctx, callTime)
+	if err := m.open(opening); err != nil {
+		m.log.Warn("sessions without store", "error", err)
+	}
+	cancel()
+	m.round(ctx)
+	close(m.ready)
+
+	var loops sync.WaitGroup
+	loops.Go(func() { m.lookUp(ctx) })
+	loops.Go(func() { m.keepBooks(ctx) })
+	m.rounds(ctx)
+	m.stopped.Store(true)
+	loops.Wait()
+	m.jobs.Wait()
+	err := m.lastWrite()
+	m.hub.close()
+	return err
+}
+
+// rounds looks at the table when woken and at least every roundTime.
+func (m *Manager) rounds(ctx context.Context) {
+	tick := time.NewTicker(roundTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.bell:
+		case <-tick.C:
+		}
+		m.round(ctx)
+	}
+}
+
+// round reads sightings, follows the grants in use and keeps slots free.
+func (m *Manager) round(ctx context.Context) {
+	var buf [64]clients.Sighting
+	for {
+		n := m.table.Sightings(buf[:])
+		for _, s := range buf[:n] {
+			m.sighted(ctx, s)
+		}
+		if n < len(buf) {
+			break
+		}
+	}
+	m.correctClock()
+
+	m.mu.Lock()
+	var granted []*device
+	for _, d := range m.slots {
+		if d != nil && len(d.grants) > 0 {
+			granted = append(granted, d)
+		}
+	}
+	m.mu.Unlock()
+	for _, d := range granted {
+		if d.turn.try() { // who has it looks when done
+			m.mu.Lock()
+			m.follow(d)
+			m.mu.Unlock()
+			d.turn.done()
+		}
+	}
+	m.keepSlotsFree()
+}
+
+// call prepares a call: it gets a deadline, and the books are open.
+func (m *Manager) call(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if m.stopped.Load() {
+		return nil, nil, ErrStopped
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	if err := m.open(ctx); err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	return ctx, cancel, nil
+}
+
+// finish gives a device's turn back and has the rest of the work done.
+func (m *Manager) finish(d *device) {
+	m.mu.Lock()
+	d.touched = m.opt.Boot()
+	due := m.dirty[d] || d.dirty || d.dirtySessions()
+	if due {
+		m.dirty[d] = true
+	}
+	m.mu.Unlock()
+	d.turn.done()
+	if due {
+		nudge(m.ink)
+	}
+	m.Wake()
+}
+
+// correctClock moves the stamps that were made by a wrong clock once the wall
+// clock has been set.
+func (m *Manager) correctClock() {
+	by, since, moved := m.clock.correct()
+	if !moved {
+		return
+	}
+	m.log.Info("wall clock has been set", "by", by)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if !s.startedAt.IsZero() && !s.startedAt.Before(since) {
+			s.startedAt = s.startedAt.Add(by)
+			m.soil(s)
+		}
+	}
+}
+
+// soil marks a session as ahead of the disk. m.mu is held.
+func (m *Manager) soil(s *session) {
+	s.dirty = true
+	if d := m.byID[s.device]; d != nil {
+		m.dirty[d] = true
+		nudge(m.ink)
+	}
+}
+
+// unavailable wraps an error of the store.
+func unavailable(what string, err error) error {
+	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+}

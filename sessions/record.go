@@ -1,0 +1,142 @@
+package sessions
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gatewayd/store/client"
+)
+
+// Keys. Numbers in them are big-endian, so that they sort.
+//
+//	d/<device 8>            device record
+//	m/<MAC 6>               id of the device with that MAC, 8 bytes
+//	s/<device 8><session 8> session record
+//	i/<session 8>           id of the session's device, 8 bytes
+//	c/<generation><part>    packed checkpoint
+//	ids                     ids reserved
+//	clock                   the newest stamp
+const (
+	deviceKeys     = "d/"
+	sessionKeys    = "s/"
+	checkpointKeys = "c/"
+)
+
+func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+func numberOf(b []byte) (int64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("number of %d bytes: want 8", len(b))
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
+}
+
+func deviceKey(id int64) []byte { return append([]byte(deviceKeys), number(id)...) }
+func macKey(mac uint64) []byte  { return append([]byte("m/"), number(int64(mac))[2:]...) }
+func sessionKey(device, id int64) []byte {
+	return append(append([]byte(sessionKeys), number(device)...), number(id)...)
+}
+func indexKey(id int64) []byte { return append([]byte("i/"), number(id)...) }
+
+var (
+	idsKey   = []byte("ids")
+	clockKey = []byte("clock")
+)
+
+// deviceRecord is a device on disk.
+type deviceRecord struct {
+	ID        int64     `json:"id"`
+	MAC       string    `json:"mac"`
+	IP        string    `json:"ip,omitempty"`
+	Hostname  string    `json:"hostname,omitempty"`
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+}
+
+// sessionRecord is a session on disk. Consumption is what grants counted;
+// edits of it stand beside.
+type sessionRecord struct {
+	Type      Type          `json:"type"`
+	Time      time.Duration `json:"time,omitempty"` // ns, sold
+	Data      int64         `json:"data,omitempty"` // bytes, sold
+	ExpDays   *uint         `json:"exp_days,omitempty"`
+	Down      int           `json:"down,omitempty"` // Mbit
+	Up        int           `json:"up,omitempty"`
+	Global    bool          `json:"global,omitempty"`
+	Created   time.Time     `json:"created"`
+	Started   time.Time     `json:"started,omitzero"`
+	UsedUp    uint64        `json:"used_up,omitempty"` // bytes
+	UsedDown  uint64        `json:"used_down,omitempty"`
+	UsedTime  time.Duration `json:"used_time,omitempty"` // ns
+	TimeEdit  time.Duration `json:"time_edit,omitempty"`
+	DataEdit  int64         `json:"data_edit,omitempty"`
+	Running   bool          `json:"running,omitempty"`
+	Spent     bool          `json:"spent,omitempty"`
+	Expired   bool          `json:"expired,omitempty"`
+	Sequenced uint64        `json:"checkpoint,omitempty"` // sequence of the newest checkpoint when it was written
+}
+
+func write(key []byte, v any) client.Record {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("sessions: encode %q: %v", key, err)) // records hold nothing that JSON cannot
+	}
+	return client.Record{Key: key, Value: b}
+}
+
+func remove(key []byte) client.Record { return client.Record{Key: key, Delete: true} }
+
+// records returns a session's record, with its index entry when that may be
+// missing. u is what was used.
+func (s *session) records(u use, checkpoint uint64) []client.Record {
+	rs := []client.Record{write(sessionKey(s.device, s.id), sessionRecord{
+		Type: s.kind, Time: s.timeLimit, Data: s.dataLimit, ExpDays: s.expDays,
+		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt,
+		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
+		Running: s.running, Spent: s.spent, Expired: s.expired, Sequenced: checkpoint,
+	})}
+	if s.unindexed {
+		rs = append(rs, client.Record{Key: indexKey(s.id), Value: number(s.device)})
+	}
+	return rs
+}
+
+// readSession decodes a session record.
+func readSession(r client.Record) (*session, error) {
+	const at = len(sessionKeys)
+	if len(r.Key) != at+16 {
+		return nil, fmt.Errorf("session key %q: %d bytes", r.Key, len(r.Key))
+	}
+	device, _ := numberOf(r.Key[at : at+8])
+	id, _ := numberOf(r.Key[at+8:])
+	var v sessionRecord
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		return nil, fmt.Errorf("session %d of device %d: %w", id, device, err)
+	}
+	return &session{
+		id: id, device: device, kind: v.Type, timeLimit: v.Time, dataLimit: v.Data, expDays: v.ExpDays,
+		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started,
+		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
+		running: v.Running, spent: v.Spent, expired: v.Expired,
+	}, nil
+}
+
+// records returns a device's record and its entry in the index by MAC.
+func (d *device) records() []client.Record {
+	return []client.Record{
+		write(deviceKey(d.id), deviceRecord{d.id, macText(d.mac), ipText(d.ip), d.hostname, d.firstSeen, d.lastSeen}),
+		{Key: macKey(d.mac), Value: number(d.id)},
+	}
+}
+
+func readDevice(value []byte) (v deviceRecord, mac uint64, err error) {
+	if err = json.Unmarshal(value, &v); err == nil {
+		mac, err = parseMAC(v.MAC)
+	}
+	if err != nil {
+		return v, 0, fmt.Errorf("device record: %w", err)
+	}
+	return v, mac, nil
+}

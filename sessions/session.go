@@ -1,0 +1,210 @@
+package sessions
+
+import (
+	"time"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/limiter"
+)
+
+// Local is the provider of sessions that the gateway's own store holds.
+const Local = "local"
+
+// Session is a copy of a session as of one moment.
+type Session struct {
+	ID             int64      `json:"id"`
+	DeviceID       int64      `json:"device_id"`
+	Provider       string     `json:"provider"`
+	Type           Type       `json:"type"`
+	State          State      `json:"state"`
+	TimeSecs       uint       `json:"time_secs"` // seconds, sold
+	DataMB         float64    `json:"data_mb"`   // megabytes of 1,000,000 bytes, sold
+	TimeCons       uint       `json:"time_cons"` // seconds, floored
+	DataCons       float64    `json:"data_cons"`
+	RemainingTime  uint       `json:"remaining_time"`
+	RemainingData  float64    `json:"remaining_data"`
+	UpBytes        uint64     `json:"up_bytes"` // layer 3, exact
+	DownBytes      uint64     `json:"down_bytes"`
+	StartedAt      *time.Time `json:"started_at"`
+	ExpiresAt      *time.Time `json:"expires_at"`
+	ExpDays        *uint      `json:"exp_days"`
+	DownMbits      int        `json:"down_mbits"`
+	UpMbits        int        `json:"up_mbits"`
+	UseGlobalSpeed bool       `json:"use_global_speed"`
+	CreatedAt      time.Time  `json:"created_at"`
+}
+
+// session is a session in memory. Manager.mu guards it.
+type session struct {
+	id, device int64
+	kind       Type
+	timeLimit  time.Duration
+	dataLimit  int64 // bytes
+	expDays    *uint
+	downMbits  int
+	upMbits    int
+	global     bool
+	createdAt  time.Time
+	startedAt  time.Time // zero: not started
+
+	settled  use           // by grants that have ended
+	timeEdit time.Duration // consumption that was edited, on top of what was used
+	dataEdit int64         // bytes, likewise
+
+	running bool // its grant is the device's current one; on disk: to be re-admitted
+	spent   bool // the packet that did not fit has come
+	expired bool // it stays so until an edit
+
+	dirty     bool // memory is ahead of the disk
+	writing   bool // on its way to the disk
+	unindexed bool // the index by id may be missing on disk
+}
+
+// use is consumption that was counted.
+type use struct {
+	up, down uint64 // layer-3 bytes
+	time     time.Duration
+}
+
+func (u use) plus(v use) use { return use{u.up + v.up, u.down + v.down, u.time + v.time} }
+
+// most is the later of two readings of the same counters.
+func (u use) most(v use) use { return use{max(u.up, v.up), max(u.down, v.down), max(u.time, v.time)} }
+
+func newSession(id, device int64, p Plan, now time.Time) *session {
+	return &session{
+		id: id, device: device, kind: p.Type,
+		timeLimit: seconds(p.TimeSecs), dataLimit: megabytes(p.DataMB), expDays: p.ExpDays,
+		downMbits: p.DownMbits, upMbits: p.UpMbits, global: p.UseGlobalSpeed,
+		createdAt: now, unindexed: true,
+	}
+}
+
+func (s *session) plan() Plan {
+	return Plan{s.kind, uint(s.timeLimit / time.Second), float64(s.dataLimit) / 1e6, s.expDays, s.downMbits, s.upMbits, s.global}
+}
+
+// consumed returns what counts against the limits, given what was used.
+func (s *session) consumed(u use) (time.Duration, int64) {
+	return max(u.time+s.timeEdit, 0), max(int64(u.up+u.down)+s.dataEdit, 0)
+}
+
+// left returns what remains of the limits that the type has, never below
+// zero; of the others 0.
+func (s *session) left(u use) (t time.Duration, b int64) {
+	ct, cb := s.consumed(u)
+	if s.kind.hasTime() {
+		t = max(s.timeLimit-ct, 0)
+	}
+	if s.kind.hasData() && !s.spent {
+		b = max(s.dataLimit-cb, 0)
+	}
+	return t, b
+}
+
+func (s *session) usedUp(u use) bool {
+	t, b := s.left(u)
+	return s.kind.hasTime() && t == 0 || s.kind.hasData() && b == 0
+}
+
+// expiresAt returns when the session expires; zero: it does not, or has not
+// started.
+func (s *session) expiresAt() time.Time {
+	if s.startedAt.IsZero() || s.expDays == nil {
+		return time.Time{}
+	}
+	at := s.startedAt.Add(time.Duration(*s.expDays) * 24 * time.Hour)
+	if s.kind.hasTime() {
+		at = at.Add(s.timeLimit)
+	}
+	return at
+}
+
+func (s *session) isExpired(now time.Time) bool {
+	at := s.expiresAt()
+	return s.expired || !at.IsZero() && !now.Before(at)
+}
+
+// available: something left and not expired. now is wall time.
+func (s *session) available(now time.Time) bool {
+	return !s.usedUp(s.settled) && !s.isExpired(now)
+}
+
+// before is the order in which sessions are used: started ones first; among
+// those the earlier expiry, never being last; then the oldest.
+func (s *session) before(o *session) bool {
+	if a, b := s.startedAt.IsZero(), o.startedAt.IsZero(); a != b {
+		return b
+	}
+	a, b := s.expiresAt(), o.expiresAt()
+	if !s.startedAt.IsZero() && !a.Equal(b) {
+		return !a.IsZero() && (b.IsZero() || a.Before(b))
+	}
+	if !s.createdAt.Equal(o.createdAt) {
+		return s.createdAt.Before(o.createdAt)
+	}
+	return s.id < o.id
+}
+
+// terms returns the grant that gives the rest of the session, not counting
+// grants that have not ended.
+func (s *session) terms(c *clock, globalDown, globalUp limiter.Rate) clients.Terms {
+	t := clients.Terms{
+		Session: uint64(s.id), ByteLimit: clients.NoLimit, Duration: clients.NoTime, Expiry: clients.NoTime,
+		Up: rate(s.upMbits), Down: rate(s.downMbits),
+		BaseUp: s.settled.up, BaseDown: s.settled.down, BaseTime: s.settled.time,
+	}
+	if s.global {
+		t.Up, t.Down = globalUp, globalDown
+	}
+	left, bytes := s.left(s.settled)
+	if s.kind.hasTime() {
+		t.Duration = left
+	}
+	if s.kind.hasData() {
+		t.ByteLimit = uint64(bytes)
+	}
+	if at := s.expiresAt(); !at.IsZero() {
+		t.Expiry = c.bootAt(at)
+	} else if s.expDays != nil && !s.kind.hasTime() {
+		// Its start is not known yet: days from it are a duration. With a time
+		// limit the time is used up before.
+		t.Duration = time.Duration(*s.expDays) * 24 * time.Hour
+	}
+	return t
+}
+
+// rate returns whole megabits a second in bytes a second.
+func rate(mbits int) limiter.Rate { return limiter.Rate(mbits) * (1_000_000 / 8) }
+
+// view returns a copy, given what was used and whether it runs.
+func (s *session) view(u use, runs bool, now time.Time) Session {
+	ct, cb := s.consumed(u)
+	_, lb := s.left(u)
+	v := Session{
+		ID: s.id, DeviceID: s.device, Provider: Local, Type: s.kind, State: Available,
+		TimeSecs: uint(s.timeLimit / time.Second), DataMB: float64(s.dataLimit) / 1e6,
+		TimeCons: uint(ct / time.Second), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
+		UpBytes: u.up, DownBytes: u.down, ExpDays: s.expDays,
+		DownMbits: s.downMbits, UpMbits: s.upMbits, UseGlobalSpeed: s.global, CreatedAt: s.createdAt,
+	}
+	if s.kind.hasTime() && v.TimeSecs > v.TimeCons {
+		v.RemainingTime = v.TimeSecs - v.TimeCons
+	}
+	if !s.startedAt.IsZero() {
+		at := s.startedAt
+		v.StartedAt = &at
+	}
+	if at := s.expiresAt(); !at.IsZero() {
+		v.ExpiresAt = &at
+	}
+	switch {
+	case runs:
+		v.State = Running
+	case s.usedUp(u):
+		v.State = Consumed
+	case s.isExpired(now):
+		v.State = Expired
+	}
+	return v
+}

@@ -1,0 +1,142 @@
+package sessions
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+)
+
+// edit is what Save of a handle and Update change: nil or zero leaves a field
+// as it is.
+type edit struct {
+	Change
+	incTime    time.Duration
+	incData    int64 // bytes
+	setStarted bool
+	startedAt  *time.Time
+}
+
+func (e *edit) empty() bool {
+	return e.Change == Change{} && e.incTime == 0 && e.incData == 0 && !e.setStarted
+}
+
+// apply returns the session as the edit makes it. u is what it has used.
+func (e *edit) apply(s *session, u use, now time.Time) (session, error) {
+	n := *s
+	p := s.plan()
+	set(&p.TimeSecs, e.TimeSecs)
+	set(&p.DataMB, e.DataMB)
+	set(&p.DownMbits, e.DownMbits)
+	set(&p.UpMbits, e.UpMbits)
+	set(&p.UseGlobalSpeed, e.UseGlobalSpeed)
+	if e.NeverExpires {
+		p.ExpDays = nil
+	}
+	if e.ExpDays != nil {
+		p.ExpDays = e.ExpDays
+	}
+	if err := p.Check(); err != nil {
+		return n, err
+	}
+	if c := e.TimeCons; c != nil && uint64(*c) > maxTimeSecs {
+		return n, fmt.Errorf("%w: time_cons %d is more than 100 years", ErrBadPlan, *c)
+	}
+	if c := e.DataCons; c != nil && (math.IsNaN(*c) || *c < 0 || *c > maxDataMB) {
+		return n, fmt.Errorf("%w: data_cons %v is not an amount", ErrBadPlan, *c)
+	}
+	n.timeLimit, n.dataLimit, n.expDays = seconds(p.TimeSecs), megabytes(p.DataMB), p.ExpDays
+	n.downMbits, n.upMbits, n.global = p.DownMbits, p.UpMbits, p.UseGlobalSpeed
+	if e.TimeCons != nil {
+		n.timeEdit = seconds(*e.TimeCons) - u.time
+	}
+	if e.DataCons != nil {
+		n.dataEdit = megabytes(*e.DataCons) - int64(u.up+u.down)
+	}
+	n.timeEdit += e.incTime
+	n.dataEdit += e.incData
+	if e.setStarted {
+		n.startedAt = time.Time{}
+		if e.startedAt != nil {
+			n.startedAt = e.startedAt.UTC().Round(0)
+		}
+	}
+	if e.DataMB != nil || e.DataCons != nil {
+		n.spent = false
+	}
+	if e.TimeSecs != nil || e.ExpDays != nil || e.NeverExpires || e.setStarted {
+		n.expired = false
+		n.expired = n.isExpired(now)
+	}
+	return n, nil
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// Update changes a session; a running one at once: the next packet has the
+// new limits and rates. It is on disk when Update returns nil.
+// ErrUnknownSession, ErrBadPlan, ErrForwarder, ErrUnavailable, ErrStopped.
+func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
+	return m.update(ctx, id, edit{Change: c})
+}
+
+func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error) {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return Session{}, fmt.Errorf("change session %d: %w", id, err)
+	}
+	defer cancel()
+	d, s, err := m.holdSession(ctx, id)
+	if err != nil {
+		return Session{}, fmt.Errorf("change: %w", err)
+	}
+	defer m.finish(d)
+	if e.empty() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.viewSession(s), nil
+	}
+
+	m.mu.Lock()
+	m.follow(d)
+	n, err := e.apply(s, m.used(d, s), m.clock.read().Wall)
+	if err != nil {
+		m.mu.Unlock()
+		return Session{}, fmt.Errorf("change session %d: %w", id, err)
+	}
+	records := m.pending(d, &n)
+	m.mu.Unlock()
+	err = m.save(ctx, records)
+
+	m.mu.Lock()
+	m.written(d, err)
+	if err != nil {
+		m.soil(s) // in doubt: the disk gets back what memory has
+		m.mu.Unlock()
+		return Session{}, fmt.Errorf("change session %d: %w", id, err)
+	}
+	*s = n
+	s.dirty, s.writing, s.unindexed = false, false, false
+	slot, gen := d.slot, uint64(0)
+	if m.amend(d, s) {
+		gen = m.changed(d)
+	}
+	m.renew(d)
+	m.hub.emit(d.id, SessionChanged, message{"the session was changed", id})
+	v := m.viewSession(s)
+	m.mu.Unlock()
+	if gen != 0 {
+		if err := m.wait(slot, gen); err != nil {
+			return Session{}, fmt.Errorf("change session %d: %w", id, err)
+		}
+		m.mu.Lock()
+		m.follow(d)
+		v = m.viewSession(s)
+		m.mu.Unlock()
+	}
+	return v, nil
+}

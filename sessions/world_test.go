@@ -1,0 +1,248 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/store"
+	"gatewayd/store/client"
+)
+
+// world is a gateway without packets: a table, a fake forwarder, a real store
+// in a directory, and a manager that can be killed.
+type world struct {
+	t     *testing.T
+	opt   Options
+	slots int
+	table *clients.Table
+	fake  *fakeForwarder
+	m     *Manager
+	end   func() error // ends Run
+
+	mu     sync.Mutex
+	start  time.Time
+	skip   time.Duration // since boot, on top of real time
+	step   time.Duration // of the wall clock
+	conns  chan net.Conn
+	client *client.Client
+}
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, slots: 64, start: time.Now().Add(-time.Hour), conns: make(chan net.Conn)}
+	w.opt = Options{
+		GlobalDown: 1_250_000, GlobalUp: 625_000, ResumeOnRestart: true, Checkpoint: time.Hour,
+		LAN: netip.MustParsePrefix("10.10.0.0/16"), Gateway: netip.MustParseAddr("10.10.0.1"),
+		Now: w.now, Boot: w.boot,
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	dir := t.TempDir()
+	served.Go(func() {
+		if err := store.Serve(ctx, dir, w.conns, store.Option{Guard: -1, Reserve: -1}); err != nil {
+			t.Errorf("serve store: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		if w.end != nil {
+			w.end()
+		}
+		if w.fake != nil {
+			w.fake.stop()
+		}
+		if w.client != nil {
+			w.client.Close()
+		}
+		cancel()
+		served.Wait()
+	})
+	return w
+}
+
+func (w *world) boot() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.start) + w.skip
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return epoch.Add(time.Since(w.start) + w.skip + w.step)
+}
+
+// advance lets time pass.
+func (w *world) advance(d time.Duration) {
+	w.mu.Lock()
+	w.skip += d
+	w.mu.Unlock()
+}
+
+// stepClock moves the wall clock alone.
+func (w *world) stepClock(d time.Duration) {
+	w.mu.Lock()
+	w.step += d
+	w.mu.Unlock()
+}
+
+// boots makes a new table and forwarder, as after a power cut.
+func (w *world) boots() *world {
+	if w.fake != nil {
+		w.fake.stop()
+	}
+	mem := make([]uint64, clients.Size(w.slots, 0)/8)
+	table, err := clients.Format(bytesOf(mem), w.slots, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.table = table
+	w.fake = newFakeForwarder(table, w.boot)
+	return w
+}
+
+// runs starts a manager and waits until it serves.
+func (w *world) runs() *world {
+	w.t.Helper()
+	if w.client != nil {
+		w.client.Close()
+	}
+	w.client = client.New()
+	w.back()
+	opt := w.opt
+	opt.Table, opt.Store = w.table, w.client
+	m := New(opt)
+	w.m = m
+	w.fake.mu.Lock()
+	w.fake.wake = m.Wake
+	w.fake.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- m.Run(ctx) }()
+	w.end = func() error {
+		w.end = nil
+		cancel()
+		return <-ran
+	}
+	<-m.Ready()
+	return w
+}
+
+// back attaches the store.
+func (w *world) back() {
+	near, far := net.Pipe()
+	w.conns <- far
+	w.client.Attach(near)
+}
+
+// away takes the store away.
+func (w *world) away() {
+	near, far := net.Pipe()
+	far.Close()
+	w.client.Attach(near)
+}
+
+// kills ends the manager without its last words: nothing it does any more
+// reaches disk or table.
+func (w *world) kills() {
+	w.m.stopped.Store(true)
+	w.m.books.opened.Store(false) // no last write
+	w.client.Close()
+	w.end()
+}
+
+func bg() context.Context { return context.Background() }
+
+func (w *world) add(mac, ip string) Device {
+	w.t.Helper()
+	d, _, err := w.m.AddDevice(bg(), mac, ip, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+func (w *world) create(device int64, p Plan) Session {
+	w.t.Helper()
+	s, err := w.m.Create(bg(), device, p)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) connect(device int64) {
+	w.t.Helper()
+	if _, err := w.m.ConnectDevice(bg(), device, "hello"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) disconnect(device int64) {
+	w.t.Helper()
+	if _, err := w.m.DisconnectDevice(bg(), device, "bye"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) session(id int64) Session {
+	w.t.Helper()
+	s, err := w.m.Session(bg(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) device(key string) Device {
+	w.t.Helper()
+	d, err := w.m.Device(bg(), key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+// until waits for what another goroutine is about to do.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("not so after 10 s: %s", what)
+		}
+	}
+}
+
+func (w *world) wants(err, want error) {
+	w.t.Helper()
+	if !errors.Is(err, want) {
+		w.t.Errorf("got error %v, want %v", err, want)
+	}
+}
+
+// pass sends bytes of the device with that MAC, and returns what passed.
+func (w *world) pass(mac string, up, down uint64) uint64 {
+	hw, err := parseMAC(mac)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.fake.pass(hw, up, down)
+}
+
+const (
+	macA = "02:00:00:00:00:0a"
+	macB = "02:00:00:00:00:0b"
+	macC = "02:00:00:00:00:0c"
+)
+
+func timePlan(secs uint) Plan { return Plan{Type: TypeTime, TimeSecs: secs, DownMbits: 5, UpMbits: 3} }
+func dataPlan(mb float64) Plan {
+	return Plan{Type: TypeData, DataMB: mb, DownMbits: 5, UpMbits: 3}
+}
