@@ -35,8 +35,17 @@
 //
 // # Figures
 //
-// Kernel 6.18, two shared cores, veth. Buffers in one batch are staggered by an
-// odd number of cache lines: at a stride of a power of two the headers of all
-// frames would fight for the same few cache sets. The batch shrinks when frames
-// are large, so that what was received is still in cache when it is sent.
+// Kernel 6.18, veth, a relay of one thread between two ports, on two cores
+// shared with other work, so that only the comparison counts: 60-byte frames
+// cost 3.0 to 3.4 µs each here and 2.8 to 3.0 µs in a C program with the same
+// system calls. Bulk TCP reaches 4.7 and 5.9 Gbit/s with one and eight flows
+// against 2.5 and 2.8 in that program, which always asks for 64 frames: the batch
+// shrinks here when frames are large, so that what was received is still in
+// cache when it is sent. Buffers are staggered by an odd number of cache lines,
+// since at a stride of a power of two the headers of all frames would fight for
+// the same few cache sets.
+//
+// PACKET_QDISC_BYPASS for small frames gained nothing measurable (158 against
+// 157 thousand a second), and where a port has a queue it would let them
+// overtake super-packets of their own flow, so there is one path for all.
 package link
