@@ -36,49 +36,63 @@ func (f *Forwarder) arp(fr *frame) Reason {
 		a.AddrType != layers.LinkTypeEthernet || a.Protocol != layers.EthernetTypeIPv4 ||
 		a.HwAddressSize != 6 || a.ProtAddressSize != 4 ||
 		a.Operation != layers.ARPRequest && a.Operation != layers.ARPReply {
-		return BadARP
+		return f.badARP(fr)
 	}
 	mac, ip, target := packMAC(a.SourceHwAddress), be32(a.SourceProtAddress), be32(a.DstProtAddress)
 	if mac != fr.SrcMAC || mac == 0 || mac>>40&1 == 1 {
-		return BadARP
+		return f.badARP(fr)
 	}
 	switch fr.from {
 	case clients.LAN:
-		return f.arpLAN(a.Operation, mac, ip, target)
+		f.arpLAN(a.Operation, mac, ip, target)
 	case clients.WAN:
-		return f.arpWAN(a.Operation, mac, ip, target)
+		f.arpWAN(a.Operation, mac, ip, target)
 	}
 	return Taken
+}
+
+// badARP counts an ARP frame that is about to be dropped; the others are not
+// layer 3.
+func (f *Forwarder) badARP(fr *frame) Reason {
+	f.counters.received(fr.from, fr.Segments, fr.layer3())
+	return BadARP
 }
 
 // arpLAN answers for the gateway's address and hears clients.
-func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) Reason {
-	if ip != 0 && ip != f.lan && f.inLAN(ip) {
-		if slot, ok := f.byMAC.find(mac); !ok {
+func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) {
+	if mac == f.cfg.LANMAC {
+		return // our own, come back
+	}
+	var c *client
+	slot, ok := f.byMAC.find(mac)
+	if ok {
+		c = &f.clients[slot]
+	}
+	if f.host(ip) {
+		switch {
+		case !ok:
 			f.sight(clients.UnknownMAC, 0, mac, ip)
-		} else if c := &f.clients[slot]; c.ip == ip {
+		case c.ip != ip:
+			f.sight(clients.NewAddress, slot, mac, ip)
+		default:
 			c.slot.Heard.Store(int64(f.now))
 			f.ring = true
-		} else {
-			f.sight(clients.NewAddress, slot, mac, ip)
 		}
 	}
-	if op == layers.ARPRequest && target == f.lan && ip != f.lan {
+	if op == layers.ARPRequest && target == f.lan && ip != f.lan && f.mayAnswer(clients.LAN, c) {
 		f.reply(clients.LAN, f.cfg.LANMAC, f.lan, mac, ip)
 	}
-	return Taken
 }
 
 // arpWAN answers for the WAN address and learns next hops that were asked for.
-func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) Reason {
+func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) {
 	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && ip != f.wan &&
 		(n.asked > 0 && op == layers.ARPReply && target == f.wan || n.mac != 0) {
 		f.resolved(n, mac)
 	}
-	if op == layers.ARPRequest && target == f.wan && ip != f.wan {
+	if op == layers.ARPRequest && target == f.wan && ip != f.wan && f.mayAnswer(clients.WAN, nil) {
 		f.reply(clients.WAN, f.cfg.WANMAC, f.wan, mac, ip)
 	}
-	return Taken
 }
 
 // answer tells the box's kernel a client's MAC, from the table. Everything
@@ -99,7 +113,7 @@ func (f *Forwarder) answer(fr *frame) Reason {
 	a := &f.arpIO.arp
 	target := be32(a.DstProtAddress)
 	if slot, ok := f.byIP.find(uint64(target)); ok && a.Operation == layers.ARPRequest && target != f.lan {
-		if c := &f.clients[slot]; c.mac != 0 {
+		if c := &f.clients[slot]; c.mac != 0 && f.mayAnswer(clients.Host, nil) {
 			f.reply(clients.Host, c.mac, target, fr.SrcMAC, be32(a.SourceProtAddress))
 		}
 	}
@@ -128,9 +142,7 @@ func (f *Forwarder) request(port uint8, to uint64, target uint32) {
 
 // reply says that ip is at mac.
 func (f *Forwarder) reply(port uint8, mac uint64, ip uint32, toMAC uint64, toIP uint32) {
-	if f.arpRate.AllowN(f.wall(), 1) {
-		f.sendARP(port, layers.ARPReply, mac, ip, toMAC, toIP, toMAC)
-	}
+	f.sendARP(port, layers.ARPReply, mac, ip, toMAC, toIP, toMAC)
 }
 
 func (f *Forwarder) sendARP(port uint8, op uint16, mac uint64, ip uint32, toMAC uint64, toIP uint32, dst uint64) {

@@ -16,7 +16,8 @@ type client struct {
 	ip      uint32     // 0: none yet
 	waiting uint32     // next in the list of clients whose counters are to be stored
 	dirty   bool
-	sighted bool // NoGrant was reported since the last policy change
+	sighted time.Duration // when NoGrant was last reported, since boot; 0: not since control changed anything
+	answers allowance     // ARP replies and ICMP errors made for it
 
 	grant    *clients.Grant // the one in use; nil: none
 	active   uint64         // its sequence, or that of the last one
@@ -26,7 +27,8 @@ type client struct {
 	limit    uint64         // up + down bytes
 	used     uint64         // up + down bytes that the kernel took
 	flight   uint64         // bytes in batches not sent yet
-	use      clients.Use    // counters, stored after each batch
+	unstored bool           // use is ahead of the table
+	use      clients.Use    // counters, stored as soon as the kernel has taken a batch
 
 	buckets            [2]limiter.Bucket // by direction
 	rates              [2]limiter.Rate   // as set; -1: not yet
@@ -78,21 +80,22 @@ func (f *Forwarder) take(i int) {
 			f.nat.Drop(c.id) // its translations lead to the old address
 		}
 	}
-	if c.id.Generation != gen || c.slot == nil {
+	if c.slot == nil || c.id.Generation != gen {
 		f.adopt(c, s, nat.Client{Slot: uint32(i), Generation: gen})
 	}
 	c.mac, c.ip = mac, ip
 	f.byMAC.put(mac, uint32(i))
 	f.byIP.put(uint64(ip), uint32(i))
-	c.sighted = false
+	c.sighted = 0
 
-	for seq := c.taken + 1; seq <= s.Published.Load(); seq++ {
+	published := s.Published.Load() // once: what is published meanwhile has a policy change of its own
+	for seq := max(c.taken, least(published)) + 1; seq <= published; seq++ {
 		g := s.Record(seq)
 		if g.Sequence.Load() != seq {
 			continue // older than what its record holds now, saved long ago
 		}
+		g.Started.Store(0) // first: what has not started does not run on after a kill
 		g.Ended.Store(0)
-		g.Started.Store(0)
 		g.Reason.Store(0)
 		g.Up.Store(0)
 		g.Down.Store(0)
@@ -100,12 +103,17 @@ func (f *Forwarder) take(i int) {
 		g.DownPackets.Store(0)
 		g.Taken.Store(seq)
 	}
-	c.taken = s.Published.Load()
+	c.taken = published
 	f.review(c)
 	if p := s.Probe.Load(); p != c.probe {
 		c.probe = p
 		f.probe(c)
 	}
+}
+
+// least is the sequence before the oldest grant that a record can still hold.
+func least(published uint64) uint64 {
+	return published - min(published, clients.GrantsPerSlot)
 }
 
 // adopt starts a slot's private side from what its shared half says: from
@@ -117,6 +125,7 @@ func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
 		c.overUp, c.overDown, c.notPassed = s.OverUp.Load(), s.OverDown.Load(), s.NotPassed.Load()
 		c.exemptUp, c.exemptDn = s.ExemptUp.Load(), s.ExemptDn.Load()
 	} else {
+		f.disown(s)
 		s.Served.Store(uint64(id.Generation))
 		s.Heard.Store(0)
 		f.touch(c)
@@ -125,12 +134,28 @@ func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
 	for i := range s.Grants {
 		c.taken = max(c.taken, s.Grants[i].Taken.Load())
 	}
-	if c.active == 0 {
-		return
-	}
-	g := s.Record(c.active)
-	if u := g.Use(c.active); u.Started != 0 && u.Ended == 0 {
+	if g, u := running(s); g != nil {
 		c.grant, c.use, c.used = g, u, u.Up+u.Down
+	}
+}
+
+// running is the grant of a slot that has started and not ended; nil if none.
+func running(s *clients.Slot) (*clients.Grant, clients.Use) {
+	active := s.Active.Load()
+	g := s.Record(active)
+	u := g.Use(active)
+	if active == 0 || u.Started == 0 || u.Ended != 0 || g.Sequence.Load() != active {
+		return nil, u
+	}
+	return g, u
+}
+
+// disown ends what a slot's former client left running.
+func (f *Forwarder) disown(s *clients.Slot) {
+	if g, _ := running(s); g != nil {
+		g.Reason.Store(clients.EndRevoked)
+		g.Ended.Store(max(int64(f.now), 1))
+		f.ring = true
 	}
 }
 
@@ -138,10 +163,14 @@ func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
 // rates of the active grant are read again, the next one starts if none runs.
 func (f *Forwarder) review(c *client) {
 	if c.grant != nil {
+		f.adjust(c)
 		if r := time.Duration(c.grant.Revoked.Load()); r != 0 {
-			f.end(c, clients.EndRevoked, min(max(r, c.use.Started), f.now))
-		} else {
-			f.adjust(c)
+			at := min(max(r, c.use.Started), f.now)
+			if c.deadline <= at { // it had ended by itself
+				f.end(c, c.why, c.deadline)
+			} else {
+				f.end(c, clients.EndRevoked, at)
+			}
 		}
 	}
 	if c.grant == nil {
@@ -172,9 +201,10 @@ func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {
 	f.ring = true
 }
 
-// next starts the next grant that was published and not revoked; false when
-// there is none. at is when it starts.
+// next starts the next grant that was published and has something left; false
+// when there is none. at is when it starts.
 func (f *Forwarder) next(c *client, at time.Duration) bool {
+	c.active = max(c.active, least(c.taken))
 	for c.active < c.taken {
 		seq := c.active + 1
 		g := c.slot.Record(seq)
@@ -182,12 +212,9 @@ func (f *Forwarder) next(c *client, at time.Duration) bool {
 			c.active = seq
 			continue
 		}
-		if g.Revoked.Load() != 0 || time.Duration(g.Expiry.Load()) <= at {
-			g.Reason.Store(clients.EndRevoked)
-			if g.Revoked.Load() == 0 {
-				g.Reason.Store(clients.EndExpiry)
-			}
-			g.Ended.Store(int64(at))
+		if why := void(g, at); why != 0 {
+			g.Reason.Store(why)
+			g.Ended.Store(max(int64(at), 1))
 			c.active = seq
 			c.slot.Active.Store(seq)
 			f.ring = true
@@ -195,7 +222,7 @@ func (f *Forwarder) next(c *client, at time.Duration) bool {
 		}
 		c.active, c.grant = seq, g
 		c.use = clients.Use{Started: max(at, 1)}
-		c.used, c.sighted = 0, false
+		c.used, c.sighted, c.unstored = 0, 0, false
 		g.Started.Store(int64(c.use.Started))
 		c.slot.Active.Store(seq)
 		f.adjust(c)
@@ -205,15 +232,31 @@ func (f *Forwarder) next(c *client, at time.Duration) bool {
 	return false
 }
 
-// pending says whether another grant could take over.
-func (c *client) pending() bool {
-	for seq := c.active + 1; seq <= c.taken; seq++ {
-		g := c.slot.Record(seq)
-		if g.Taken.Load() == seq && g.Revoked.Load() == 0 && g.ByteLimit.Load() > 0 {
-			return true
+// void says why a grant that has not started cannot start at at; 0: it can.
+func void(g *clients.Grant, at time.Duration) uint64 {
+	switch {
+	case g.Revoked.Load() != 0:
+		return clients.EndRevoked
+	case time.Duration(g.Expiry.Load()) <= at:
+		return clients.EndExpiry
+	case g.Duration.Load() <= 0:
+		return clients.EndTime
+	case g.ByteLimit.Load() == 0:
+		return clients.EndData
+	}
+	return 0
+}
+
+// covers says whether what is left of the active grant and of those that would
+// take over from it is at least n bytes.
+func (c *client) covers(n uint64, now time.Duration) bool {
+	left := c.limit - min(c.used, c.limit)
+	for seq := c.active + 1; seq <= c.taken && left < n; seq++ {
+		if g := c.slot.Record(seq); g.Taken.Load() == seq && void(g, now) == 0 {
+			left += min(g.ByteLimit.Load(), clients.NoLimit-left)
 		}
 	}
-	return false
+	return left >= n
 }
 
 // expire ends what its deadline ended and starts what follows.
@@ -246,7 +289,7 @@ func (f *Forwarder) tick() {
 	}
 }
 
-// touch notes that a client's counters are to be stored after this batch.
+// touch notes that a client's counters are to be stored after this round.
 func (f *Forwarder) touch(c *client) {
 	if !c.dirty {
 		c.dirty = true
@@ -257,7 +300,8 @@ func (f *Forwarder) touch(c *client) {
 
 // store writes a client's counters to the table.
 func (f *Forwarder) store(c *client) {
-	if g := c.grant; g != nil {
+	if g := c.grant; g != nil && c.unstored {
+		c.unstored = false
 		g.Up.Store(c.use.Up)
 		g.Down.Store(c.use.Down)
 		g.UpPackets.Store(c.use.UpPackets)
@@ -265,7 +309,8 @@ func (f *Forwarder) store(c *client) {
 	}
 }
 
-// publish stores the counters of all touched clients and of the forwarder.
+// publish stores the counters of all touched clients and of the forwarder; the
+// grants' are stored as they are billed.
 func (f *Forwarder) publish() {
 	for f.touched != 0 {
 		c := &f.clients[f.touched]
@@ -273,7 +318,6 @@ func (f *Forwarder) publish() {
 		if c.slot == nil {
 			continue
 		}
-		f.store(c)
 		s := c.slot
 		s.LastSeen.Store(int64(c.lastSeen))
 		s.OverUp.Store(c.overUp)

@@ -7,15 +7,16 @@ import (
 // counters are the forwarder's own copies of what it stores in the header
 // after each batch: plain adds on the packet path.
 type counters struct {
-	drops, dropBytes             [numReasons]uint64
-	rxPackets, rxBytes           [clients.NumPorts]uint64
-	txPackets, txBytes, refused  [clients.NumPorts]uint64
-	billedPackets, billedBytes   uint64
-	exemptPackets, exemptBytes   uint64
-	ownPackets, ownBytes, added  uint64
-	queued                       uint64
-	mappings, flows              uint64
-	overflow, truncated, invalid [clients.NumPorts]uint64
+	drops, dropBytes            [numReasons]uint64
+	rxPackets, rxBytes          [clients.NumPorts]uint64
+	txPackets, txBytes, refused [clients.NumPorts]uint64
+	billedPackets, billedBytes  uint64
+	exemptPackets, exemptBytes  uint64
+	ownPackets, ownBytes        uint64
+	addedPackets, addedBytes    uint64
+	queuedPackets, queuedBytes  uint64
+	mappings, flows             uint64
+	overflow, truncated         [clients.NumPorts]uint64
 }
 
 // load takes over what the last forwarder counted.
@@ -32,7 +33,8 @@ func (c *counters) load(h *clients.Header) {
 	t := &h.Totals
 	c.billedPackets, c.billedBytes = t.BilledPackets.Load(), t.BilledBytes.Load()
 	c.exemptPackets, c.exemptBytes = t.ExemptPackets.Load(), t.ExemptBytes.Load()
-	c.ownPackets, c.ownBytes, c.added = t.OwnPackets.Load(), t.OwnBytes.Load(), t.AddedBytes.Load()
+	c.ownPackets, c.ownBytes = t.OwnPackets.Load(), t.OwnBytes.Load()
+	c.addedPackets, c.addedBytes = t.AddedPackets.Load(), t.AddedBytes.Load()
 }
 
 // store publishes the counters.
@@ -60,8 +62,10 @@ func (c *counters) store(h *clients.Header) {
 	t.ExemptPackets.Store(c.exemptPackets)
 	t.OwnBytes.Store(c.ownBytes)
 	t.OwnPackets.Store(c.ownPackets)
-	t.AddedBytes.Store(c.added)
-	t.QueuedBytes.Store(c.queued)
+	t.AddedBytes.Store(c.addedBytes)
+	t.AddedPackets.Store(c.addedPackets)
+	t.QueuedBytes.Store(c.queuedBytes)
+	t.QueuedPackets.Store(c.queuedPackets)
 	h.Mappings.Store(c.mappings)
 	h.Flows.Store(c.flows)
 }

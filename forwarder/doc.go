@@ -19,7 +19,7 @@
 //
 // Down, from the WAN, is the mirror:
 //
-//	decode ▸ resolve ▸ translate ▸ identify ▸ admit ▸ route ▸ limit ▸ send
+//	decode ▸ resolve ▸ restore ▸ admit ▸ route ▸ limit ▸ send
 //
 // The box's own packets, from the host link, are exempt and neither admitted
 // nor limited. Sent frames wait in one batch a port; what the kernel took of
@@ -30,8 +30,8 @@
 // A client's packets are tested against used + in flight. When one does not
 // fit, everything in flight is sent first, so that the test is exact; then a
 // super-packet is cut to the wire packets that fit. The first packet that
-// does not fit ends the grant: it is dropped if there is no next grant, else
-// it is charged to both and passes.
+// does not fit ends the grant: it is dropped if what follows has too little
+// left for the rest of it, else it is charged to both and passes.
 //
 // # What it does not do
 //

@@ -42,11 +42,11 @@ type Forwarder struct {
 
 	now          time.Duration // since boot, read once a batch
 	nextDeadline time.Duration // of all grants
-	nextMinute   time.Duration // of mind
-	stopped      bool          // admission, as a whole
-	ring         bool          // control is to be woken after this batch
-	again        bool          // a frame that waited is on its way again
-	touched      uint32        // first client whose counters are to be stored; 0: none
+	nextMind     time.Duration
+	stopped      bool   // admission, as a whole
+	ring         bool   // control is to be woken after this batch
+	again        bool   // a frame that waited is on its way again
+	touched      uint32 // first client whose counters are to be stored; 0: none
 	paths        [clients.NumPorts][]step
 	limiting     [clients.NumPorts]int // position of limit in each path
 	frame, head  frame
@@ -58,8 +58,7 @@ type Forwarder struct {
 	base         counters // as found at attach
 
 	arpIO      *arpParser
-	arpRate    *rate.Limiter
-	errorRate  *rate.Limiter
+	answers    [clients.NumPorts]*rate.Limiter // ARP replies and ICMP errors to whom no client is known
 	neighbours map[uint32]*neighbour
 	hop        *neighbour // the gateway's
 	heldFrames int
@@ -73,7 +72,9 @@ type Forwarder struct {
 
 // glimpse remembers a sighting, so that a flood makes few.
 type glimpse struct {
-	key  uint64
+	mac  uint64
+	ip   uint32
+	kind clients.Kind
 	when time.Duration
 }
 
@@ -83,21 +84,26 @@ func TableBytes(flows int) int { return nat.Layout(flows) }
 // New attaches a forwarder to the client table and takes everything in that
 // stands there. The host's link may be nil. wake rings control's bell.
 func New(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func()) (*Forwarder, error) {
-	clock := clients.NewClock()
+	return attach(cfg, links, table, bell, wake, clients.NewClock().Now)
+}
+
+// attach is New with a clock, which tells the time since boot.
+func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func(), clock func() time.Duration) (*Forwarder, error) {
 	f := &Forwarder{
-		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock.Now,
+		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock,
 		table: table, header: table.Header(),
 		clients: make([]client, table.Slots()), policy: make([]uint64, table.Slots()),
 		byMAC: newIndex(table.Slots()), byIP: newIndex(table.Slots()),
 		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
-		mac:       [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
-		mtu:       [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
-		mss:       uint16(min(cfg.LANMTU, cfg.WANMTU) - 40),
-		scratch:   make([]byte, link.MaxFrame),
-		built:     make([]byte, 0, 2048),
-		arpIO:     newARPParser(),
-		arpRate:   rate.NewLimiter(2000, 500),
-		errorRate: rate.NewLimiter(500, 100),
+		mac:     [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
+		mtu:     [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
+		mss:     uint16(min(cfg.LANMTU, cfg.WANMTU) - 40),
+		scratch: make([]byte, link.MaxFrame),
+		built:   make([]byte, 0, 2048),
+		arpIO:   newARPParser(),
+		answers: [clients.NumPorts]*rate.Limiter{
+			rate.NewLimiter(2000, 500), rate.NewLimiter(500, 100), rate.NewLimiter(2000, 500),
+		},
 		hop:       &neighbour{},
 		fragments: newFragments(),
 	}
@@ -118,23 +124,13 @@ func New(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake
 		return nil, fmt.Errorf("attach translations: %w", err)
 	}
 	f.stopped = f.header.Stop.Load() != 0
-	f.attach()
-	return f, nil
-}
-
-// attach takes in every slot in use and says so.
-func (f *Forwarder) attach() {
 	f.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
 	f.sync()
-	for i := 1; i < len(f.clients); i++ {
-		if f.policy[i] != 0 && f.clients[i].slot == nil {
-			f.take(i)
-		}
-	}
 	f.publish()
 	f.header.Beat.Store(int64(f.now))
 	f.header.Attached.Store(f.header.Alive.Load())
 	f.wake()
+	return f, nil
 }
 
 func be(a netip.Addr) uint32 {
@@ -150,15 +146,14 @@ func (f *Forwarder) wall() time.Time { return time.Unix(0, int64(f.now)) }
 // sight tells control about a client, at most once a second each; false when
 // it was told too recently or the ring is full.
 func (f *Forwarder) sight(kind clients.Kind, slot uint32, mac uint64, ip uint32) bool {
-	key := mac ^ uint64(ip)<<16 ^ uint64(kind)<<60
-	g := &f.seen[(key*0x9e3779b97f4a7c15)>>54]
-	if g.key == key && f.now-g.when < time.Second {
+	g := &f.seen[f.byMAC.hash(mac^uint64(ip)<<16^uint64(kind)<<60)>>54]
+	if g.mac == mac && g.ip == ip && g.kind == kind && f.now-g.when < time.Second {
 		return false
 	}
 	if !f.table.Sight(clients.Sighting{Kind: kind, Slot: int(slot), MAC: mac, IP: ip, When: f.now}) {
 		return false
 	}
-	g.key, g.when = key, f.now
+	*g = glimpse{mac, ip, kind, f.now}
 	f.ring = true
 	return true
 }
@@ -180,18 +175,18 @@ func (f *Forwarder) Run() error {
 	if err != nil {
 		return fmt.Errorf("forward: bell: %w", err)
 	}
-	watch := func(fd, what int) error {
-		return unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(what)})
+	watch := func(fd, what int, events uint32) error {
+		return unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(what)})
 	}
 	for port, l := range f.links {
 		if l != nil {
-			if err := watch(l.FD(), port); err != nil {
+			if err := watch(l.FD(), port, unix.EPOLLIN|unix.EPOLLET); err != nil { // edges: a port that is gone says so once
 				return fmt.Errorf("forward: watch port %d: %w", port, err)
 			}
 			f.ready[port] = true
 		}
 	}
-	if err := watch(bell, clients.NumPorts); err != nil {
+	if err := watch(bell, clients.NumPorts, unix.EPOLLIN); err != nil {
 		return fmt.Errorf("forward: watch bell: %w", err)
 	}
 	var events [8]unix.EpollEvent
@@ -225,7 +220,7 @@ func (f *Forwarder) patience() int {
 			return 0
 		}
 	}
-	wait := min(f.nextDeadline, f.nextMinute) - f.clock()
+	wait := min(f.nextDeadline, f.nextMind) - f.clock()
 	return int(min(max((wait+time.Millisecond-1)/time.Millisecond, 0), 100))
 }
 
@@ -275,10 +270,10 @@ func natCounts(t *nat.Table) (mappings, flows uint64) {
 
 // mind does what is due a few times a second.
 func (f *Forwarder) mind() {
-	if f.now < f.nextMinute {
+	if f.now < f.nextMind {
 		return
 	}
-	f.nextMinute = f.now + 100*time.Millisecond
+	f.nextMind = f.now + 100*time.Millisecond
 	f.mindNeighbours()
 	f.fragments.expire(f.now)
 	for port, l := range f.links {

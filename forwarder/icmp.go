@@ -25,17 +25,18 @@ func (f *Forwarder) tooBig(fr *frame, mtu int) {
 	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded), uint16(mtu))
 }
 
-// unreachable answers a packet whose next hop stayed silent, and counts it.
-func (f *Forwarder) unreachable(port uint8, raw []byte) {
+// silent drops a packet that waited for a next hop in vain, and answers it.
+func (f *Forwarder) silent(h held) {
+	f.counters.drop(Unresolved, h.packets, h.bytes)
 	fr := &f.frame
-	*fr = frame{Packet: packet.Packet{Raw: raw}, from: port, pieces: 1}
-	if fr.Decode(raw) != packet.Kept {
-		return
+	*fr = frame{Packet: packet.Packet{Raw: h.raw}, from: h.port}
+	if fr.Decode(h.raw) == packet.Kept && (h.port != clients.LAN || f.identify(fr) == Kept) {
+		f.unreachable(fr)
 	}
-	f.counters.drop(Unresolved, fr.Segments, fr.WireLen)
-	if port == clients.LAN && f.identify(fr) != Kept {
-		return
-	}
+}
+
+// unreachable answers a packet whose next hop does not answer ARP.
+func (f *Forwarder) unreachable(fr *frame) {
 	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeHost), 0)
 }
 
@@ -54,7 +55,11 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, mtu uint16)
 	if fr.IsICMPError() || fr.FragOffset != 0 || fr.Src == 0 || fr.Src>>28 >= 14 || fr.Src>>24 == 127 {
 		return
 	}
-	if !f.errorRate.AllowN(f.wall(), 1) {
+	var c *client
+	if fr.from == clients.LAN {
+		c = fr.client
+	}
+	if !f.mayAnswer(fr.from, c) {
 		return
 	}
 	ours := f.lan

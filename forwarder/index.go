@@ -25,10 +25,13 @@ func newIndex(n int) index {
 	}
 }
 
-func (x *index) home(key uint64) int {
+// hash mixes a key; the high bits are the best.
+func (x *index) hash(key uint64) uint64 {
 	hi, lo := bits.Mul64(key^x.seed, 0x9e3779b97f4a7c15^x.seed)
-	return int((hi ^ lo) * 0xff51afd7ed558ccd >> x.shift)
+	return (hi ^ lo) * 0xff51afd7ed558ccd
 }
+
+func (x *index) home(key uint64) int { return int(x.hash(key) >> x.shift) }
 
 // find returns the slot of a key.
 func (x *index) find(key uint64) (uint32, bool) {

@@ -4,11 +4,12 @@ import (
 	"gatewayd/forwarder/clients"
 )
 
-// wireLen is what the frame costs as it leaves, bytes: fragments repeat the
-// IPv4 header.
-func (fr *frame) wireLen() int {
-	return fr.WireLen + (fr.pieces-1)*(fr.L4-fr.L3)
-}
+// maxUncounted is the most a client's grant can be short of when the forwarder
+// is killed, bytes: what it may have in flight, both directions together.
+const maxUncounted = 262144
+
+// wireLen is what the frame costs as it leaves, bytes.
+func (fr *frame) wireLen() int { return fr.WireLen + fr.added }
 
 // fit is how many of the frame's wire packets cost at most n bytes.
 func (fr *frame) fit(n int) int {
@@ -30,67 +31,69 @@ func (f *Forwarder) limit(fr *frame) Reason {
 	b := &c.buckets[fr.direction]
 	if !b.Take(fr.wireLen(), f.now) {
 		n, cost := fr.fit(b.Available(f.now)), fr.WireLen
-		if over := fr.Segments - n; fr.direction == up {
-			c.overUp += uint64(over)
+		lost := fr.Segments - n
+		if fr.direction == up {
+			c.overUp += uint64(lost)
 		} else {
-			c.overDown += uint64(over)
+			c.overDown += uint64(lost)
 		}
 		f.touch(c)
 		if n == 0 {
 			return OverRate
 		}
-		lost := fr.Segments - n
 		fr.Cut(n)
 		f.counters.drop(OverRate, lost, cost-fr.WireLen)
 		b.Take(fr.wireLen(), f.now)
 	}
-	if c.used+c.flight+uint64(fr.wireLen()) <= c.limit {
+	cost := fr.wireLen()
+	if c.used+c.flight+uint64(cost) <= c.limit && cost <= maxUncounted {
 		return Kept
 	}
 	return f.atEdge(fr)
 }
 
-// atEdge passes what still fits of a frame at its grant's byte limit, charges
-// the first wire packet that does not to this grant and the next, and goes on
-// with the next one; without a next one it ends the grant.
+// atEdge passes a frame in portions: what still fits of it at its grant's byte
+// limit; the first wire packet that does not, charged to this grant and the
+// next; the rest under the next one. When all grants together have less left
+// than that packet costs, it ends them.
 func (f *Forwarder) atEdge(fr *frame) Reason {
 	f.flushAll() // nothing is in flight: used is exact
 	c := fr.client
 	first := f.limiting[fr.from] + 1
-	for left := fr.Segments; ; {
-		if c.grant == nil { // the grant that took over has ended as well
+	for {
+		if c.grant == nil { // control's word meanwhile
+			return NoGrant
+		}
+		n := fr.fit(int(min(c.limit-min(c.used, c.limit), maxUncounted)))
+		edge := n == 0
+		if n = max(n, 1); edge && !c.covers(fr.cost(n), f.now) {
+			for running := true; running; running = f.next(c, f.now) {
+				f.end(c, clients.EndData, f.now)
+			}
 			return DataUsedUp
 		}
-		n := fr.fit(int(min(c.limit-min(c.used, c.limit), 1<<30)))
-		edge := n == 0
-		if edge {
-			if !c.pending() {
-				f.end(c, clients.EndData, f.now)
-				return DataUsedUp
-			}
-			n = 1
-		}
-		if n >= left {
+		if n >= fr.Segments {
 			fr.edge = edge
 			f.run(fr, first)
 			f.flushAll()
 			return Taken
 		}
-		seq := c.active
 		f.passHead(fr, n, edge, first)
-		if left -= n; left > 0 {
-			fr.Rest(n)
-			fr.Cut(left)
-		}
-		if edge && c.active == seq {
-			return TxRefused // the port is stuck: the rest would only wait for it
-		}
 	}
 }
 
+// cost is what the first n wire packets of a frame cost as they leave, bytes.
+func (fr *frame) cost(n int) uint64 {
+	if n >= fr.Segments {
+		return uint64(fr.wireLen())
+	}
+	return uint64(n) * uint64(fr.HeaderLen+fr.SegmentSize)
+}
+
 // passHead sends the first n wire packets of a frame through the steps from
-// first on, and leaves the frame as if they had not been.
+// first on, and leaves the others in the frame.
 func (f *Forwarder) passHead(fr *frame, n int, edge bool, first int) {
+	left := fr.Segments - n
 	fr.Cut(n)
 	head := &f.head
 	*head = *fr
@@ -99,4 +102,6 @@ func (f *Forwarder) passHead(fr *frame, n int, edge bool, first int) {
 	f.run(head, first)
 	f.flushAll()
 	copy(fr.Raw, f.headers[:saved])
+	fr.Rest(n)
+	fr.Cut(left) // without what was over the rate
 }

@@ -32,9 +32,10 @@ type neighbour struct {
 
 // held is a frame that waits, as decoded.
 type held struct {
-	raw   []byte
-	port  uint8
-	bytes int // layer 3
+	raw     []byte
+	port    uint8
+	packets int // wire packets
+	bytes   int // their layer 3
 }
 
 // neighbour returns the MAC of a next hop, or Taken: the frame is held until
@@ -45,37 +46,47 @@ func (f *Forwarder) neighbour(ip uint32, fr *frame) (uint64, Reason) {
 		return f.hop.mac, Kept
 	}
 	n := f.neighbours[ip]
+	if n != nil {
+		n.usedAt = f.now
+		if n.mac != 0 {
+			return n.mac, Kept
+		}
+		if n.failedAt != 0 && f.now-n.failedAt < failedFor {
+			f.unreachable(fr)
+			return 0, Unresolved
+		}
+	}
+	if f.heldFrames >= maxHeld || n != nil && len(n.held) >= maxHeldEach {
+		return 0, ResolveFull
+	}
 	if n == nil {
 		if len(f.neighbours) >= maxNeighbours {
 			return 0, ResolveFull
 		}
-		n = &neighbour{}
+		n = &neighbour{usedAt: f.now}
 		f.neighbours[ip] = n
 	}
-	n.usedAt = f.now
-	if n.mac != 0 {
-		return n.mac, Kept
-	}
-	if n.failedAt != 0 && f.now-n.failedAt < failedFor {
-		return 0, Unresolved
-	}
-	if f.heldFrames >= maxHeld || len(n.held) >= maxHeldEach {
-		return 0, ResolveFull
-	}
-	n.held = append(n.held, held{slices.Clone(fr.Raw), fr.from, fr.layer3()})
+	h := held{slices.Clone(fr.Raw), fr.from, fr.Segments, fr.layer3()}
+	n.held = append(n.held, h)
 	f.heldFrames++
-	f.counters.queued += uint64(fr.layer3())
+	f.counters.queuedPackets += uint64(h.packets)
+	f.counters.queuedBytes += uint64(h.bytes)
 	if n.asked == 0 {
 		f.ask(ip, n)
 	}
 	return 0, Taken
 }
 
-// ask sends an ARP request for a next hop.
+// ask sends an ARP request for a next hop: to the one that is known, the last
+// time to everybody (RFC 1122, 2.3.2.1).
 func (f *Forwarder) ask(ip uint32, n *neighbour) {
 	n.asked++
 	n.askedAt = f.now
-	f.request(clients.WAN, n.mac, ip)
+	to := n.mac
+	if n.asked == askTimes {
+		to = 0
+	}
+	f.request(clients.WAN, to, ip)
 }
 
 // resolved notes a next hop's MAC and sends what waited for it.
@@ -85,21 +96,22 @@ func (f *Forwarder) resolved(n *neighbour, mac uint64) {
 }
 
 // release empties a next hop's queue.
-func (f *Forwarder) release(n *neighbour, each func(port uint8, raw []byte)) {
+func (f *Forwarder) release(n *neighbour, each func(held)) {
 	waited := n.held
 	n.held = nil
 	f.heldFrames -= len(waited)
 	for _, h := range waited {
-		f.counters.queued -= uint64(h.bytes)
-		each(h.port, h.raw)
+		f.counters.queuedPackets -= uint64(h.packets)
+		f.counters.queuedBytes -= uint64(h.bytes)
+		each(h)
 		f.flushAll()
 	}
 }
 
 // reenter takes a frame that waited through its steps again.
-func (f *Forwarder) reenter(port uint8, raw []byte) {
+func (f *Forwarder) reenter(h held) {
 	f.again = true
-	f.enter(port, raw)
+	f.enter(h.port, h.raw)
 	f.again = false
 }
 
@@ -113,14 +125,14 @@ func (f *Forwarder) mindNeighbours() {
 				continue
 			}
 			n.mac, n.asked, n.failedAt = 0, 0, f.now
-			f.release(n, f.unreachable)
+			f.release(n, f.silent)
 		case n.mac != 0 && n.asked == 0 && f.now-n.confirmed >= trustFor && (ip == f.gateway || f.now-n.usedAt < trustFor):
 			f.ask(ip, n)
 		case ip == f.gateway:
 			if n.mac == 0 && n.asked == 0 {
 				f.ask(ip, n)
 			}
-		case n.asked == 0 && f.now-n.usedAt >= forgetAfter:
+		case n.asked == 0 && (f.now-n.usedAt >= forgetAfter || n.mac == 0 && f.now-n.failedAt >= failedFor):
 			delete(f.neighbours, ip)
 		}
 	}

@@ -1,6 +1,8 @@
 package forwarder
 
 import (
+	"time"
+
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
@@ -15,7 +17,7 @@ type frame struct {
 	own       bool  // made by the gateway
 	edge      bool  // charged to the grant that ends and to the next
 	both      bool  // LAN and host link: a client talks with the box
-	pieces    int   // fragments it leaves as, more than 1 only over the MTU
+	added     int   // headers of the fragments it leaves as, bytes; 0: it leaves whole
 	client    *client
 	next      uint64 // the next hop's MAC
 	external  uint16 // down: the port it came to
@@ -60,7 +62,7 @@ func (f *Forwarder) list() {
 // enter takes one frame in from a port.
 func (f *Forwarder) enter(port uint8, raw []byte) {
 	fr := &f.frame
-	*fr = frame{Packet: packet.Packet{Raw: raw}, from: port, pieces: 1}
+	*fr = frame{Packet: packet.Packet{Raw: raw}, from: port}
 	f.run(fr, 0)
 }
 
@@ -90,7 +92,7 @@ func (f *Forwarder) decode(fr *frame) Reason {
 	if fr.Segments == 0 {
 		fr.Segments = 1
 	}
-	if !f.again && fr.EtherType != packet.EtherTypeARP {
+	if !f.again && (fr.EtherType != packet.EtherTypeARP || r != Kept) {
 		f.counters.received(fr.from, fr.Segments, fr.layer3())
 	}
 	return r
@@ -142,6 +144,11 @@ func (f *Forwarder) badRemote(ip uint32) bool {
 	return ip>>24 == 0 || ip>>24 == 127 || ip>>28 >= 14 || ip>>16 == 0xa9fe || f.inLAN(ip) || ip == f.wan
 }
 
+// host says whether an address can be a client's.
+func (f *Forwarder) host(ip uint32) bool {
+	return f.inLAN(ip) && ip != f.lan && (f.lanMask >= 0xfffffffe || ip != f.lanNet && ip != f.lanNet|^f.lanMask)
+}
+
 func (f *Forwarder) inLAN(ip uint32) bool { return ip&f.lanMask == f.lanNet }
 func (f *Forwarder) inWAN(ip uint32) bool { return ip&f.wanMask == f.wanNet }
 
@@ -156,7 +163,7 @@ func (f *Forwarder) identify(fr *frame) Reason {
 		return Kept
 	}
 	switch {
-	case !f.inLAN(fr.Src) || fr.Src == f.lan || fr.SrcMAC>>40&1 == 1:
+	case !f.host(fr.Src) || fr.SrcMAC>>40&1 == 1 || fr.SrcMAC == f.cfg.LANMAC:
 		return BadSource
 	case !ok:
 		f.sight(clients.UnknownMAC, 0, fr.SrcMAC, fr.Src)
@@ -188,6 +195,9 @@ func (f *Forwarder) local(fr *frame) Reason {
 	return Kept
 }
 
+// remindAfter is how often control is told of a client that has no grant.
+const remindAfter = 30 * time.Second
+
 // admit drops what has no running grant.
 func (f *Forwarder) admit(fr *frame) Reason {
 	if fr.exempt {
@@ -199,23 +209,37 @@ func (f *Forwarder) admit(fr *frame) Reason {
 	c := fr.client
 	if c.grant == nil {
 		c.notPassed += uint64(fr.Segments)
-		if !c.sighted && fr.direction == up {
-			c.sighted = f.sight(clients.NoGrant, c.id.Slot, c.mac, c.ip)
+		f.touch(c)
+		if fr.direction == up && (c.sighted == 0 || f.now-c.sighted >= remindAfter) && f.sight(clients.NoGrant, c.id.Slot, c.mac, c.ip) {
+			c.sighted = max(f.now, 1)
 		}
 		return NoGrant
 	}
 	return Kept
 }
 
-// route counts the hop, finds the next one and minds its MTU.
+// route minds the hop count and the MTU, and finds the next hop.
 func (f *Forwarder) route(fr *frame) Reason {
 	if fr.both {
 		return Kept // a client and the box are neighbours
 	}
+	crosses := fr.from != clients.Host && fr.to != clients.Host
+	if crosses && fr.TTL <= 1 {
+		f.timeExceeded(fr)
+		return TTLExceeded
+	}
+	if mtu := f.mtu[fr.to]; fr.longest() > mtu {
+		if fr.DontFragment || fr.Segments > 1 || !f.measure(fr, mtu) {
+			f.tooBig(fr, mtu)
+			return TooBig
+		}
+	}
 	if fr.to == clients.WAN {
 		hop := f.gateway
 		if f.inWAN(fr.Dst) {
-			hop = fr.Dst
+			if hop = fr.Dst; hop == f.wanNet|^f.wanMask && f.wanMask < 0xfffffffe {
+				return NotForUs // a directed broadcast (RFC 2644)
+			}
 		}
 		mac, r := f.neighbour(hop, fr)
 		if r != Kept {
@@ -223,25 +247,26 @@ func (f *Forwarder) route(fr *frame) Reason {
 		}
 		fr.next = mac
 	}
-	if fr.from != clients.Host && fr.to != clients.Host {
-		if fr.TTL <= 1 {
-			f.timeExceeded(fr)
-			return TTLExceeded
-		}
+	if crosses {
 		fr.DecrementTTL()
 	}
-	mtu := f.mtu[fr.to]
-	if fr.Segments > 1 && fr.HeaderLen+fr.SegmentSize <= mtu || fr.Segments == 1 && fr.Len <= mtu {
-		return Kept
-	}
-	if fr.DontFragment || fr.Segments > 1 {
-		f.tooBig(fr, mtu)
-		return TooBig
-	}
-	head := fr.L4 - fr.L3
-	chunk := (mtu - head) &^ 7
-	fr.pieces = (fr.Len - head + chunk - 1) / chunk
 	return Kept
+}
+
+// longest is the length of the frame's longest wire packet, bytes.
+func (fr *frame) longest() int {
+	if fr.Segments > 1 {
+		return fr.HeaderLen + fr.SegmentSize
+	}
+	return fr.Len
+}
+
+// measure finds what fragmenting adds to a frame; false if it is not possible.
+func (f *Forwarder) measure(fr *frame, mtu int) bool {
+	sum := 0
+	ok := fr.Fragment(mtu, f.scratch, func(raw []byte) { sum += len(raw) - fr.L3 })
+	fr.added = sum - fr.Len
+	return ok
 }
 
 // translate makes a packet from inside come from the WAN address.

@@ -43,7 +43,7 @@ func (f *Forwarder) send(fr *frame) Reason {
 	case fr.edge:
 		charge = billedEdge
 	}
-	if fr.pieces > 1 {
+	if fr.added != 0 {
 		f.sendPieces(fr, charge)
 		return Taken
 	}
@@ -54,28 +54,27 @@ func (f *Forwarder) send(fr *frame) Reason {
 // sendPieces fragments a frame over the MTU; the pieces leave one by one.
 func (f *Forwarder) sendPieces(fr *frame, charge uint8) {
 	to, what := fr.to, queued{fr.client, 0, 1, charge, fr.direction}
-	whole, sum := fr.Len, 0
-	ok := fr.Fragment(f.mtu[to], f.scratch, func(raw []byte) {
+	pieces := 0
+	fr.Fragment(f.mtu[to], f.scratch, func(raw []byte) {
+		pieces++
 		what.bytes = uint32(len(raw) - fr.L3)
-		sum += int(what.bytes)
 		f.enqueue(to, raw, what)
 		f.flush(to)
-		what.charge = charge
 	})
-	if !ok {
-		f.counters.drop(TooBig, fr.Segments, whole)
-		return
-	}
-	f.counters.added += uint64(sum - whole)
+	f.counters.addedPackets += uint64(pieces - 1)
+	f.counters.addedBytes += uint64(fr.added)
 }
 
 // enqueue adds a frame to a batch that has room, and sends a full one.
 func (f *Forwarder) enqueue(port uint8, raw []byte, what queued) {
-	q := &f.queues[port]
-	q.frames[q.n], q.what[q.n] = raw, what
 	if what.charge >= billed {
+		if what.client.flight+uint64(what.bytes) > maxUncounted {
+			f.flushAll()
+		}
 		what.client.flight += uint64(what.bytes)
 	}
+	q := &f.queues[port]
+	q.frames[q.n], q.what[q.n] = raw, what
 	if q.n++; q.n == link.Batch {
 		f.flush(port)
 	}
@@ -87,7 +86,8 @@ func (f *Forwarder) flushAll() {
 	}
 }
 
-// flush sends a port's batch and bills what the kernel took of it.
+// flush sends a port's batch and bills what the kernel took of it, in the table
+// at once: a killed forwarder has forgotten no more than was in flight.
 func (f *Forwarder) flush(port uint8) {
 	q := &f.queues[port]
 	if q.n == 0 {
@@ -110,12 +110,19 @@ func (f *Forwarder) flush(port uint8) {
 		bytes, packets := uint64(what.bytes), uint64(what.packets)
 		if !q.taken[i] {
 			c.refused[port] += packets
-			c.drop(TxRefused, int(packets), int(bytes))
+			if what.charge != own {
+				c.drop(TxRefused, int(packets), int(bytes))
+			}
 			continue
 		}
 		c.txPackets[port] += packets
 		c.txBytes[port] += bytes
 		f.account(what, bytes, packets)
+	}
+	for i := range q.what[:n] {
+		if what := &q.what[i]; what.charge >= billed {
+			f.store(what.client)
+		}
 	}
 }
 
@@ -152,6 +159,7 @@ func (f *Forwarder) account(what *queued, bytes, packets uint64) {
 // charge adds to the active grant's use.
 func (c *client) charge(direction uint8, bytes, packets uint64) {
 	c.used += bytes
+	c.unstored = true
 	if direction == up {
 		c.use.Up += bytes
 		c.use.UpPackets += packets
@@ -165,17 +173,15 @@ func (c *client) charge(direction uint8, bytes, packets uint64) {
 // what follows it. The packet counts where its last byte does.
 func (f *Forwarder) crossEdge(c *client, direction uint8, bytes uint64) {
 	f.touch(c)
-	for {
+	for c.grant != nil {
 		rest := c.limit - min(c.used, c.limit)
-		if bytes <= rest || !c.pending() {
-			c.charge(direction, min(bytes, rest), 1)
+		if bytes <= rest {
+			c.charge(direction, bytes, 1)
 			return
 		}
 		c.charge(direction, rest, 0)
 		bytes -= rest
 		f.end(c, clients.EndData, f.now)
-		if !f.next(c, f.now) {
-			return
-		}
+		f.next(c, f.now)
 	}
 }

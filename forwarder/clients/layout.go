@@ -82,10 +82,12 @@ type Totals struct {
 	BilledPackets atomic.Uint64
 	ExemptBytes   atomic.Uint64 // the box's own traffic and clients' traffic with the box
 	ExemptPackets atomic.Uint64
-	OwnBytes      atomic.Uint64 // made by the gateway: ARP excluded, ICMP errors
+	OwnBytes      atomic.Uint64 // made by the gateway: ICMP errors; ARP is not layer 3
 	OwnPackets    atomic.Uint64
 	AddedBytes    atomic.Uint64 // headers added by fragmenting
+	AddedPackets  atomic.Uint64 // fragments beyond the first of each packet
 	QueuedBytes   atomic.Uint64 // held while a next hop is resolved
+	QueuedPackets atomic.Uint64
 }
 
 // PortCounters count what a port received and transmitted, layer 3, as wire

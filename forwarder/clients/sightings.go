@@ -8,7 +8,7 @@ type Kind uint8
 const (
 	UnknownMAC Kind = 1 + iota // no slot has this MAC
 	NewAddress                 // the slot's MAC with an address that is not its binding
-	NoGrant                    // the first packet of a bound client without a grant
+	NoGrant                    // a bound client without a grant sent a packet: at once, then every 30 s
 )
 
 // Sighting is the forwarder's word to control about a client.

@@ -55,6 +55,9 @@ func Format(mem []byte, slots, natBytes int) (*Table, error) {
 			len(mem), slots, natBytes, Size(slots, natBytes))
 	}
 	hdr := (*Header)(unsafe.Pointer(&mem[0]))
+	if uintptr(unsafe.Pointer(hdr))%8 != 0 {
+		return nil, fmt.Errorf("format client table: memory at %p: want a multiple of 8", hdr)
+	}
 	hdr.Version = Version
 	hdr.Slots = uint64(slots)
 	hdr.NATBytes = uint64(natBytes)
@@ -77,15 +80,16 @@ func Attach(mem []byte) (*Table, error) {
 		return nil, fmt.Errorf("attach client table: %d bytes: %w", len(mem), ErrLayout)
 	}
 	hdr := (*Header)(unsafe.Pointer(&mem[0]))
-	if atomic.LoadUint64(&hdr.Magic) != magic || hdr.Version != Version {
-		return nil, fmt.Errorf("attach client table: magic %#x version %d: %w", hdr.Magic, hdr.Version, ErrLayout)
+	if m, v := atomic.LoadUint64(&hdr.Magic), hdr.Version; m != magic || v != Version {
+		return nil, fmt.Errorf("attach client table: magic %#x version %d: %w", m, v, ErrLayout)
 	}
-	if hdr.Slots < 2 || hdr.Slots > MaxSlots || hdr.NATBytes > uint64(len(mem)) {
-		return nil, fmt.Errorf("attach client table: %d slots, %d bytes of NAT: %w", hdr.Slots, hdr.NATBytes, ErrLayout)
+	slots, natBytes := hdr.Slots, hdr.NATBytes // read once: what was checked is what is used
+	if slots < 2 || slots > MaxSlots || natBytes > uint64(len(mem)) {
+		return nil, fmt.Errorf("attach client table: %d slots, %d bytes of NAT: %w", slots, natBytes, ErrLayout)
 	}
-	n, natBytes := int(hdr.Slots), int(hdr.NATBytes)
-	o := place(n, natBytes)
-	if len(mem) < o.end {
+	n := int(slots)
+	o := place(n, int(natBytes))
+	if o.end < o.nat || len(mem) < o.end {
 		return nil, fmt.Errorf("attach client table: %d bytes, want %d: %w", len(mem), o.end, ErrLayout)
 	}
 	return &Table{

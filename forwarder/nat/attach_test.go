@@ -89,6 +89,9 @@ func TestAttach(t *testing.T) {
 			w.now += 400 * second
 			w.attach()
 			w.wait(0)
+			if _, f := w.Counts(); f != 0 {
+				w.t.Errorf("%d flows", f)
+			}
 			w.want(w.in(UDP, ext, server, 53, none), Resting)
 		}},
 		{"an entry without its commit word is no flow", func(w *world) {
@@ -112,8 +115,8 @@ func TestAttach(t *testing.T) {
 			}
 		}},
 		{"of two entries with one external five-tuple one is discarded", func(w *world) {
-			w.must(k, clientA, none)
-			w.must(udp(alice, 5001, server, 54), clientA, none)
+			w.must(tcp(alice, 5000, server, 53), clientA, Segment{Flags: SYN})
+			w.must(tcp(alice, 5001, server, 54), clientA, Segment{Flags: SYN})
 			w.flows[2].ext, w.flows[2].remotePort = w.flows[1].ext, 53
 			w.flows[2].publish()
 			w.attach()

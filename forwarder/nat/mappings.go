@@ -116,11 +116,14 @@ func (t *Table) rests(m uint32) bool {
 	return g.proto == UDP || g.proto == TCP && g.unclosed
 }
 
+// restEnd is the first second in which a port that is freed now may be used.
+func (t *Table) restEnd() uint32 { return t.second + t.resting + 1 }
+
 // markRest writes when the rest of a port ends that is about to be freed. It
 // comes before the last flow is withdrawn, so that a kill loses no rest.
 func (t *Table) markRest(m uint32) {
 	if g := &t.mappings[m]; t.rests(m) && t.alone(m) {
-		t.pool(g.proto).until[g.ext] = t.second + t.resting
+		t.pool(g.proto).until[g.ext] = t.restEnd()
 	}
 }
 

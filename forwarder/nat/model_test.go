@@ -46,7 +46,7 @@ func (m *model) end(k Tuple) {
 		return
 	}
 	if k.Proto == UDP || k.Proto == TCP && m.dirty[at] {
-		m.rest[at] = m.now + 120
+		m.rest[at] = m.now + 121
 	}
 	delete(m.dirty, at)
 }

@@ -146,6 +146,17 @@ func TestRFC(t *testing.T) {
 			w.wait(2 * time.Second)
 			w.want(w.in(UDP, ext, server, 1000, none), Resting)
 		}},
+		{"RFC 4787 REQ-6 of several flows to one address the last refreshed counts for what it lets in", nil, func(w *world) {
+			w.must(udp(alice, 5000, server, 53), clientA, none)
+			w.wait(100 * time.Second)
+			ext := w.must(udp(alice, 5000, server, 54), clientA, none)
+			w.wait(100 * time.Second)
+			w.must(udp(alice, 5000, server, 53), clientA, none)
+			w.want(w.in(UDP, ext, server, 99, none), Translated)
+			w.wait(299 * time.Second)
+			_, _, _, v := w.InError(UDP, ext, server, 99)
+			w.want(v, Translated)
+		}},
 		{"RFC 4787 REQ-8 a remote address that was sent to may answer from any port, no other may", nil, func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
 			w.want(w.in(UDP, ext, server, 54, none), Translated)
@@ -245,11 +256,11 @@ func TestRFC(t *testing.T) {
 		{"RFC 6888 REQ-8 a freed UDP port rests 120 s", func(o *Options) { o.PortLow, o.PortHigh = 2000, 2000 }, func(w *world) {
 			ext := w.must(udp(alice, 1, server, 53), clientA, none)
 			w.Drop(clientA)
-			w.wait(119 * time.Second)
+			w.wait(120 * time.Second)
 			w.want(w.in(UDP, ext, server, 53, none), Resting)
 			_, v := w.out(udp(bob, 1, server, 53), clientB, none)
 			w.want(v, NoPort)
-			w.wait(2 * time.Second)
+			w.wait(time.Second)
 			w.want(w.in(UDP, ext, server, 53, none), NoMapping)
 			w.must(udp(bob, 1, server, 53), clientB, none)
 		}},
@@ -263,6 +274,22 @@ func TestRFC(t *testing.T) {
 			w.want(v, NoPort)
 			w.wait(2 * time.Second)
 			w.must(udp(bob, 1, server, 53), clientB, none)
+		}},
+		{"ports wake in the order they were freed, in the next process too", func(o *Options) { o.PortLow, o.PortHigh, o.MaxClients = 2000, 2019, 20 }, func(w *world) {
+			for i := range uint32(20) {
+				w.must(udp(alice+i, 1, server, 53), Client{1 + i, 0}, none)
+			}
+			for i := range uint32(20) {
+				w.Drop(Client{1 + i, 0})
+				w.wait(time.Second)
+			}
+			w.attach()
+			w.wait(110 * time.Second) // the first has been free for 130 s, the last for 111
+			for i := range uint16(10) {
+				w.must(udp(bob, 1+i, server, 53), clientB, none)
+			}
+			_, v := w.out(udp(bob, 99, server, 53), clientB, none)
+			w.want(v, NoPort)
 		}},
 		{"an ICMP id does not rest", func(o *Options) { o.PortLow, o.PortHigh = 2000, 2000 }, func(w *world) {
 			w.must(Tuple{ICMP, alice, 1, server, 0}, clientA, none)
@@ -355,6 +382,27 @@ func TestRFC(t *testing.T) {
 			_, _, _, v := w.InError(UDP, ext, server, 53)
 			w.want(v, Translated) // the clock is that of the last packet
 			w.want(w.in(UDP, ext, server, 54, none), Filtered)
+			w.want(w.in(UDP, ext, server, 53, none), Resting)
+		}},
+		{"a timer longer than the wheel is kept", func(o *Options) { o.UDP = 48 * time.Hour }, func(w *world) {
+			ext := w.must(udp(alice, 1, server, 53), clientA, none)
+			for range 47 {
+				if w.wait(time.Hour); w.wheelAt != w.second+1 {
+					w.t.Fatal("the wheel stands still")
+				}
+			}
+			w.wait(time.Hour)
+			w.want(w.in(UDP, ext, server, 53, none), Translated)
+			w.wait(2 * time.Second)
+			w.want(w.in(UDP, ext, server, 53, none), Resting)
+		}},
+		{"a clock that goes back counts as the latest", nil, func(w *world) {
+			ext := w.must(udp(alice, 1, server, 53), clientA, none)
+			w.now -= 900 * second
+			w.must(udp(alice, 1, server, 53), clientA, none)
+			w.wait(1200 * time.Second)
+			w.want(w.in(UDP, ext, server, 53, none), Translated)
+			w.wait(2 * time.Second)
 			w.want(w.in(UDP, ext, server, 53, none), Resting)
 		}},
 		{"a bounded Expire gets there in the end", nil, func(w *world) {

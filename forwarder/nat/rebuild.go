@@ -25,7 +25,7 @@ func (t *Table) rebuild() {
 	}
 	h.external = t.opt.External // only now: a kill half-way frees the others next time
 	for p := range t.pools {
-		t.pools[p].fill(t.second, t.second+t.resting)
+		t.pools[p].fill(t.second, t.restEnd())
 	}
 }
 
@@ -85,7 +85,8 @@ func (t *Table) mappingOn(f *flow) uint32 {
 	return 0
 }
 
-// fill sorts the ports nobody is behind into free and resting ones.
+// fill sorts the ports nobody is behind into free and resting ones; no rest ends
+// later than latest.
 func (p *pool) fill(second, latest uint32) {
 	for i, first := range p.head {
 		port := p.low + uint16(i)

@@ -81,6 +81,12 @@ func TestTCP(t *testing.T) {
 	}{
 		{"RFC 5382 REQ-5 a SYN alone lasts 240 s", func(c *call) { c.syn(); c.lives(short) }},
 		{"RFC 5382 REQ-5 a SYN and its answer alone last 240 s", func(c *call) { c.syn(); c.synAck(); c.lives(short) }},
+		{"an acknowledgement of something else does not establish", func(c *call) {
+			c.syn()
+			c.synAck()
+			c.want(c.send(Segment{Flags: ACK, Seq: c.cs, Ack: c.ss - 1, Window: c.cw}), Translated)
+			c.lives(short)
+		}},
 		{"RFC 5382 REQ-5 an established connection lasts 7440 s", func(c *call) { c.connect(); c.lives(idle) }},
 		{"RFC 5382 REQ-5 and longer when the client sends", func(c *call) {
 			c.connect()
@@ -191,10 +197,10 @@ func TestTCP(t *testing.T) {
 		}},
 		{"a SYN sent again takes nothing back", func(c *call) {
 			c.connect()
-			c.cs--
-			c.syn()
-			c.reply(0)
-			c.data(0)
+			for range 2 {
+				c.send(Segment{Flags: SYN, Seq: 0xfffffff0, Window: c.cw, WScale: c.cwS})
+				c.data(500)
+			}
 			c.lives(idle)
 		}},
 		{"a new SYN on a closed connection opens the next one", func(c *call) {
@@ -229,6 +235,13 @@ func TestTCP(t *testing.T) {
 		}},
 		{"a stream whose SYN was never seen opens from inside for 240 s", func(c *call) { c.data(100); c.lives(short) }},
 		{"and is established by the answer", func(c *call) { c.data(100); c.reply(100); c.lives(idle) }},
+		{"and no SYN from outside disturbs it", func(c *call) {
+			c.data(100)
+			c.answer(Segment{Flags: SYN, Seq: c.ss + 1<<30})
+			c.reply(100)
+			c.data(100)
+			c.lives(idle)
+		}},
 		{"and closes as others do", func(c *call) { c.data(100); c.reply(100); c.fin(); c.finBack(); c.lives(short) }},
 		{"an RST opens nothing", func(c *call) {
 			c.want(c.send(Segment{Flags: RST}), NoMapping)
@@ -320,11 +333,31 @@ func TestTCPPorts(t *testing.T) {
 			w.wait(121 * time.Second)
 			w.must(tcp(bob, 1, server, 443), clientB, syn)
 		}},
+		{"who leaves a shared port leaves it to the others", one, func(w *world) {
+			for _, first := range []bool{true, false} {
+				ext := w.must(tcp(alice, 1, server, 80), clientA, syn)
+				w.must(tcp(bob, 1, server, 81), clientB, syn)
+				gone, stays := clientA, uint16(81)
+				if !first {
+					gone, stays = clientB, 80
+				}
+				w.Drop(gone)
+				w.want(w.in(TCP, ext, server, stays, none), Translated)
+				_, v := w.out(tcp(bob+1, 1, server, stays), Client{3, 1}, syn)
+				w.want(v, NoPort)
+				w.want(w.in(TCP, ext, server, 90, syn), Translated) // it has the port to itself again
+				w.wait(242 * time.Second)                           // run out
+				w.wait(121 * time.Second)                           // and rested
+			}
+		}},
 		{"a shared port rests when any who left it was not seen to close", one, func(w *world) {
-			w.must(tcp(alice, 1, server, 80), clientA, syn)
 			c := w.call(4000)
 			c.connect()
-			w.Drop(Client{1, 1})
+			w.must(tcp(bob, 1, server, 80), clientB, syn)
+			w.Drop(clientB)
+			c.fin()
+			c.finBack()
+			w.wait(242 * time.Second)
 			w.want(c.answer(none), Resting)
 		}},
 		{"ports of TCP and UDP are apart", one, func(w *world) {

@@ -4,21 +4,17 @@ package nat
 // internal one. It opens a flow, and a mapping, where there is none; what an
 // address's former client had open on it is ended. seg is read for TCP only.
 func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Verdict) {
-	return t.outward(&k, c, &seg, now) // inlined, so that nothing is copied
-}
-
-func (t *Table) outward(k *Tuple, c Client, seg *Segment, now int64) (ext uint16, v Verdict) {
 	t.clock(now)
-	i := t.inside(t.hashInside(k), k)
+	i := t.inside(t.hashInside(&k), &k)
 	if i == 0 {
-		return t.open(k, c, seg)
+		return t.open(&k, c, &seg)
 	}
 	f := &t.flows[i]
 	if f.slot != c.Slot || f.generation != c.Generation {
 		t.dropAddress(f.slot, f.generation, k.Addr)
-		return t.open(k, c, seg)
+		return t.open(&k, c, &seg)
 	}
-	if f.proto == TCP && t.track(i, f, outbound, seg) {
+	if f.proto == TCP && t.track(i, f, outbound, &seg) {
 		return f.ext, Translated
 	}
 	if f.seen != t.second {
@@ -97,10 +93,6 @@ func (t *Table) room(slot uint32) Verdict {
 // and the client as it was when the flow was opened; the caller compares its
 // generation with the slot's.
 func (t *Table) In(proto uint8, ext uint16, remote uint32, remotePort uint16, seg Segment, now int64) (addr uint32, port uint16, c Client, v Verdict) {
-	return t.inward(proto, ext, remote, remotePort, &seg, now) // inlined, so that nothing is copied
-}
-
-func (t *Table) inward(proto uint8, ext uint16, remote uint32, remotePort uint16, seg *Segment, now int64) (addr uint32, port uint16, c Client, v Verdict) {
 	t.clock(now)
 	i := t.outside(proto, ext, remote, remotePort)
 	if i != 0 && t.over(&t.flows[i]) {
@@ -108,13 +100,13 @@ func (t *Table) inward(proto uint8, ext uint16, remote uint32, remotePort uint16
 		i = 0
 	}
 	if i == 0 {
-		if i, v = t.admit(proto, ext, remote, remotePort, seg); v != Translated {
+		if i, v = t.admit(proto, ext, remote, remotePort, &seg); v != Translated {
 			return 0, 0, Client{}, v
 		}
 	}
 	f := &t.flows[i]
 	if f.proto == TCP {
-		t.track(i, f, inbound, seg)
+		t.track(i, f, inbound, &seg)
 	}
 	return f.addr, f.port, Client{f.slot, f.generation}, Translated
 }
