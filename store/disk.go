@@ -26,7 +26,7 @@ const (
 // no directory and always room.
 type disk struct {
 	dir     string // "" in memory
-	guard   int64  // bytes
+	guard   int64  // bytes, beside what compaction takes
 	reserve int64  // bytes
 	free    func(dir string) (int64, error)
 	log     *slog.Logger
@@ -65,11 +65,11 @@ func (d *disk) open(ctx context.Context) error {
 		d.db = db
 		return nil
 	}
-	free, err := d.free(d.dir)
+	free, kept, err := d.space()
 	if err != nil {
 		return err
 	}
-	if free < d.guard {
+	if free < kept {
 		if err := dropReserve(d.dir); err != nil {
 			return err
 		}
@@ -85,8 +85,13 @@ func (d *disk) open(ctx context.Context) error {
 			d.log.Error("store: shut, the disk is full", "free", free, "need", need, "dir", d.dir)
 			return nil
 		}
-		d.log.Warn("store: opened for reading only, the disk is nearly full", "free", free, "guard", d.guard, "dir", d.dir)
+		d.log.Warn("store: opened for reading only, the disk is nearly full", "free", free, "kept", kept, "dir", d.dir)
 		o, d.lean = lean(o), true
+	}
+	if !d.lean {
+		if err := d.thinOut(ctx, o); err != nil {
+			return err
+		}
 	}
 	if d.db, err = openLocked(ctx, o); err != nil {
 		return err
@@ -95,6 +100,22 @@ func (d *disk) open(ctx context.Context) error {
 		return errors.Join(err, d.close())
 	}
 	d.keepReserve()
+	return nil
+}
+
+// thinOut compacts level 0 into the levels below when opening would find it crowded,
+// while nothing else compacts.
+func (d *disk) thinOut(ctx context.Context, o badger.Options) error {
+	if is, err := crowded(o); err != nil || !is {
+		return err
+	}
+	db, err := openLocked(ctx, lean(o))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(db.Flatten(1), db.Close()); err != nil {
+		return fmt.Errorf("compact the store at %s: %w", d.dir, err)
+	}
 	return nil
 }
 
@@ -146,8 +167,8 @@ func (d *disk) keepReserve() {
 	if d.dir == "" || d.reserve == 0 || d.lean || hasReserve(d.dir) {
 		return
 	}
-	free, err := d.free(d.dir)
-	if err == nil && free >= d.guard+d.reserve {
+	free, kept, err := d.space()
+	if err == nil && free >= kept+d.reserve {
 		err = makeReserve(d.dir, d.reserve)
 	}
 	if err != nil {
@@ -165,8 +186,8 @@ func (d *disk) watch(ctx context.Context) error {
 		d.keepReserve()
 		return nil
 	}
-	free, err := d.free(d.dir)
-	if err != nil || free < d.guard+d.reserve {
+	free, kept, err := d.space()
+	if err != nil || free < kept+d.reserve {
 		return err
 	}
 	d.mu.Lock()
@@ -210,11 +231,22 @@ func (d *disk) refuses() error {
 	return err
 }
 
+// space is the free space and how much of it is kept: the guard, and what compaction
+// may take. Both in bytes.
+func (d *disk) space() (free, kept int64, err error) {
+	if free, err = d.free(d.dir); err != nil {
+		return 0, 0, err
+	}
+	need, err := roomToCompact(d.dir)
+	return free, d.guard + need, err
+}
+
 func (d *disk) room() (free int64, err error) {
 	if d.dir == "" {
 		return -1, nil
 	}
-	if free, err = d.free(d.dir); err != nil {
+	free, kept, err := d.space()
+	if err != nil {
 		return 0, err
 	}
 	d.mu.RLock()
@@ -225,10 +257,10 @@ func (d *disk) room() (free int64, err error) {
 		return free, fmt.Errorf("%w: %s", client.ErrFull, why)
 	case lean:
 		return free, fmt.Errorf("%w: %s free at %s, selling again at %s", client.ErrFull,
-			megabytes(free), d.dir, megabytes(d.guard+d.reserve))
-	case free < d.guard:
+			megabytes(free), d.dir, megabytes(kept+d.reserve))
+	case free < kept:
 		return free, fmt.Errorf("%w: %s free at %s, %s kept free", client.ErrFull,
-			megabytes(free), d.dir, megabytes(d.guard))
+			megabytes(free), d.dir, megabytes(kept))
 	}
 	return free, nil
 }

@@ -194,6 +194,24 @@ func TestBatchesFromManyCallersAreAllThere(t *testing.T) {
 	}
 }
 
+// Together they are more than one transaction takes.
+func TestLargeBatchesAtOnceAreAllDone(t *testing.T) {
+	c := openMemory(t)
+	var wg sync.WaitGroup
+	for i := range maxUnderWay {
+		wg.Go(func() {
+			value := strings.Repeat("v", client.MaxValue)
+			if err := c.Batch(context.Background(), []client.Record{record(fmt.Sprint(i), value)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(everything(t, c, "", 0)); n != maxUnderWay {
+		t.Errorf("%d of %d", n, maxUnderWay)
+	}
+}
+
 func TestHealthInMemory(t *testing.T) {
 	h, err := openMemory(t).Health(context.Background())
 	if err != nil || !h.OK || h.Free >= 0 {

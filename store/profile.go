@@ -1,8 +1,12 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -14,16 +18,27 @@ import (
 // The profile is for boxes with 512 MB and a card of a few hundred: little memory,
 // small files, no cache but the kernel's. The sizes hold on 32-bit too, where Badger
 // maps twice the log sizes into the address space.
+//
+// On 32-bit they have to. There, the allocator in which Badger builds a table
+// (ristretto's z.Allocator, to v2.4.2 at least) begins again at the front of its first
+// buffer when that is full, over what is already in it: (bufIdx+1)<<32 is an int. So no
+// table may outgrow the first buffer, which is twice the builder's table size, rounded
+// up to a power of two: for tableSize, firstBuffer. An entry takes at most tableGrowth
+// times its size there, in a block that is grown twice. And level 0 is never compacted
+// into itself, where Badger asks for a buffer of -2 bytes; it does that with four
+// tables there (see crowded).
 const (
-	memTable    = 2 << 20  // bytes, in memory and in its log; a transaction is at most 15 % of it
-	table       = 1 << 20  // bytes, a table below level 0
-	valueLog    = 16 << 20 // bytes, sparse; empty, because every value is below inline
-	inline      = client.MaxValue + sealSize + 1
+	memTable    = 7 << 18         // bytes, in memory and in its log; a transaction is at most 15 % of it
+	tableSize   = 2<<20 + 1       // bytes; all levels below 0 have tables of this size
+	firstBuffer = 8 << 20         // bytes
+	tableGrowth = 3.5             //
+	valueLog    = 16 << 20        // bytes, sparse; empty, because every value is below inline
+	inline      = 193 << 10       // bytes, above the largest sealed value
 	maxGroup    = client.MaxBatch // keys and values of a group, in bytes, as client.MaxBatch counts
-	maxRecords  = 3000            // records of a group
+	maxRecords  = 2800            // records of a group
 	compactors  = 2               // Badger's least
 	levelZero   = 2               // tables before level 0 is compacted
-	levelZeroUp = 12              // tables before writers wait for that
+	levelZeroUp = 3               // tables before a flush waits for that
 )
 
 // profile is how the database at dir is opened. Without a dir it lives in memory.
@@ -41,8 +56,9 @@ func profile(dir string, log *slog.Logger) badger.Options {
 	o.IndexCacheSize = 0
 	o.MemTableSize = memTable
 	o.NumMemtables = 2
-	o.BaseTableSize = table
-	o.BaseLevelSize = 4 * table
+	o.BaseTableSize = tableSize
+	o.TableSizeMultiplier = 1
+	o.BaseLevelSize = 4 * tableSize
 	o.ValueLogFileSize = valueLog
 	o.ValueThreshold = inline
 	o.NumCompactors = compactors
@@ -58,6 +74,32 @@ func profile(dir string, log *slog.Logger) badger.Options {
 func lean(o badger.Options) badger.Options {
 	o.NumCompactors = 0
 	return o
+}
+
+// crowded says whether the database would open with more than levelZeroUp tables in
+// level 0: those that are there, and one for each log.
+func crowded(o badger.Options) (bool, error) {
+	f, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	manifest, _, err := badger.ReplayManifestFile(f, o.ExternalMagicVersion, o)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	logs, err := logs(o.Dir)
+	if err != nil {
+		return false, err
+	}
+	tables := 0
+	if len(manifest.Levels) > 0 {
+		tables = len(manifest.Levels[0].Tables)
+	}
+	return tables+len(logs) > levelZeroUp, nil
 }
 
 // badgerLog passes Badger's warnings and errors on. Its other lines are for its

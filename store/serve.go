@@ -24,7 +24,7 @@ const (
 
 // Option is how a store is served. Its zero value is good for a small box.
 type Option struct {
-	Guard   int64        // bytes kept free: below, changes are refused; 0 means DefaultGuard, negative none
+	Guard   int64        // bytes kept free beside the size of the tables: below, changes are refused; 0 means DefaultGuard, negative none
 	Reserve int64        // bytes held back for opening on a full disk; 0 means DefaultReserve, negative none
 	Log     *slog.Logger // nil means silence
 }

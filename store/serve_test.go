@@ -249,6 +249,10 @@ func TestOpeningOnAFullDisk(t *testing.T) {
 				t.Errorf("a read: %q, %v", v, err)
 			}
 
+			r.free.Store(testGuard + testReserve - 1) // room, but not for the reserve
+			if err := r.c.Batch(ctx, []client.Record{record("a", "2")}); !errors.Is(err, client.ErrFull) {
+				t.Errorf("a change with a little room: %v", err)
+			}
 			r.free.Store(plenty)
 			if err := r.d.watch(ctx); err != nil {
 				t.Fatal(err)

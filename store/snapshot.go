@@ -81,7 +81,7 @@ func (d *disk) snapshot(ctx context.Context, db *badger.DB, path string) (err er
 }
 
 // writeSnapshot writes all records and returns their number. It stops, with
-// client.ErrFull, where it would take the guard's space.
+// client.ErrFull, where it would take the space that is kept.
 func (d *disk) writeSnapshot(ctx context.Context, db *badger.DB, f io.Writer, dir string) (count uint64, err error) {
 	sum := crc32.New(castagnoli)
 	w := bufio.NewWriter(io.MultiWriter(f, sum))
@@ -115,7 +115,7 @@ func (d *disk) writeSnapshot(ctx context.Context, db *badger.DB, f io.Writer, di
 	return count, err
 }
 
-// spare says whether dir has more free space than the guard.
+// spare says whether dir has more free space than the store keeps.
 func (d *disk) spare(dir string) error {
 	if d.dir == "" {
 		return nil
@@ -124,7 +124,11 @@ func (d *disk) spare(dir string) error {
 	if err != nil {
 		return err
 	}
-	if free < d.guard+2*spaceInterval {
+	need, err := roomToCompact(d.dir)
+	if err != nil {
+		return err
+	}
+	if free < d.guard+need+2*spaceInterval {
 		return fmt.Errorf("%w: %s free at %s", client.ErrFull, megabytes(free), dir)
 	}
 	return nil

@@ -52,15 +52,37 @@ func roomToOpen(dir string) (int64, error) {
 	return need, nil
 }
 
+// roomToCompact is the free space that compaction takes, at most: all that is in the
+// tables is written again before any of them is deleted.
+func roomToCompact(dir string) (int64, error) {
+	tables, err := named(dir, ".sst")
+	if err != nil {
+		return 0, err
+	}
+	need := int64(0)
+	for _, name := range tables {
+		switch st, err := os.Stat(filepath.Join(dir, name)); {
+		case err == nil:
+			need += st.Size()
+		case !errors.Is(err, fs.ErrNotExist): // compacted meanwhile
+			return 0, err
+		}
+	}
+	return need, nil
+}
+
 // logs names Badger's logs in dir, sorted.
-func logs(dir string) ([]string, error) {
+func logs(dir string) ([]string, error) { return named(dir, ".mem") }
+
+// named names the files in dir that end with suffix, sorted.
+func named(dir, suffix string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".mem") {
+		if strings.HasSuffix(e.Name(), suffix) {
 			names = append(names, e.Name())
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -172,6 +173,18 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 				t.Fatalf("got %+v, %v", a, err)
 			}
 		})
+	}
+}
+
+// A small frame that claims many records costs no memory for them.
+func TestAClaimOfManyRecordsTakesNoMemory(t *testing.T) {
+	claim := append(append(make([]byte, 8), byte(OpScan), byte(Done), 0), 0, 0x10, 0, 0)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := ParseAnswer(claim)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrMalformed) || took > 1<<20 {
+		t.Fatalf("%d bytes, %v", took, err)
 	}
 }
 
