@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -253,10 +254,14 @@ func (m *model) agree(table *Table) {
 	}
 }
 
+// stateAt is where an entry has its state.
+const stateAt = int(unsafe.Offsetof(flow{}.state))
+
 // killed mixes the memory before and after one operation into what a process
 // killed in the middle of it may leave. Where a commit word changed, the flow
 // was about to come or had just gone: it is clear and the rest is any mixture.
-// Elsewhere each word is the old or the new one.
+// Elsewhere each word is the old or the new one, but for the order of last-seen
+// and state.
 func killed(t *rapid.T, before, after []byte) (mem []byte, undecided []int) {
 	mem = slices.Clone(after)
 	start := headerSize + restSize
@@ -271,6 +276,9 @@ func killed(t *rapid.T, before, after []byte) (mem []byte, undecided []int) {
 			if mix>>word&1 == 0 {
 				copy(mem[at+4*word:at+4*word+4], b[4*word:])
 			}
+		}
+		if mem[at+stateAt] != b[stateAt] { // last-seen is written before the state
+			copy(mem[at+4:at+8], a[4:])
 		}
 		if changed {
 			clear(mem[at : at+4])

@@ -60,36 +60,38 @@ func after(a, b uint32) bool { return int32(a-b) > 0 }
 // track moves a TCP flow's state; a new state starts its timer. It reports
 // whether the segment must leave last-seen alone.
 func (t *Table) track(i uint32, f *flow, d int, s *Segment) (quiet bool) {
-	before := f.state
+	next := f.state
 	switch {
 	case s.Flags&(SYN|RST) == 0:
-		f.advance(d, s)
+		next = f.advance(d, s)
 	case s.Flags&RST != 0:
 		if f.state != closing && f.resets(d, s) {
-			f.state = reset
+			next = reset
 		}
 		quiet = true
 	case s.Flags&ACK == 0:
-		f.syn(d, s)
+		next = f.syn(d, s)
 	default:
-		f.synAck(d, s)
+		next = f.synAck(d, s)
 	}
-	if f.state != before {
-		t.refresh(i)
+	if next != f.state {
+		t.refresh(i) // first: a kill between the two must not leave a short timer long begun
+		f.state = next
 		t.unschedule(i)
 		t.schedule(i, t.deadline(f))
 	}
 	return quiet
 }
 
-// advance takes a segment with neither SYN nor RST.
-func (f *flow) advance(d int, s *Segment) {
+// advance takes a segment with neither SYN nor RST; like syn and synAck it
+// returns the state that follows.
+func (f *flow) advance(d int, s *Segment) state {
 	end := s.Seq + uint32(s.Len)
 	if s.Flags&FIN != 0 {
 		end++
 	}
 	if d == inbound && !f.plausible(s.Seq, end) {
-		return // sent by the remote it is late; by somebody else, a guess
+		return f.state // sent by the remote it is late; by somebody else, a guess
 	}
 	me := &f.half[d]
 	if f.marks&((synSeen|known)<<d) == 0 || after(end, me.end) {
@@ -101,9 +103,10 @@ func (f *flow) advance(d int, s *Segment) {
 	if s.Flags&FIN != 0 {
 		f.marks |= finSeen << d
 	}
-	if f.state != reset || d == outbound {
-		f.settle()
+	if f.state == reset && d == inbound {
+		return reset
 	}
+	return f.settled()
 }
 
 // acknowledge takes a segment's acknowledgement and window, in octets.
@@ -119,13 +122,13 @@ func (f *flow) acknowledge(d int, ack, window uint32) {
 	if after(ack+window, me.edge) {
 		me.edge = ack + window
 	}
-	if !after(you.end, ack) {
+	if f.marks&(synSeen<<(d^1)) != 0 && !after(you.end, ack) {
 		f.marks |= synAcked << (d ^ 1)
 	}
 }
 
-// settle follows from what both sides have sent.
-func (f *flow) settle() {
+// settled is the state that follows from what both sides have sent.
+func (f *flow) settled() state {
 	const (
 		bothKnown = known | known<<1
 		bothFIN   = finSeen | finSeen<<1
@@ -134,12 +137,11 @@ func (f *flow) settle() {
 	unacked := f.marks & bothSYN &^ (f.marks >> 2) // synAcked lies two bits above synSeen
 	switch {
 	case f.marks&bothFIN == bothFIN:
-		f.state = closing
+		return closing
 	case f.marks&bothKnown == bothKnown && unacked == 0:
-		f.state = established
-	default:
-		f.state = opening
+		return established
 	}
+	return opening
 }
 
 // plausible says whether an inbound segment fits the client's window, which a
@@ -169,7 +171,7 @@ func (f *flow) resets(d int, s *Segment) bool {
 // syn takes a SYN without ACK. The client's starts the flow afresh, except one
 // sent again and one that crosses or answers the remote's; the remote's does so
 // only once the flow is closed, as anybody may have sent it.
-func (f *flow) syn(d int, s *Segment) {
+func (f *flow) syn(d int, s *Segment) state {
 	first := f.marks&(synSeen<<d) == 0
 	switch {
 	case f.state == closing || f.state == reset:
@@ -177,31 +179,32 @@ func (f *flow) syn(d int, s *Segment) {
 	case d == outbound:
 		behind := f.half[d].end - (s.Seq + 1 + uint32(s.Len))
 		if !first && (behind == 0 || f.state == established && behind < oldest) {
-			return
+			return f.state
 		}
 		if f.state != opening || f.marks != synSeen<<inbound {
 			f.restart()
 		}
 	case f.state != opening || !first || f.marks&^(synSeen<<outbound) != 0:
-		return
+		return f.state
 	}
 	f.offer(d, s)
+	return opening
 }
 
 // synAck takes the answer to a SYN.
-func (f *flow) synAck(d int, s *Segment) {
+func (f *flow) synAck(d int, s *Segment) state {
 	if f.state != opening || f.marks&(synSeen<<(d^1)) == 0 || f.half[d^1].end-s.Ack >= openData {
-		return
+		return f.state
 	}
 	f.offer(d, s)
 	f.acknowledge(d, s.Ack, uint32(s.Window))
 	f.marks |= synAcked << (d ^ 1)
-	f.settle()
+	return f.settled()
 }
 
 // restart forgets the connection before this one.
 func (f *flow) restart() {
-	f.state, f.marks = opening, 0
+	f.marks = 0
 	f.half = [2]half{}
 }
 
