@@ -40,23 +40,18 @@ func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, 
 		m.owe(remove(sessionKey(d.id, id)), remove(indexKey(id)))
 		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
 	}
-	defer m.mu.Unlock()
 	d.onDisk = true
 	s.unindexed = false
 	d.sessions = append(d.sessions, s)
 	m.sessions[id] = s
-	m.renew(d)
-	m.hub.emit(d.id, SessionChanged, message{"a new session", id})
-	return m.viewSession(s), nil
-}
-
-// renew has the next grant of a connected device be that of its best session,
-// after a change. m.mu and the turn are held.
-func (m *Manager) renew(d *device) {
+	d.review = true // it may be what the device uses next
 	m.follow(d)
-	if d.connected && d.slot != 0 && m.fetch(d) {
-		m.changed(d)
-	}
+	v, slot := m.viewSession(s), d.slot
+	gen := m.table.Policy(slot)
+	m.hub.emit(d.id, SessionChanged, message{"a new session", id})
+	m.mu.Unlock()
+	_ = m.wait(slot, gen) // it is sold, whether the forwarder answers or not
+	return v, nil
 }
 
 // Delete removes a session for good. One that runs ends with the next packet
@@ -99,18 +94,22 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 		}
 	}
 	if gen != 0 {
+		if d.connected {
+			m.fetch(d)
+		}
 		gen = m.changed(d)
 	}
 	m.hub.emit(d.id, SessionChanged, message{"the session was deleted", id})
 	m.mu.Unlock()
-	if gen != 0 {
-		if err := m.wait(slot, gen); err != nil {
-			return fmt.Errorf("delete session %d: %w", id, err)
-		}
-		m.mu.Lock()
-		m.renew(d)
-		m.mu.Unlock()
+	if gen == 0 {
+		return nil
 	}
+	if err := m.wait(slot, gen); err != nil {
+		return fmt.Errorf("delete session %d: %w", id, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.follow(d)
 	return nil
 }
 

@@ -51,6 +51,7 @@ type device struct {
 	settled   uint64  // highest grant sequence whose end is in memory
 	revokedAt uint64  // policy generation that carries the last revocation
 	connected bool
+	review    bool     // which session is next has to be looked at
 	resume    *session // runs again with the next packet
 
 	refused      uint32        // an address it could not have

@@ -92,7 +92,7 @@ func (m *Manager) follow(d *device) {
 	}
 	now := m.opt.Boot()
 	slot := m.table.Slot(d.slot)
-	var last *session // ended by itself
+	why := "no session is left"
 	before := d.current()
 	var ran *session
 	if before != nil {
@@ -110,14 +110,16 @@ func (m *Manager) follow(d *device) {
 			break
 		}
 		m.settle(d, g, now)
+		d.review = true
 		if !g.revoked {
-			last = g.session
+			why = m.tellEnd(g.session)
 		}
 		d.grants = d.grants[1:]
 		d.settled = g.seq
 	}
-	if d.connected {
-		m.chain(d, ran, last)
+	if d.connected && (d.review || d.current() == nil) {
+		d.review = false
+		m.chain(d, ran, why)
 	}
 	for _, s := range d.sessions {
 		cur := d.current()
@@ -147,14 +149,10 @@ func (m *Manager) settle(d *device, g grant, now time.Duration) {
 	m.soil(s)
 }
 
-// chain has a connected device go on: it tells what ended, publishes the next
-// grant ahead, and disconnects when nothing is left. ran is the session in
-// use before, last one that ended by itself. m.mu and the turn are held.
-func (m *Manager) chain(d *device, ran, last *session) {
-	why := "no session is left"
-	if last != nil {
-		why = m.tellEnd(last)
-	}
+// chain has a connected device go on: it publishes the next grant ahead, and
+// disconnects when nothing is left. ran is the session in use before, why
+// what ended it. m.mu and the turn are held.
+func (m *Manager) chain(d *device, ran *session, why string) {
 	change := m.fetch(d)
 	cur := d.current()
 	if change {
@@ -187,11 +185,12 @@ func (m *Manager) waits(d *device) bool {
 }
 
 // unsettled reports that a session has a revoked grant that may have run: its
-// rest is not known.
+// rest is not known, and it is looked at again.
 func (m *Manager) unsettled(d *device, s *session) bool {
 	for _, g := range d.grants {
 		if g.session == s && g.revoked &&
 			(!m.acked(d.slot, d.revokedAt) || m.table.Slot(d.slot).Record(g.seq).Use(g.seq).Started != 0) {
+			d.review = true // soon
 			return true
 		}
 	}
@@ -279,5 +278,6 @@ func (m *Manager) raise(d *device) {
 	}
 	if slot := m.table.Slot(d.slot); slot.Saved.Load() < d.settled {
 		slot.Saved.Store(d.settled)
+		d.review = true // there is room for the next
 	}
 }

@@ -197,7 +197,7 @@ func (m *Manager) round(ctx context.Context) {
 	m.mu.Lock()
 	var granted []*device
 	for _, d := range m.slots {
-		if d != nil && len(d.grants) > 0 {
+		if d != nil && (len(d.grants) > 0 || d.connected) {
 			granted = append(granted, d)
 		}
 	}

@@ -204,7 +204,7 @@ func (m *Manager) adopt(d *device) {
 		}
 		d.grants = append(d.grants, grant{seq, s, r.Revoked.Load() != 0})
 	}
-	d.connected = d.current() != nil
+	d.connected, d.review = d.current() != nil, true
 	m.changed(d)
 	m.soilAll(d)
 	m.follow(d)

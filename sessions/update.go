@@ -125,11 +125,13 @@ func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error)
 	if m.amend(d, s) {
 		gen = m.changed(d)
 	}
-	m.renew(d)
+	d.review = true // it may be used next, or no more
+	m.follow(d)
+	gen = max(gen, m.table.Policy(slot))
 	m.hub.emit(d.id, SessionChanged, message{"the session was changed", id})
 	v := m.viewSession(s)
 	m.mu.Unlock()
-	if gen != 0 {
+	if d.slot != 0 {
 		if err := m.wait(slot, gen); err != nil {
 			return Session{}, fmt.Errorf("change session %d: %w", id, err)
 		}
