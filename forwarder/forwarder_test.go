@@ -80,8 +80,9 @@ func newColdBench(t testing.TB, change ...func(*Config)) *bench {
 	}
 	b.table = table
 	for port := range b.links {
-		b.links[port], b.ends[port] = link.Pipe()
-		t.Cleanup(func() { b.links[port].Close(); b.ends[port].Close() })
+		ours, theirs := link.Pipe()
+		b.links[port], b.ends[port] = ours, theirs
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
 	}
 	b.start()
 	t.Cleanup(b.conserve)

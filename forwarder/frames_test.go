@@ -319,3 +319,5 @@ func (s *seen) transport(t testing.TB) {
 		t.Fatalf("gopacket: %v: %x", err, s.packet)
 	}
 }
+
+func payload(n int) gopacket.Payload { return gopacket.Payload(text(n)) }
