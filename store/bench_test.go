@@ -70,6 +70,7 @@ func BenchmarkStart(b *testing.B) {
 		pss = proportionalSet(b, child.Process.Pid)
 		c.Close()
 		child.Process.Kill()
+		child.Wait()
 	}
 	b.ReportMetric(float64(pss), "B-Pss")
 }
