@@ -91,7 +91,7 @@ func ofNAT(v nat.Verdict) Reason {
 	switch v {
 	case nat.Translated:
 		return Kept
-	case nat.NoMapping:
+	case nat.NoMapping, nat.Resting:
 		return NoMapping
 	case nat.Filtered:
 		return Filtered
