@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// session is what is shown of the API's session.
+type session struct {
+	ID             int64      `json:"id"`
+	DeviceID       int64      `json:"device_id"`
+	Provider       string     `json:"provider"`
+	Type           string     `json:"type"`
+	State          string     `json:"state"`
+	TimeSecs       uint64     `json:"time_secs"`
+	DataMB         float64    `json:"data_mb"`
+	TimeCons       uint64     `json:"time_cons"`
+	RemainingTime  uint64     `json:"remaining_time"`
+	RemainingData  float64    `json:"remaining_data"`
+	UpBytes        uint64     `json:"up_bytes"`
+	DownBytes      uint64     `json:"down_bytes"`
+	StartedAt      *time.Time `json:"started_at"`
+	ExpiresAt      *time.Time `json:"expires_at"`
+	ExpDays        *uint      `json:"exp_days"`
+	DownMbits      int        `json:"down_mbits"`
+	UpMbits        int        `json:"up_mbits"`
+	UseGlobalSpeed bool       `json:"use_global_speed"`
+	CreatedAt      time.Time  `json:"created_at"`
+}
+
+var (
+	types  = []string{"time", "data", "time_or_data"}
+	states = []string{"available", "running", "consumed", "expired"}
+)
+
+func newSessions(opt *options) *cobra.Command {
+	return group("sessions", "List, create, show, change and delete sessions",
+		newSessionsList(opt), newSessionsCreate(opt), newSessionsShow(opt), newSessionsSet(opt), newSessionsDelete(opt))
+}
+
+func newSessionsList(opt *options) *cobra.Command {
+	cmd := &cobra.Command{Use: "list [--device D] [--state STATE] [--limit N] [--cursor CURSOR]", Short: "List sessions",
+		Args: takes(), DisableFlagsInUseLine: true}
+	pages := addPageFlags(cmd)
+	device := cmd.Flags().String("device", "", "only those of the device `D`")
+	state := wordFlag{words: states}
+	cmd.Flags().Var(&state, "state", "only those in this state: available, running, consumed or expired")
+	cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		query := url.Values{}
+		if *device != "" {
+			query.Set("device", *device)
+		}
+		if state.word != "" {
+			query.Set("state", state.word)
+		}
+		return list(cmd, opt, pages, "/sessions", query, showSessions)
+	}
+	return cmd
+}
+
+func newSessionsCreate(opt *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global)",
+		Short: "Give a device a session",
+		Long: "Give a device a session. A session of type time ends when its time is used up, data when its data is,\n" +
+			"time_or_data at whichever comes first. Time runs only while the device is connected; with --expire-days\n" +
+			"what is left is lost that many days after its time from the first start.",
+		Example: "  gatewayd sessions create --device 10.10.0.2 --type time_or_data --time 1h --data 100MB --expire-days 30 --down 5Mbit --up 3Mbit\n" +
+			"  gatewayd sessions create --device 1 --type time --time 30m --global",
+		Args: takes(), DisableFlagsInUseLine: true,
+	}
+	device := cmd.Flags().String("device", "", "the device `D`: its id, MAC or IP")
+	kind := wordFlag{words: types}
+	cmd.Flags().Var(&kind, "type", "what ends it: time, data or time_or_data")
+	cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp))
+	plan := addPlanFlags(cmd)
+	cmd.MarkFlagRequired("device")
+	cmd.MarkFlagRequired("type")
+	cmd.MarkFlagsRequiredTogether("down", "up")
+	cmd.MarkFlagsOneRequired("down", "global")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		hasTime, hasData := cmd.Flags().Changed("time"), cmd.Flags().Changed("data")
+		if wants := kind.word != "data"; wants != hasTime {
+			return needs(kind.word, "--time", wants)
+		}
+		if wants := kind.word != "time"; wants != hasData {
+			return needs(kind.word, "--data", wants)
+		}
+		body := plan.changed(cmd)
+		body["type"] = kind.word
+		return answer(cmd, opt, "POST", devicePath(*device)+"/sessions", body, func(w io.Writer, s session) {
+			fmt.Fprintf(w, "session %d for device %d: %s, %s, %s; start it with gatewayd connect %d\n",
+				s.ID, s.DeviceID, s.Type, s.total(), s.speed(), s.DeviceID)
+		})
+	}
+	return cmd
+}
+
+func needs(kind, flag string, wants bool) error {
+	if wants {
+		return fmt.Errorf("a session of type %s needs %s", kind, flag)
+	}
+	return fmt.Errorf("a session of type %s has no %s; did you mean --type time_or_data?", kind, flag)
+}
+
+func newSessionsShow(opt *options) *cobra.Command {
+	return &cobra.Command{Use: "show ID", Short: "Show one session", Args: sessionID, DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return answer(cmd, opt, "GET", "/sessions/"+args[0], nil, showSession)
+		},
+	}
+}
+
+func newSessionsSet(opt *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set ID [--time TIME] [--data DATA] [--expire-days DAYS] [--down SPEED] [--up SPEED] [--global]",
+		Short: "Change a session, running or not",
+		Long: "Change a session; what is not named stays. --time and --data are totals: a session of 1h that gets\n" +
+			"--time 2h has an hour more. A change of a running session applies at once.",
+		Args: sessionID, DisableFlagsInUseLine: true,
+	}
+	plan := addPlanFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		body := plan.changed(cmd)
+		if len(body) == 0 {
+			return errors.New("say what to change, such as --time 2h")
+		}
+		return answer(cmd, opt, "PATCH", "/sessions/"+args[0], body, showSession)
+	}
+	return cmd
+}
+
+func newSessionsDelete(opt *options) *cobra.Command {
+	return &cobra.Command{Use: "delete ID", Short: "Delete a session, and what is left of it", Args: sessionID, DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return answer(cmd, opt, "DELETE", "/sessions/"+args[0], nil, func(w io.Writer, _ struct{}) {
+				fmt.Fprintf(w, "session %s is deleted\n", args[0])
+			})
+		},
+	}
+}
+
+// sessionID takes one argument, a session's number.
+func sessionID(cmd *cobra.Command, args []string) error {
+	if err := takes("ID")(cmd, args); err != nil {
+		return err
+	}
+	if _, err := strconv.ParseUint(args[0], 10, 63); err != nil {
+		return fmt.Errorf("%q is not a session's id; see gatewayd sessions list", args[0])
+	}
+	return nil
+}

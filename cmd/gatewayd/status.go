@@ -1,0 +1,132 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// status is what the screen shows of GET /status.
+type status struct {
+	Ready    bool     `json:"ready"`
+	Degraded []string `json:"degraded"`
+	Ports    struct {
+		LAN, WAN, Host port
+	} `json:"ports"`
+	Sessions map[string]int `json:"sessions"`
+	Clients  struct {
+		Bound, Connected int
+	} `json:"clients"`
+	NAT struct {
+		Mappings, Flows int
+	} `json:"nat"`
+	Drops       map[string]uint64 `json:"drops"`
+	BilledBytes uint64            `json:"billed_bytes"`
+	ExemptBytes uint64            `json:"exempt_bytes"`
+	Version     string            `json:"version"`
+	UptimeSecs  uint64            `json:"uptime_secs"`
+	Processes   []struct {
+		Name          string
+		PID, Restarts int
+	} `json:"processes"`
+}
+
+type port struct {
+	Name     string `json:"name"`
+	MAC      string `json:"mac"`
+	Up       bool   `json:"up"`
+	MTU      int    `json:"mtu"`
+	RxBytes  uint64 `json:"rx_bytes"`
+	TxBytes  uint64 `json:"tx_bytes"`
+	Refused  uint64 `json:"refused"`
+	Overflow uint64 `json:"overflow"`
+}
+
+func newStatus(opt *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show the gateway's state on one screen, the verdict first",
+		Long: "Show the gateway's state on one screen, the verdict first. It exits 0 whenever the daemon answers\n" +
+			"(read ready and degraded), 3 if it does not.",
+		Args: takes(), DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return answer(cmd, opt, "GET", "/status", nil, showStatus)
+		},
+	}
+}
+
+func showStatus(w io.Writer, s status) {
+	verdict := "ready"
+	switch {
+	case !s.Ready:
+		verdict = "NOT READY: nothing is forwarded"
+	case len(s.Degraded) > 0:
+		verdict = "ready, but DEGRADED"
+	}
+	fmt.Fprintf(w, "%s  (gatewayd %s, up %s)\n", verdict, s.Version, humanTime(s.UptimeSecs))
+	for _, reason := range s.Degraded {
+		fmt.Fprintf(w, "  ! %s\n", reason)
+	}
+	fmt.Fprintln(w)
+
+	t := table(w)
+	fmt.Fprintln(t, "PORT\tNAME\tLINK\tMAC\tMTU\tRX\tTX\tREFUSED\tOVERFLOW")
+	for _, p := range []struct {
+		word string
+		port
+	}{{"lan", s.Ports.LAN}, {"wan", s.Ports.WAN}, {"host", s.Ports.Host}} {
+		link := "down"
+		if p.Up {
+			link = "up"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%d\n", p.word, orDash(p.Name), link, orDash(p.MAC), p.MTU,
+			humanBytes(p.RxBytes), humanBytes(p.TxBytes), p.Refused, p.Overflow)
+	}
+	t.Flush()
+	fmt.Fprintln(w)
+
+	t = table(w)
+	fmt.Fprintf(t, "clients\t%d bound, %d connected\n", s.Clients.Bound, s.Clients.Connected)
+	fmt.Fprintf(t, "sessions\t%s\n", counted(s.Sessions))
+	fmt.Fprintf(t, "NAT\t%d mappings, %d flows\n", s.NAT.Mappings, s.NAT.Flows)
+	fmt.Fprintf(t, "billed\t%s, and %s exempt\n", humanBytes(s.BilledBytes), humanBytes(s.ExemptBytes))
+	fmt.Fprintf(t, "dropped\t%s\n", counted(s.Drops))
+	var processes []string
+	for _, p := range s.Processes {
+		text := fmt.Sprintf("%s %d", p.Name, p.PID)
+		if p.PID == 0 {
+			text = p.Name + " away"
+		}
+		if p.Restarts > 0 {
+			text += fmt.Sprintf(" (restarted %d times)", p.Restarts)
+		}
+		processes = append(processes, text)
+	}
+	fmt.Fprintf(t, "processes\t%s\n", orDash(strings.Join(processes, ", ")))
+	t.Flush()
+}
+
+// counted writes what is not zero, the largest first: 9 running, 3 available.
+func counted[N int | uint64](counts map[string]N) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	var parts []string
+	for _, name := range names {
+		if counts[name] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
+		}
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// table aligns columns separated by tabs.
+func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
