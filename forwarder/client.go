@@ -31,6 +31,7 @@ type client struct {
 	use      clients.Use    // counters, stored as soon as the kernel has taken a batch
 
 	buckets            [2]limiter.Bucket // by direction
+	backlogs           [2]backlog        // likewise
 	rates              [2]limiter.Rate   // as set; -1: not yet
 	probe              uint64
 	lastSeen           time.Duration
@@ -73,6 +74,9 @@ func (f *Forwarder) take(i int) {
 	}
 	if c.mac != mac || c.id.Generation != gen {
 		f.byMAC.drop(c.mac, uint32(i))
+	}
+	if c.mac != mac || c.ip != ip || c.id.Generation != gen {
+		f.forget(c)
 	}
 	if c.ip != ip || c.id.Generation != gen {
 		f.byIP.drop(uint64(c.ip), uint32(i))

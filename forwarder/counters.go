@@ -76,6 +76,17 @@ func (c *counters) received(port uint8, packets, bytes int) {
 	c.rxBytes[port] += uint64(bytes)
 }
 
+// queue and unqueue count wire packets that wait.
+func (c *counters) queue(packets, bytes int) {
+	c.queuedPackets += uint64(packets)
+	c.queuedBytes += uint64(bytes)
+}
+
+func (c *counters) unqueue(packets, bytes int) {
+	c.queuedPackets -= uint64(packets)
+	c.queuedBytes -= uint64(bytes)
+}
+
 // drop counts wire packets that end here.
 func (c *counters) drop(r Reason, packets, bytes int) {
 	c.drops[r] += uint64(packets)

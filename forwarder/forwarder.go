@@ -48,7 +48,8 @@ type Forwarder struct {
 	again        bool   // a frame that waited is on its way again
 	touched      uint32 // first client whose counters are to be stored; 0: none
 	paths        [clients.NumPorts][]step
-	limiting     [clients.NumPorts]int // position of limit in each path
+	pacing       [clients.NumPorts]int // position of pace in each path; quota is behind it
+	pacer        pacer
 	frame, head  frame
 	headers      [256]byte // a frame's, while its head is sent
 	queues       [clients.NumPorts]queue
@@ -221,6 +222,9 @@ func (f *Forwarder) patience() int {
 		}
 	}
 	wait := min(f.nextDeadline, f.nextMind) - f.clock()
+	if len(f.pacer.due) > 0 {
+		wait = min(wait, time.Millisecond)
+	}
 	return int(min(max((wait+time.Millisecond-1)/time.Millisecond, 0), 100))
 }
 
@@ -232,6 +236,7 @@ func (f *Forwarder) Round() bool {
 	f.sync()
 	f.tick()
 	f.mind()
+	f.releaseDue()
 	busy := false
 	for port, l := range f.links {
 		if !f.ready[port] || l == nil {

@@ -22,30 +22,12 @@ func (fr *frame) fit(n int) int {
 	return min(n/(fr.HeaderLen+fr.SegmentSize), fr.Segments-1)
 }
 
-// limit holds a frame to the client's rate and to what is left of its grant.
-func (f *Forwarder) limit(fr *frame) Reason {
+// quota holds a frame to what is left of its client's grant.
+func (f *Forwarder) quota(fr *frame) Reason {
 	if fr.exempt {
 		return Kept
 	}
-	c := fr.client
-	b := &c.buckets[fr.direction]
-	if !b.Take(fr.wireLen(), f.now) {
-		n, cost := fr.fit(b.Available(f.now)), fr.WireLen
-		lost := fr.Segments - n
-		if fr.direction == up {
-			c.overUp += uint64(lost)
-		} else {
-			c.overDown += uint64(lost)
-		}
-		f.touch(c)
-		if n == 0 {
-			return OverRate
-		}
-		fr.Cut(n)
-		f.counters.drop(OverRate, lost, cost-fr.WireLen)
-		b.Take(fr.wireLen(), f.now)
-	}
-	cost := fr.wireLen()
+	c, cost := fr.client, fr.wireLen()
 	if c.used+c.flight+uint64(cost) <= c.limit && cost <= maxUncounted {
 		return Kept
 	}
@@ -59,7 +41,7 @@ func (f *Forwarder) limit(fr *frame) Reason {
 func (f *Forwarder) atEdge(fr *frame) Reason {
 	f.flushAll() // nothing is in flight: used is exact
 	c := fr.client
-	first := f.limiting[fr.from] + 1
+	first := f.pacing[fr.from] + 2
 	for {
 		if c.grant == nil { // control's word meanwhile
 			return NoGrant
@@ -103,5 +85,5 @@ func (f *Forwarder) passHead(fr *frame, n int, edge bool, first int) {
 	f.flushAll()
 	copy(fr.Raw, f.headers[:saved])
 	fr.Rest(n)
-	fr.Cut(left) // without what was over the rate
+	fr.Cut(left) // without what was cut off before
 }

@@ -69,8 +69,7 @@ func (f *Forwarder) neighbour(ip uint32, fr *frame) (uint64, Reason) {
 	h := held{slices.Clone(fr.Raw), fr.from, fr.Segments, fr.layer3()}
 	n.held = append(n.held, h)
 	f.heldFrames++
-	f.counters.queuedPackets += uint64(h.packets)
-	f.counters.queuedBytes += uint64(h.bytes)
+	f.counters.queue(h.packets, h.bytes)
 	if n.asked == 0 {
 		f.ask(ip, n)
 	}
@@ -101,8 +100,7 @@ func (f *Forwarder) release(n *neighbour, each func(held)) {
 	n.held = nil
 	f.heldFrames -= len(waited)
 	for _, h := range waited {
-		f.counters.queuedPackets -= uint64(h.packets)
-		f.counters.queuedBytes -= uint64(h.bytes)
+		f.counters.unqueue(h.packets, h.bytes)
 		each(h)
 		f.flushAll()
 	}

@@ -35,7 +35,8 @@ func (f *Forwarder) list() {
 		f.local,     // the gateway's own address: to the host link
 		f.admit,     // no running grant: dropped
 		f.route,     // TTL, next hop, MTU
-		f.limit,     // the client's bucket and what is left of the grant
+		f.pace,      // the client's bucket: what does not conform waits
+		f.quota,     // what is left of the grant
 		f.translate, // last: all above saw the client's own address
 		f.send,      // what the kernel takes of the batch is billed
 	}
@@ -45,7 +46,8 @@ func (f *Forwarder) list() {
 		f.restore, // translate first: only then is it known whose it is
 		f.admit,
 		f.route,
-		f.limit,
+		f.pace,
+		f.quota,
 		f.send,
 	}
 	f.paths[clients.Host] = []step{
@@ -56,7 +58,7 @@ func (f *Forwarder) list() {
 		f.translate,
 		f.send,
 	}
-	f.limiting = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5, clients.Host: len(f.paths[clients.Host])}
+	f.pacing = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5}
 }
 
 // enter takes one frame in from a port.

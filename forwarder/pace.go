@@ -1,0 +1,216 @@
+package forwarder
+
+import (
+	"time"
+
+	"gatewayd/forwarder/link"
+	"gatewayd/forwarder/packet"
+	"gatewayd/limiter"
+)
+
+// Bounds of what waits for its client's rate.
+const (
+	backlogTime    = 50 * time.Millisecond  // of the client's rate, in one direction
+	leastBacklog   = 16 << 10               // bytes: ten packets, at the lowest rates
+	mostBacklog    = 512 << 10              // bytes
+	mostWaiting    = 512                    // frames of one client in one direction
+	releaseEvery   = 200 * time.Microsecond // not more often, however busy
+	smallBuffer    = 2048                   // bytes: a frame of 1500 and its headers
+	maxSmallFrames = 4096                   // of all clients together: 8 MiB
+	maxLargeFrames = 160                    // likewise: 10 MiB
+)
+
+// waiting is a copy of a frame that its client's rate holds back, with what
+// the steps before found out about it.
+type waiting struct {
+	behind    *waiting
+	buffer    []byte
+	raw       []byte // in buffer
+	next      uint64
+	added     int
+	external  uint16
+	from, to  uint8
+	direction uint8
+}
+
+// backlog is what waits for one client in one direction, in order.
+type backlog struct {
+	first, last *waiting
+	frames      int
+	bytes       int // as they leave
+}
+
+// pace names a backlog with something in it.
+type pace struct {
+	client    *client
+	direction uint8
+}
+
+// pacer holds the frames of all backlogs.
+type pacer struct {
+	due      []pace
+	idle     [2]*waiting // spare buffers: small, large
+	made     [2]int
+	released time.Duration
+}
+
+// backlogLimit is how much may wait at rate r, bytes.
+func backlogLimit(r limiter.Rate) int {
+	return int(min(max(int64(r)/int64(time.Second/backlogTime), leastBacklog), mostBacklog))
+}
+
+// buffer returns a spare for n bytes; nil when all are in use.
+func (p *pacer) buffer(n int) *waiting {
+	size, bytes, most := 0, smallBuffer, maxSmallFrames
+	if n > smallBuffer {
+		size, bytes, most = 1, link.MaxFrame, maxLargeFrames
+	}
+	w := p.idle[size]
+	if w != nil {
+		p.idle[size] = w.behind
+		return w
+	}
+	if p.made[size] == most {
+		return nil
+	}
+	p.made[size]++
+	return &waiting{buffer: make([]byte, bytes)}
+}
+
+// spare takes a buffer back.
+func (p *pacer) spare(w *waiting) {
+	size := 0
+	if len(w.buffer) > smallBuffer {
+		size = 1
+	}
+	w.behind, w.raw = p.idle[size], nil
+	p.idle[size] = w
+}
+
+// pace holds a frame to its client's rate: what conforms passes straight
+// through, the rest waits until it does, and what finds no room is dropped.
+func (f *Forwarder) pace(fr *frame) Reason {
+	if fr.exempt {
+		return Kept
+	}
+	c := fr.client
+	q := &c.backlogs[fr.direction]
+	if q.first == nil && c.buckets[fr.direction].Take(fr.wireLen(), f.now) {
+		return Kept
+	}
+	n := fr.fit(backlogLimit(c.rates[fr.direction]) - q.bytes)
+	var w *waiting
+	if n > 0 && q.frames < mostWaiting {
+		w = f.pacer.buffer(len(fr.Raw))
+	}
+	if w == nil {
+		f.overRate(c, fr.direction, fr.Segments)
+		return OverRate
+	}
+	if lost, cost := fr.Segments-n, fr.WireLen; lost > 0 {
+		fr.Cut(n)
+		f.overRate(c, fr.direction, lost)
+		f.counters.drop(OverRate, lost, cost-fr.WireLen)
+	}
+	w.raw = w.buffer[:copy(w.buffer, fr.Raw)]
+	w.next, w.added, w.external = fr.next, fr.added, fr.external
+	w.from, w.to, w.direction, w.behind = fr.from, fr.to, fr.direction, nil
+	if q.first == nil {
+		q.first = w
+		f.pacer.due = append(f.pacer.due, pace{c, fr.direction})
+	} else {
+		q.last.behind = w
+	}
+	q.last = w
+	q.frames++
+	q.bytes += fr.wireLen()
+	f.counters.queue(fr.Segments, fr.WireLen)
+	return Taken
+}
+
+// overRate counts wire packets that found no room behind a client's rate.
+func (f *Forwarder) overRate(c *client, direction uint8, packets int) {
+	if direction == up {
+		c.overUp += uint64(packets)
+	} else {
+		c.overDown += uint64(packets)
+	}
+	f.touch(c)
+}
+
+// releaseDue sends what waited and now conforms, each backlog in order.
+func (f *Forwarder) releaseDue() {
+	p := &f.pacer
+	if len(p.due) == 0 || f.now-p.released < releaseEvery {
+		return
+	}
+	p.released = f.now
+	kept := p.due[:0]
+	for _, d := range p.due {
+		q := &d.client.backlogs[d.direction]
+		for q.first != nil && f.releaseFirst(d.client, q, &d.client.buckets[d.direction]) {
+		}
+		if q.first != nil {
+			kept = append(kept, d)
+		}
+	}
+	clear(p.due[len(kept):])
+	p.due = kept
+}
+
+// releaseFirst sends the first frame of a backlog, or as many of its wire
+// packets as conform; false when the rest has to wait on.
+func (f *Forwarder) releaseFirst(c *client, q *backlog, b *limiter.Bucket) bool {
+	w, fr := q.first, &f.frame
+	*fr = frame{Packet: packet.Packet{Raw: w.raw}, from: w.from, to: w.to, direction: w.direction, client: c,
+		next: w.next, added: w.added, external: w.external}
+	fr.Decode(w.raw) // as it was kept before
+	n := fr.fit(b.Available(f.now))
+	if c.grant == nil || f.stopped {
+		n = fr.Segments // admit says why it goes no further
+	}
+	if n == 0 {
+		return false
+	}
+	left := fr.Segments - n
+	first := f.pacing[w.from] + 1
+	if left > 0 {
+		cost := int(fr.cost(n))
+		b.Take(cost, f.now)
+		q.bytes -= cost
+		f.counters.unqueue(n, cost)
+		f.passHead(fr, n, false, first)
+		w.raw = fr.Raw
+		return false
+	}
+	q.first = w.behind
+	q.frames--
+	q.bytes -= fr.wireLen()
+	f.counters.unqueue(fr.Segments, fr.WireLen)
+	if r := f.admit(fr); r != Kept {
+		f.counters.drop(r, fr.Segments, fr.WireLen)
+	} else {
+		b.Take(fr.wireLen(), f.now)
+		f.run(fr, first)
+		f.flushAll() // the buffer is needed again
+	}
+	f.pacer.spare(w)
+	return true
+}
+
+// forget drops what waits for a client that is another one now.
+func (f *Forwarder) forget(c *client) {
+	for direction := range c.backlogs {
+		q := &c.backlogs[direction]
+		for w := q.first; w != nil; {
+			fr, behind := &f.frame, w.behind
+			*fr = frame{}
+			fr.Decode(w.raw)
+			f.counters.unqueue(fr.Segments, fr.WireLen)
+			f.counters.drop(NoMapping, fr.Segments, fr.WireLen)
+			f.pacer.spare(w)
+			w = behind
+		}
+		*q = backlog{}
+	}
+}
