@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,6 +23,10 @@ import (
 // lastWords is how long a store waits for control to end after their keeper is
 // gone.
 const lastWords = 3 * time.Second
+
+// storeMemory is what the store's heap is collected for, bytes: small boxes
+// have 512 MB.
+const storeMemory = 64 << 20
 
 // childEnv marks a process that a keeper started.
 const childEnv = "GATEWAYD_CHILD"
@@ -162,6 +167,7 @@ func runStore(w *wire, m message, _ []*os.File) error {
 		case <-time.After(lastWords):
 		}
 	}()
+	debug.SetMemoryLimit(storeMemory)
 	return store.Serve(ctx, m.Store.Path, conns, store.Option{Log: logger(m.Store.Log, wordStore)})
 }
 

@@ -21,19 +21,27 @@ const hostLink = "gw-host"
 
 // openPorts takes both ports away from the kernel and makes the host link.
 func (k *keeper) openPorts() error {
-	opt := ports.Options{StateDir: k.cfg.API.Socket + ".ports"}
-	var err error
-	if k.lan, err = ports.Open(k.cfg.LAN.Interface, opt); err != nil {
-		return err
-	}
-	if k.wan, err = ports.Open(k.cfg.WAN.Interface, opt); err != nil {
-		return err
-	}
-	for _, name := range []string{k.cfg.LAN.Interface, k.cfg.WAN.Interface} {
-		k.states[name] = ports.Inspect(name)
+	opt := ports.Options{StateDir: k.stateDir()}
+	for _, side := range []struct {
+		name string
+		port **ports.Port
+	}{{k.cfg.LAN.Interface, &k.lan}, {k.cfg.WAN.Interface, &k.wan}} {
+		p, err := ports.Open(side.name, opt)
+		if err != nil {
+			return err
+		}
+		k.mu.Lock()
+		*side.port = p
+		k.states[side.name] = ports.Inspect(side.name)
+		k.mu.Unlock()
 	}
 	return k.openHost()
 }
+
+// stateDir remembers what to put back on the ports after a kill -9. It stands
+// beside the API's socket, which is this instance's own and does not survive a
+// boot either.
+func (k *keeper) stateDir() string { return k.cfg.API.Socket + ".ports" }
 
 func (k *keeper) openHost() error {
 	host, err := ports.OpenHost(ports.HostOptions{
@@ -59,6 +67,7 @@ func (k *keeper) closePorts() error {
 			all = append(all, p.Close())
 		}
 	}
+	_ = os.Remove(k.stateDir()) // stays if something is still to be put back
 	return errors.Join(all...)
 }
 
@@ -100,19 +109,10 @@ func (k *keeper) keepForwarding(ctx context.Context) {
 			}
 		}
 		k.troubled("")
-		k.mu.Lock()
 		alive.Store(uint64(p.starts + 1))
-		err := p.start()
-		if err == nil {
-			err = k.beginForward()
-		}
-		k.mu.Unlock()
-		k.tell()
-		if err != nil {
-			k.log.Error("start child", "child", p.word, "error", err)
-			if p.wire == nil {
-				continue
-			}
+		if !k.launch(p, k.beginForward) {
+			alive.Store(0)
+			continue
 		}
 		done := make(chan struct{})
 		var end error

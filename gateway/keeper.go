@@ -189,18 +189,8 @@ func (k *keeper) release() {
 // supervise keeps one child running until ctx ends.
 func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, patience time.Duration) {
 	for p.rest(ctx) {
-		k.mu.Lock()
-		err := p.start()
-		if err == nil {
-			err = begin()
-		}
-		k.mu.Unlock()
-		k.tell()
-		if err != nil {
-			k.log.Error("start child", "child", p.word, "error", err)
-			if p.cmd == nil || p.wire == nil {
-				continue
-			}
+		if !k.launch(p, begin) {
+			continue
 		}
 		done := make(chan struct{})
 		var end error
@@ -213,6 +203,25 @@ func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, 
 		<-done
 		k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
 	}
+}
+
+// launch starts a child and gives it its order; false when it could not be
+// started. A child without an order ends by itself.
+func (k *keeper) launch(p *process, begin func() error) bool {
+	k.mu.Lock()
+	err := p.start()
+	started := err == nil
+	if started {
+		if err = begin(); err != nil {
+			p.wire.close()
+		}
+	}
+	k.mu.Unlock()
+	k.tell()
+	if err != nil {
+		k.log.Error("start child", "child", p.word, "error", err)
+	}
+	return started
 }
 
 // attend takes in what a child says until it ends, ctx ends or again is asked for.

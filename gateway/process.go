@@ -12,9 +12,9 @@ import (
 // Pauses before a child is started again: none at first, then doubling; a
 // child that served for calm starts from none.
 const (
-	firstPause = 100 * time.Millisecond
+	firstPause = 20 * time.Millisecond
 	lastPause  = 5 * time.Second
-	calm       = 10 * time.Second
+	calm       = 5 * time.Second
 )
 
 // process is one child, or its absence.
