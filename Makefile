@@ -15,7 +15,7 @@ say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 .PHONY: build check test demo bench fuzz deps unit race arm short-fuzz namespaces
 
 build: ## the static binary, bin/gatewayd
-	go build -trimpath -o bin/gatewayd ./cmd/gatewayd
+	go build -trimpath -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
 
 check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 	$(call say,build for amd64 arm64 armv7)

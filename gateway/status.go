@@ -12,8 +12,8 @@ import (
 	"gatewayd/gateway/api"
 )
 
-// Version is the release, set when it is built.
-var Version = "devel"
+// release is set when a release is built.
+var release = "devel"
 
 // silence is after how long without a round the forwarder counts as stuck.
 const silence = 2 * time.Second
@@ -32,7 +32,7 @@ func (c *control) status(context.Context) api.Status {
 		Drops:       map[string]uint64{},
 		BilledBytes: h.Totals.BilledBytes.Load(),
 		ExemptBytes: h.Totals.ExemptBytes.Load(),
-		Version:     version(),
+		Version:     Version(),
 		UptimeSecs:  uint64(time.Since(c.started).Seconds()),
 		Processes:   state.Processes,
 	}
@@ -85,14 +85,14 @@ func count(p *api.Port, n *clients.PortCounters) {
 	p.Refused, p.Overflow = n.Refused.Load(), n.Overflow.Load()
 }
 
-// version is Version, or the commit that was built.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && Version == "devel" {
+// Version is the release, or the commit that was built.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && release == "devel" {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				return Version + "-" + s.Value[:min(12, len(s.Value))]
+				return release + "-" + s.Value[:min(12, len(s.Value))]
 			}
 		}
 	}
-	return Version
+	return release
 }

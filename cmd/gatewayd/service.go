@@ -74,9 +74,9 @@ func newVersion(opt *options) *cobra.Command {
 		Args: takes(), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opt.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"version": gateway.Version})
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"version": gateway.Version()})
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "gatewayd", gateway.Version)
+			fmt.Fprintln(cmd.OutOrStdout(), "gatewayd", gateway.Version())
 			return nil
 		},
 	}
