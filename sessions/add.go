@@ -168,11 +168,7 @@ func (m *Manager) takeMAC(ctx context.Context, d *device, mac uint64, ip uint32)
 	if other != nil {
 		defer m.finish(other)
 	}
-	defer func() {
-		m.mu.Lock()
-		delete(m.moving, mac)
-		m.mu.Unlock()
-	}()
+	defer m.settleMAC(mac)
 	old := d.mac
 	m.mu.Lock()
 	d.mac = mac
@@ -236,14 +232,40 @@ func (m *Manager) onlySeen(ctx context.Context, mac uint64) (*device, error) {
 		return nil, err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	other := m.byMAC[mac]
-	switch {
-	case stored, other != nil && (other.onDisk || len(other.sessions) > 0 || len(other.grants) > 0):
-		return nil, fmt.Errorf("MAC %s: %w", macText(mac), ErrConflict)
-	case m.moving[mac], other != nil && !other.turn.try():
-		return nil, fmt.Errorf("MAC %s: %w: it is being changed right now", macText(mac), ErrConflict)
+	other, taken := m.byMAC[mac], m.moving[mac]
+	if !stored && !taken {
+		m.moving[mac] = true
 	}
-	m.moving[mac] = true
+	m.mu.Unlock()
+	conflict := fmt.Errorf("MAC %s: %w", macText(mac), ErrConflict)
+	switch {
+	case stored || taken:
+		return nil, conflict
+	case other == nil:
+		return nil, nil
+	}
+	if err := other.turn.take(ctx); err != nil { // it may be looked up right now
+		m.settleMAC(mac)
+		return nil, unavailable("wait for the other device", err)
+	}
+	m.mu.Lock()
+	own, gone := other.onDisk || len(other.sessions) > 0 || len(other.grants) > 0, other.gone
+	m.mu.Unlock()
+	switch {
+	case gone:
+		other.turn.done()
+		return nil, nil
+	case own:
+		other.turn.done()
+		m.settleMAC(mac)
+		return nil, conflict
+	}
 	return other, nil
+}
+
+// settleMAC ends what onlySeen began.
+func (m *Manager) settleMAC(mac uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.moving, mac)
 }

@@ -24,11 +24,12 @@ func TestChainingLosesNoPacket(t *testing.T) {
 		if n := w.pass(macA, 9000, 0); n != 9000 {
 			t.Fatalf("session %d: %d bytes passed, want 9000", i, n)
 		}
-		w.until("what ended is on disk", func() bool {
+		w.until("the next one is with the forwarder", func() bool {
 			w.m.mu.Lock()
 			defer w.m.mu.Unlock()
 			s := w.table.Slot(w.m.byID[d.ID].slot)
-			return s.Published.Load() > s.Active.Load() || i == 5
+			next := s.Active.Load() + 1
+			return s.Record(next).Taken.Load() == next || i == 5
 		})
 	}
 	if len(gone) != 0 {

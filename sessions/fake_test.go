@@ -148,6 +148,9 @@ func (f *fakeForwarder) next(s *clients.Slot, at time.Duration) bool {
 	for seq := s.Active.Load() + 1; seq <= s.Published.Load(); seq++ {
 		g := s.Record(seq)
 		if g.Taken.Load() != seq {
+			if seq > s.Saved.Load() {
+				return false // not taken in yet
+			}
 			s.Active.Store(seq)
 			continue
 		}
@@ -214,16 +217,28 @@ func (f *fakeForwarder) packet(s *clients.Slot, size uint64, up bool) bool {
 			return true
 		}
 		now := f.boot()
-		f.end(g, clients.EndData, now)
-		if !f.next(s, now) {
+		if !f.follows(s) {
+			f.end(g, clients.EndData, now)
 			return false
 		}
-		counter.Add(left)
+		counter.Add(left) // before the end: what ended does not grow
+		f.end(g, clients.EndData, now)
+		f.next(s, now)
 		size -= left
 	}
 }
 
-// identity returns which MAC a slot's policy carries, as taken in.
+// follows reports whether a grant is ready to take over from the running one.
+func (f *fakeForwarder) follows(s *clients.Slot) bool {
+	for seq := s.Active.Load() + 1; seq <= s.Published.Load(); seq++ {
+		if g := s.Record(seq); g.Taken.Load() == seq && g.Revoked.Load() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// addressOf returns the address that a MAC is bound to, as taken in.
 func (f *fakeForwarder) addressOf(mac uint64) uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
