@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -50,6 +51,7 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 
 	m.mu.Lock()
 	created = !d.onDisk
+	had := cmp.Or(d.ip, d.lastIP)
 	if addr != 0 && d.slot == 0 {
 		d.lastIP = addr
 	}
@@ -63,7 +65,7 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 		return v, false, fmt.Errorf("add device %s: %w", mac, err)
 	}
 	m.mu.Lock()
-	changed := created || hostname != "" && hostname != d.hostname || d.dirty
+	changed := created || had != cmp.Or(d.ip, d.lastIP) || hostname != "" && hostname != d.hostname || d.dirty
 	before := d.hostname
 	if hostname != "" {
 		d.hostname = hostname

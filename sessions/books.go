@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -56,14 +57,29 @@ func (b *books) init() {
 	b.opening, b.owing, b.idsTurn = newTurn(), newTurn(), newTurn()
 }
 
-// note keeps how the last call to the store went.
+// note keeps how the last call to the store went. One that its caller gave up
+// says nothing.
 func (b *books) note(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trouble = err
 }
 
-// get, scan and save are the only calls to the store.
+// askHealth has the store say how it is.
+func (m *Manager) askHealth(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	h, err := m.store.Health(ctx)
+	if err == nil && !h.OK {
+		err = errors.New(h.Why)
+	}
+	m.books.note(err)
+}
+
+// get, scan and save are the only other calls to the store.
 
 func (m *Manager) get(ctx context.Context, key []byte) ([]byte, bool, error) {
 	v, ok, err := m.store.Get(ctx, key)
@@ -204,6 +220,21 @@ func (m *Manager) open(ctx context.Context) error {
 	}
 	b.opened.Store(true)
 	return nil
+}
+
+// openSoon is open for a store that may be starting: it tries until ctx ends.
+func (m *Manager) openSoon(ctx context.Context) error {
+	for {
+		err := m.open(ctx)
+		if !errors.Is(err, client.ErrAway) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // getJSON reads a value into v, which stays as it is when there is none.

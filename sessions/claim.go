@@ -96,6 +96,7 @@ func (m *Manager) probe(ctx context.Context, ip uint32) *device {
 		}
 		if passed >= probeTime {
 			gen := m.rebind(holder, 0)
+			holder.lastIP = 0
 			at := holder.slot
 			m.tellMoved(holder)
 			m.mu.Unlock()

@@ -101,13 +101,13 @@ func (m *Manager) known(ctx context.Context, d *device) (Device, error) {
 	return m.viewDevice(d), nil
 }
 
-// reading prepares a call that changes nothing: it does not wait for the
-// books.
+// reading prepares a call that changes nothing: it does not wait long for
+// the store.
 func (m *Manager) reading(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if m.stopped.Load() {
 		return nil, nil, ErrStopped
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, readTime)
 	return ctx, cancel, nil
 }
 

@@ -54,11 +54,14 @@ type Options struct {
 
 // Limits of time.
 const (
-	callTime  = 4 * time.Second        // a call's deadline; it is answered within 5 s
-	ackTime   = 2 * time.Second        // how long the forwarder may take to take a change in
-	roundTime = 200 * time.Millisecond // between rounds when nobody wakes
-	retryTime = 500 * time.Millisecond // after the store failed
-	idleStamp = 10 * time.Minute       // between stamps on disk while nothing runs
+	callTime  = 3 * time.Second         // a call's deadline; with ackTime it is answered within 5 s
+	readTime  = 700 * time.Millisecond  // how long a call that only reads waits for the store
+	flushTime = 1500 * time.Millisecond // how long a write in the background keeps devices from being changed
+	askTime   = time.Second             // between questions how the store is
+	ackTime   = 2 * time.Second         // how long the forwarder may take to take a change in
+	roundTime = 200 * time.Millisecond  // between rounds when nobody wakes
+	retryTime = 500 * time.Millisecond  // after the store failed
+	idleStamp = 10 * time.Minute        // between stamps on disk while nothing runs
 )
 
 // Manager decides about devices and sessions. Its methods may be called from
@@ -146,7 +149,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		return errors.New("run sessions: already running")
 	}
 	opening, cancel := context.WithTimeout(ctx, callTime)
-	if err := m.open(opening); err != nil {
+	if err := m.openSoon(opening); err != nil {
 		m.log.Warn("sessions without store", "error", err)
 	}
 	cancel()
@@ -219,7 +222,7 @@ func (m *Manager) call(ctx context.Context) (context.Context, context.CancelFunc
 		return nil, nil, ErrStopped
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
-	if err := m.open(ctx); err != nil {
+	if err := m.openSoon(ctx); err != nil {
 		cancel()
 		return nil, nil, err
 	}

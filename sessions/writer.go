@@ -15,7 +15,7 @@ func (m *Manager) keepBooks(ctx context.Context) {
 	defer checkpoint.Stop()
 	retry := time.NewTicker(retryTime)
 	defer retry.Stop()
-	var stamped time.Duration
+	var stamped, asked time.Duration
 	for {
 		due := false
 		select {
@@ -25,6 +25,10 @@ func (m *Manager) keepBooks(ctx context.Context) {
 		case <-retry.C:
 		case <-checkpoint.C:
 			due = true
+		}
+		if now := m.opt.Boot(); now-asked >= askTime {
+			asked = now
+			m.askHealth(ctx)
 		}
 		if !m.books.opened.Load() {
 			long, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -77,7 +81,7 @@ func (m *Manager) flush(ctx context.Context) error {
 		}
 		m.mu.Unlock()
 
-		ctx, cancel := context.WithTimeout(ctx, callTime)
+		ctx, cancel := context.WithTimeout(ctx, flushTime)
 		err := m.save(ctx, records)
 		cancel()
 		m.mu.Lock()
@@ -154,7 +158,7 @@ func (m *Manager) lastCheckpoint() uint64 {
 	return m.books.sequence
 }
 
-// checkpoint writes what all sessions with grants have used, as one packed
+// checkpoint writes what all running sessions have used, as one packed
 // record; with more than partSize of them as several. Two generations of keys
 // take turns. It writes nothing when nothing runs, unless forced to leave a
 // stamp.
@@ -166,8 +170,8 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 			continue
 		}
 		for i, g := range d.grants {
-			if firstOf(d.grants[:i], g.session) {
-				entries = append(entries, entry{g.session.id, m.used(d, g.session)})
+			if u := m.used(d, g.session); u != g.session.settled && firstOf(d.grants[:i], g.session) {
+				entries = append(entries, entry{g.session.id, u})
 			}
 		}
 	}
