@@ -275,22 +275,29 @@ func TestOverTheRate(t *testing.T) {
 	slow := free()
 	slow.Up, slow.Down = 125_000, 125_000 // 1 Mbit/s, burst 98,304
 	b := online(t, slow)
-	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
-	packets, _ := b.delivered(clients.WAN)
-	if want := 60 + (98304-60*1040)/1040; packets != want {
-		t.Errorf("%d packets passed, want %d", packets, want)
+	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000), aliceUp.udp(1000))
+	const burst, waits = 94, 16 // of 98,304 and 16,384 bytes
+	b.now += time.Microsecond * 200
+	b.round()
+	if packets, _ := b.delivered(clients.WAN); packets != burst {
+		t.Errorf("%d packets passed, want %d", packets, burst)
 	}
-	b.dropped(OverRate, uint64(120-packets))
-	if got := b.table.Slot(alice).OverUp.Load(); got != uint64(120-packets) {
+	lost := uint64(121 - burst - waits)
+	b.dropped(OverRate, lost)
+	if got := b.table.Slot(alice).OverUp.Load(); got != lost {
 		t.Errorf("OverUp is %d", got)
 	}
-	b.running(alice, 1, uint64(packets)*1040)
-	b.in(clients.LAN, aliceUp.udp(1000))
-	b.silent(clients.WAN)
-	b.now += time.Second
-	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
-	if again, _ := b.delivered(clients.WAN); again != 98304/1040 {
-		t.Errorf("%d packets after a second", again)
+	b.running(alice, 1, burst*1040)
+	if q := b.table.Header().Totals.QueuedPackets.Load(); q != waits {
+		t.Errorf("%d packets wait", q)
+	}
+	for range 150 {
+		b.now += time.Millisecond
+		b.round()
+	}
+	b.running(alice, 1, (burst+waits)*1040)
+	if got := b.out(clients.WAN); len(got) != waits || got[waits-1].tcp == nil || got[waits-1].tcp.Seq != 1000+(burst+waits-60-1)*1000 {
+		t.Errorf("%d packets passed later", len(got))
 	}
 	b.witnessed()
 }
@@ -301,12 +308,13 @@ func TestCutByTheRateAndByTheLimit(t *testing.T) {
 	next := free()
 	next.Up = 125_000
 	b := online(t, slow, next)
-	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
+	b.in(clients.LAN, aliceUp.tcpSuper(30000, 1000), aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
+	b.ended(alice, 1, clients.EndData, 30*1040+7)
+	b.pass(time.Second)
 	packets, n := b.delivered(clients.WAN)
-	if want := 60 + (98304-60*1040)/1040; packets != want || n != want*1000 {
+	if want := 94 + 16; packets != want || n != want*1000 {
 		t.Errorf("%d packets, %d bytes passed, want %d", packets, n, want)
 	}
-	b.ended(alice, 1, clients.EndData, 30*1040+7)
 	b.running(alice, 2, uint64(packets)*1040-30*1040-7)
 	b.witnessed()
 }
@@ -323,9 +331,10 @@ func TestANewRateHoldsFromTheNextPacket(t *testing.T) {
 		t.Errorf("%d packets passed", packets)
 	}
 	g.Amend(free())
+	b.now += time.Millisecond
 	b.changed(alice)
 	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
-	if packets, _ := b.delivered(clients.WAN); packets != 120 {
+	if packets, _ := b.delivered(clients.WAN); packets != 16+120 {
 		t.Errorf("%d packets passed without a rate", packets)
 	}
 }

@@ -50,8 +50,9 @@ type Forwarder struct {
 	paths        [clients.NumPorts][]step
 	pacing       [clients.NumPorts]int // position of pace in each path; quota is behind it
 	pacer        pacer
-	frame, head  frame
-	headers      [256]byte // a frame's, while its head is sent
+	frame        frame
+	heads        [2]head // what conforms to the rate of a frame, and what of that fits the grant
+	portions     int     // heads on their way
 	queues       [clients.NumPorts]queue
 	scratch      []byte // for fragments
 	built        []byte // for what gopacket builds

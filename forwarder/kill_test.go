@@ -40,10 +40,10 @@ func (l *deadly) Send(frames [][]byte, taken []bool) error {
 func TestAKilledForwarder(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		b := newBench(t)
+		defer b.close()
 		left := -1
-		pipes := b.links
 		for port := range b.links {
-			b.links[port] = &deadly{pipes[port], &left}
+			b.links[port] = &deadly{b.pipes[port], &left}
 		}
 		b.start()
 		b.resolve()

@@ -72,18 +72,26 @@ func (fr *frame) cost(n int) uint64 {
 	return uint64(n) * uint64(fr.HeaderLen+fr.SegmentSize)
 }
 
+// head is the first portion of a frame while it is sent.
+type head struct {
+	frame
+	headers [256]byte // as they were before
+}
+
 // passHead sends the first n wire packets of a frame through the steps from
 // first on, and leaves the others in the frame.
 func (f *Forwarder) passHead(fr *frame, n int, edge bool, first int) {
 	left := fr.Segments - n
 	fr.Cut(n)
-	head := &f.head
-	*head = *fr
-	head.edge = edge
-	saved := copy(f.headers[:], fr.Raw[:fr.Payload])
-	f.run(head, first)
+	h := &f.heads[f.portions]
+	h.frame = *fr
+	h.edge = edge
+	saved := copy(h.headers[:], fr.Raw[:fr.Payload])
+	f.portions++
+	f.run(&h.frame, first)
+	f.portions--
 	f.flushAll()
-	copy(fr.Raw, f.headers[:saved])
+	copy(fr.Raw, h.headers[:saved])
 	fr.Rest(n)
 	fr.Cut(left) // without what was cut off before
 }

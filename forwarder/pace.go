@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"slices"
 	"time"
 
 	"gatewayd/forwarder/link"
@@ -37,7 +38,8 @@ type waiting struct {
 type backlog struct {
 	first, last *waiting
 	frames      int
-	bytes       int // as they leave
+	buffers     [2]int // of them small, large
+	bytes       int    // as they leave
 }
 
 // pace names a backlog with something in it.
@@ -50,7 +52,7 @@ type pace struct {
 type pacer struct {
 	due      []pace
 	idle     [2]*waiting // spare buffers: small, large
-	made     [2]int
+	used     [2]int
 	released time.Duration
 }
 
@@ -59,30 +61,34 @@ func backlogLimit(r limiter.Rate) int {
 	return int(min(max(int64(r)/int64(time.Second/backlogTime), leastBacklog), mostBacklog))
 }
 
-// buffer returns a spare for n bytes; nil when all are in use.
-func (p *pacer) buffer(n int) *waiting {
+// buffer returns a spare for n bytes of a backlog; nil when it has as many as
+// are left for all, so that one that fills leaves room for the others.
+func (p *pacer) buffer(q *backlog, n int) *waiting {
 	size, bytes, most := 0, smallBuffer, maxSmallFrames
 	if n > smallBuffer {
 		size, bytes, most = 1, link.MaxFrame, maxLargeFrames
 	}
-	w := p.idle[size]
-	if w != nil {
-		p.idle[size] = w.behind
-		return w
-	}
-	if p.made[size] == most {
+	if q.buffers[size] >= most-p.used[size] {
 		return nil
 	}
-	p.made[size]++
-	return &waiting{buffer: make([]byte, bytes)}
+	q.buffers[size]++
+	p.used[size]++
+	w := p.idle[size]
+	if w == nil {
+		return &waiting{buffer: make([]byte, bytes)}
+	}
+	p.idle[size] = w.behind
+	return w
 }
 
-// spare takes a buffer back.
-func (p *pacer) spare(w *waiting) {
+// spare takes a backlog's buffer back.
+func (p *pacer) spare(q *backlog, w *waiting) {
 	size := 0
 	if len(w.buffer) > smallBuffer {
 		size = 1
 	}
+	q.buffers[size]--
+	p.used[size]--
 	w.behind, w.raw = p.idle[size], nil
 	p.idle[size] = w
 }
@@ -94,14 +100,18 @@ func (f *Forwarder) pace(fr *frame) Reason {
 		return Kept
 	}
 	c := fr.client
-	q := &c.backlogs[fr.direction]
-	if q.first == nil && c.buckets[fr.direction].Take(fr.wireLen(), f.now) {
-		return Kept
+	q, b := &c.backlogs[fr.direction], &c.buckets[fr.direction]
+	room := backlogLimit(c.rates[fr.direction]) - q.bytes
+	if q.first == nil {
+		if b.Take(fr.wireLen(), f.now) {
+			return Kept
+		}
+		room += min(b.Available(f.now), 1<<30) // what conforms of it leaves soon
 	}
-	n := fr.fit(backlogLimit(c.rates[fr.direction]) - q.bytes)
+	n := fr.fit(room)
 	var w *waiting
 	if n > 0 && q.frames < mostWaiting {
-		w = f.pacer.buffer(len(fr.Raw))
+		w = f.pacer.buffer(q, len(fr.Raw))
 	}
 	if w == nil {
 		f.overRate(c, fr.direction, fr.Segments)
@@ -194,7 +204,7 @@ func (f *Forwarder) releaseFirst(c *client, q *backlog, b *limiter.Bucket) bool 
 		f.run(fr, first)
 		f.flushAll() // the buffer is needed again
 	}
-	f.pacer.spare(w)
+	f.pacer.spare(q, w)
 	return true
 }
 
@@ -208,9 +218,10 @@ func (f *Forwarder) forget(c *client) {
 			fr.Decode(w.raw)
 			f.counters.unqueue(fr.Segments, fr.WireLen)
 			f.counters.drop(NoMapping, fr.Segments, fr.WireLen)
-			f.pacer.spare(w)
+			f.pacer.spare(q, w)
 			w = behind
 		}
 		*q = backlog{}
 	}
+	f.pacer.due = slices.DeleteFunc(f.pacer.due, func(p pace) bool { return p.client == c })
 }
