@@ -99,10 +99,9 @@ func (p *process) rest(ctx context.Context) bool {
 	p.pause = min(max(2*p.pause, firstPause), lastPause)
 	select {
 	case <-ctx.Done():
-		return false
 	case <-time.After(pause):
-		return true
 	}
+	return ctx.Err() == nil // no pause at all is over as soon as ctx is
 }
 
 func (p *process) pid() int {
