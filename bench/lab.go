@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netns"
+)
+
+// Addresses are the same in every lab; the labs never meet.
+const (
+	clientMAC  = "02:00:00:00:00:0c"
+	clientIP   = "10.10.0.2"
+	lanAddress = "10.10.0.1/16"
+	lanIP      = "10.10.0.1"
+	wanAddress = "203.0.113.2/24"
+	serverIP   = "203.0.113.1"
+	lanPort    = "eth1" // of the gateway
+	wanPort    = "eth0" // of the gateway; the one port of client and server
+	farPort    = "eth0"
+)
+
+// A lab is a client, a gateway and a server, each in a namespace of its own.
+type lab struct {
+	client, gateway, server string // namespaces
+	dir                     string // for sockets, logs and the store
+	gatewayMAC              net.HardwareAddr
+	atClient, atServer      *counter
+	iperf                   *process
+}
+
+// newLab makes the namespaces, their veth pairs and addresses, but nothing in
+// the gateway. On an error nothing is left.
+func newLab(ctx context.Context, name string) (l *lab, err error) {
+	prefix := fmt.Sprintf("gwb-%d-%s-", os.Getpid(), name)
+	l = &lab{client: prefix + "c", gateway: prefix + "g", server: prefix + "s"}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.remove())
+		}
+	}()
+	if l.dir, err = os.MkdirTemp("", prefix); err != nil {
+		return l, err
+	}
+	for _, ns := range l.namespaces() {
+		if _, err := run(ctx, "", "ip", "netns", "add", ns); err != nil {
+			return l, err
+		}
+		if err := within(ns, func() error { return sysctls("ipv6/conf/default/disable_ipv6=1", "ipv4/ip_forward=0") }); err != nil {
+			return l, err
+		}
+	}
+	err = ip(ctx,
+		"link add "+lanPort+" netns "+l.gateway+" type veth peer name "+farPort+" netns "+l.client,
+		"link add "+wanPort+" netns "+l.gateway+" type veth peer name "+farPort+" netns "+l.server,
+		"-n "+l.client+" link set lo up",
+		"-n "+l.server+" link set lo up",
+		"-n "+l.gateway+" link set lo up",
+		"-n "+l.client+" link set "+farPort+" address "+clientMAC+" up",
+		"-n "+l.server+" link set "+farPort+" up",
+		"-n "+l.gateway+" link set "+lanPort+" up",
+		"-n "+l.gateway+" link set "+wanPort+" up",
+		"-n "+l.client+" addr add "+clientIP+"/16 dev "+farPort,
+		"-n "+l.client+" route add default via "+lanIP,
+		"-n "+l.server+" addr add "+serverIP+"/24 dev "+farPort,
+	)
+	if err != nil {
+		return l, err
+	}
+	err = within(l.gateway, func() error {
+		port, err := net.InterfaceByName(lanPort)
+		if err == nil {
+			l.gatewayMAC = port.HardwareAddr
+		}
+		return err
+	})
+	if err != nil {
+		return l, err
+	}
+	if l.atClient, err = newCounter(l.client); err != nil {
+		return l, err
+	}
+	if l.atServer, err = newCounter(l.server); err != nil {
+		return l, err
+	}
+	l.iperf, err = start(l.server, filepath.Join(l.dir, "iperf3.log"), "iperf3", "-s")
+	return l, err
+}
+
+func (l *lab) namespaces() []string { return []string{l.client, l.gateway, l.server} }
+
+// ip runs commands of ip(8).
+func ip(ctx context.Context, lines ...string) error {
+	for _, line := range lines {
+		if _, err := run(ctx, "", "ip", strings.Fields(line)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sysctls sets keys below net, written key=value, of the namespace that the
+// thread is in.
+func sysctls(settings ...string) error {
+	for _, s := range settings {
+		key, value, _ := strings.Cut(s, "=")
+		err := os.WriteFile(filepath.Join("/proc/sys/net", key), []byte(value), 0)
+		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(key, "ipv6/") {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return fmt.Errorf("set net/%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// within does something on a thread in a namespace.
+func within(namespace string, do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		h, err := netns.GetFromName(namespace)
+		if err == nil {
+			defer h.Close()
+			err = netns.Set(h)
+		}
+		if err != nil {
+			done <- fmt.Errorf("enter namespace %s: %w", namespace, err)
+			return
+		}
+		done <- do()
+	}()
+	return <-done
+}
+
+// answers waits until the server answers the client through the gateway.
+func (l *lab) answers(ctx context.Context) error {
+	var err error
+	for range 50 {
+		if _, err = run(ctx, l.client, "ping", "-c", "1", "-W", "1", serverIP); err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("the server does not answer the client: %w", err)
+}
+
+// arrived is what the far ends have counted: up at the server, down at the client.
+func (l *lab) arrived() (up, down traffic, err error) {
+	if up, err = l.atServer.read(); err != nil {
+		return
+	}
+	down, err = l.atClient.read()
+	return
+}
+
+// remove removes the lab and all that still runs in it.
+func (l *lab) remove() error {
+	var problems []error
+	if l.iperf != nil {
+		problems = append(problems, l.iperf.end())
+	}
+	for _, c := range []*counter{l.atClient, l.atServer} {
+		if c != nil {
+			problems = append(problems, c.close())
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	for _, ns := range l.namespaces() {
+		if _, err := os.Stat(filepath.Join("/run/netns", ns)); err != nil {
+			continue // not made
+		}
+		if pids, err := run(ctx, "", "ip", "netns", "pids", ns); err == nil {
+			for _, s := range strings.Fields(string(pids)) {
+				if pid, err := strconv.Atoi(s); err == nil && pid != os.Getpid() {
+					_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is as good
+				}
+			}
+		}
+		_, err := run(ctx, "", "ip", "netns", "del", ns)
+		problems = append(problems, err)
+	}
+	if l.dir != "" {
+		problems = append(problems, os.RemoveAll(l.dir))
+	}
+	return errors.Join(problems...)
+}
