@@ -1,0 +1,112 @@
+package clients
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// TestLayout pins what processes of different builds must agree on; it is the
+// same on every machine.
+func TestLayout(t *testing.T) {
+	var h Header
+	var s Slot
+	var g Grant
+	var p PortCounters
+	var w sighting
+	rows := []struct {
+		field string
+		got   uintptr
+		want  uintptr
+	}{
+		{"Header.Magic", unsafe.Offsetof(h.Magic), 0},
+		{"Header.Version", unsafe.Offsetof(h.Version), 8},
+		{"Header.Slots", unsafe.Offsetof(h.Slots), 16},
+		{"Header.NATBytes", unsafe.Offsetof(h.NATBytes), 24},
+		{"Header.Stop", unsafe.Offsetof(h.Stop), 32},
+		{"Header.Alive", unsafe.Offsetof(h.Alive), 40},
+		{"Header.Changes", unsafe.Offsetof(h.Changes), 64},
+		{"Header.Tail", unsafe.Offsetof(h.Tail), 72},
+		{"Header.Attached", unsafe.Offsetof(h.Attached), 128},
+		{"Header.Beat", unsafe.Offsetof(h.Beat), 136},
+		{"Header.Head", unsafe.Offsetof(h.Head), 144},
+		{"Header.Lost", unsafe.Offsetof(h.Lost), 152},
+		{"Header.Mappings", unsafe.Offsetof(h.Mappings), 160},
+		{"Header.Flows", unsafe.Offsetof(h.Flows), 168},
+		{"Header.Resolved", unsafe.Offsetof(h.Resolved), 176},
+		{"Header.Totals", unsafe.Offsetof(h.Totals), 192},
+		{"Totals.BilledBytes", unsafe.Offsetof(h.Totals.BilledBytes), 0},
+		{"Totals.BilledPackets", unsafe.Offsetof(h.Totals.BilledPackets), 8},
+		{"Totals.ExemptBytes", unsafe.Offsetof(h.Totals.ExemptBytes), 16},
+		{"Totals.ExemptPackets", unsafe.Offsetof(h.Totals.ExemptPackets), 24},
+		{"Totals.OwnBytes", unsafe.Offsetof(h.Totals.OwnBytes), 32},
+		{"Totals.OwnPackets", unsafe.Offsetof(h.Totals.OwnPackets), 40},
+		{"Totals.AddedBytes", unsafe.Offsetof(h.Totals.AddedBytes), 48},
+		{"Totals.AddedPackets", unsafe.Offsetof(h.Totals.AddedPackets), 56},
+		{"Totals.QueuedBytes", unsafe.Offsetof(h.Totals.QueuedBytes), 64},
+		{"Totals.QueuedPackets", unsafe.Offsetof(h.Totals.QueuedPackets), 72},
+		{"Header.Ports", unsafe.Offsetof(h.Ports), 272},
+		{"PortCounters", unsafe.Sizeof(p), 64},
+		{"PortCounters.RxPackets", unsafe.Offsetof(p.RxPackets), 0},
+		{"PortCounters.RxBytes", unsafe.Offsetof(p.RxBytes), 8},
+		{"PortCounters.TxPackets", unsafe.Offsetof(p.TxPackets), 16},
+		{"PortCounters.TxBytes", unsafe.Offsetof(p.TxBytes), 24},
+		{"PortCounters.Refused", unsafe.Offsetof(p.Refused), 32},
+		{"PortCounters.Overflow", unsafe.Offsetof(p.Overflow), 40},
+		{"PortCounters.Truncated", unsafe.Offsetof(p.Truncated), 48},
+		{"Header.Drops", unsafe.Offsetof(h.Drops), 464},
+		{"Header.DropBytes", unsafe.Offsetof(h.DropBytes), 976},
+		{"Header", unsafe.Sizeof(h), 1488},
+
+		{"Slot.State", unsafe.Offsetof(s.State), 0},
+		{"Slot.Generation", unsafe.Offsetof(s.Generation), 8},
+		{"Slot.MAC", unsafe.Offsetof(s.MAC), 16},
+		{"Slot.IP", unsafe.Offsetof(s.IP), 24},
+		{"Slot.Device", unsafe.Offsetof(s.Device), 32},
+		{"Slot.Published", unsafe.Offsetof(s.Published), 40},
+		{"Slot.Saved", unsafe.Offsetof(s.Saved), 48},
+		{"Slot.Probe", unsafe.Offsetof(s.Probe), 56},
+		{"Slot.Active", unsafe.Offsetof(s.Active), 128},
+		{"Slot.LastSeen", unsafe.Offsetof(s.LastSeen), 136},
+		{"Slot.Heard", unsafe.Offsetof(s.Heard), 144},
+		{"Slot.OverUp", unsafe.Offsetof(s.OverUp), 152},
+		{"Slot.OverDown", unsafe.Offsetof(s.OverDown), 160},
+		{"Slot.ExemptUp", unsafe.Offsetof(s.ExemptUp), 168},
+		{"Slot.ExemptDn", unsafe.Offsetof(s.ExemptDn), 176},
+		{"Slot.NotPassed", unsafe.Offsetof(s.NotPassed), 184},
+		{"Slot.Served", unsafe.Offsetof(s.Served), 192},
+		{"Slot.Grants", unsafe.Offsetof(s.Grants), 256},
+		{"Slot", unsafe.Sizeof(s), 1024},
+
+		{"Grant.Sequence", unsafe.Offsetof(g.Sequence), 0},
+		{"Grant.Session", unsafe.Offsetof(g.Session), 8},
+		{"Grant.ByteLimit", unsafe.Offsetof(g.ByteLimit), 16},
+		{"Grant.Duration", unsafe.Offsetof(g.Duration), 24},
+		{"Grant.Expiry", unsafe.Offsetof(g.Expiry), 32},
+		{"Grant.RateUp", unsafe.Offsetof(g.RateUp), 40},
+		{"Grant.RateDown", unsafe.Offsetof(g.RateDown), 48},
+		{"Grant.BaseUp", unsafe.Offsetof(g.BaseUp), 56},
+		{"Grant.BaseDown", unsafe.Offsetof(g.BaseDown), 64},
+		{"Grant.BaseTime", unsafe.Offsetof(g.BaseTime), 72},
+		{"Grant.Revoked", unsafe.Offsetof(g.Revoked), 80},
+		{"Grant.Taken", unsafe.Offsetof(g.Taken), 128},
+		{"Grant.Started", unsafe.Offsetof(g.Started), 136},
+		{"Grant.Ended", unsafe.Offsetof(g.Ended), 144},
+		{"Grant.Reason", unsafe.Offsetof(g.Reason), 152},
+		{"Grant.Up", unsafe.Offsetof(g.Up), 160},
+		{"Grant.Down", unsafe.Offsetof(g.Down), 168},
+		{"Grant.UpPackets", unsafe.Offsetof(g.UpPackets), 176},
+		{"Grant.DownPackets", unsafe.Offsetof(g.DownPackets), 184},
+		{"Grant", unsafe.Sizeof(g), 192},
+
+		{"sighting", unsafe.Sizeof(w), 32},
+	}
+	for _, row := range rows {
+		if row.got != row.want {
+			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
+		}
+	}
+	want := offsets{ring: 4096, policy: 36864, acks: 40960, slots: 45056, nat: 147456, end: 151552}
+	if o := place(100, 1000); o != want {
+		t.Errorf("parts at %+v, want %+v", o, want)
+	}
+}
