@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/songgao/water"
 	"github.com/vishvananda/netlink"
@@ -43,11 +44,15 @@ func OpenTap(name string) (*Tap, error) {
 	}
 	config := water.Config{DeviceType: water.TAP}
 	config.Name, config.Persist = name, true
+	// A child forked meanwhile would hold water's descriptor, which is not
+	// close-on-exec, and with it the device.
+	syscall.ForkLock.RLock()
 	made, err := water.New(config)
-	if err != nil {
-		return nil, fmt.Errorf("make TAP %s: %w", name, err)
+	if err == nil {
+		err = made.Close()
 	}
-	if err := made.Close(); err != nil {
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		return nil, fmt.Errorf("make TAP %s: %w", name, err)
 	}
 	// water knows no virtio_net_hdr, so the device is attached to once more.
