@@ -75,7 +75,7 @@ func (s *stream) send(every time.Duration, datagram []byte) {
 				s.sent.Add(1)
 			}
 		}
-		time.Sleep(min(every, time.Millisecond))
+		time.Sleep(max(every, time.Millisecond))
 	}
 }
 
