@@ -46,10 +46,7 @@ func newNamespace(role string) (*namespace, error) {
 		n.close()
 		return nil, err
 	}
-	if err := os.MkdirAll(names, 0o755); err == nil {
-		err = os.Symlink(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.handle)), filepath.Join(names, n.name))
-	}
-	if err != nil {
+	if err := os.Symlink(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.handle)), filepath.Join(names, n.name)); err != nil {
 		n.close()
 		return nil, fmt.Errorf("name network namespace %s: %w", n.name, err)
 	}

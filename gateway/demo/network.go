@@ -29,12 +29,13 @@ const (
 type network struct {
 	client, gateway, internet *namespace
 	clientEnd, internetEnd    *witness
+	madeNames                 bool // the directory of names was not there
 }
 
 // newNetwork makes them with their cables. It is to be closed, also after an
 // error.
 func newNetwork() (*network, error) {
-	n := &network{}
+	n := &network{madeNames: os.Mkdir(names, 0o755) == nil}
 	for _, made := range []struct {
 		role string
 		at   **namespace
@@ -95,5 +96,8 @@ func (n *network) close() {
 		if ns != nil {
 			ns.close()
 		}
+	}
+	if n.madeNames {
+		os.Remove(names) // unless somebody else uses it by now
 	}
 }
