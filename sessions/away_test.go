@@ -75,6 +75,60 @@ func (w *world) clean() bool {
 	return len(w.m.dirty) == 0 && len(w.m.books.owed) == 0
 }
 
+func TestASaveInDoubtIsUndone(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, dataPlan(1))
+	kept := w.create(d.ID, dataPlan(3))
+	w.wants(w.inDoubt(func() error { _, err := w.m.ConnectDevice(bg(), d.ID, ""); return err }), ErrUnavailable)
+	if v := w.session(s.ID); v.StartedAt != nil || v.State != Available {
+		t.Errorf("%+v", v)
+	}
+	w.back()
+	w.until("it is undone", w.clean)
+	w.wants(w.inDoubt(func() error { _, err := w.m.Create(bg(), d.ID, dataPlan(2)); return err }), ErrUnavailable)
+	w.back()
+	w.until("it is undone", w.clean)
+	w.wants(w.inDoubt(func() error { return w.m.Delete(bg(), kept.ID) }), ErrUnavailable)
+	w.back()
+	w.until("it is undone", w.clean)
+	w.kills()
+	w.boots().runs()
+	all, _, err := w.m.Sessions(bg(), Filter{}, "", 0)
+	if err != nil || len(all) != 2 || w.session(s.ID).StartedAt != nil || w.session(kept.ID).DataMB != 3 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestWhatPassesBeforeARevocationIsTakenInIsBilled(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, dataPlan(1))
+	w.connect(d.ID)
+	w.fake.mu.Lock()
+	w.fake.stalled = true
+	w.fake.mu.Unlock()
+	done := make(chan error)
+	go func() {
+		_, err := w.m.DisconnectDevice(bg(), d.ID, "")
+		done <- err
+	}()
+	w.wants(<-done, ErrForwarder)
+	w.table.Slot(w.slotOf(hwA)).Record(1).Up.Add(777) // it had read the slot before
+	w.fake.mu.Lock()
+	w.fake.stalled = false
+	w.fake.mu.Unlock()
+	w.until("it is settled", func() bool {
+		v := w.session(s.ID)
+		return v.UpBytes == 777 && v.State == Available && w.clean()
+	})
+	w.kills()
+	w.boots().runs()
+	if v := w.session(s.ID); v.UpBytes != 777 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestControlStartsWhileTheStoreIsAway(t *testing.T) {
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")

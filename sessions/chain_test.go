@@ -222,7 +222,7 @@ func TestExpiryKeepsRunningWhilePaused(t *testing.T) {
 	}
 	w.kills()
 	w.runs()
-	if v := w.session(s.ID); v.State != Expired {
+	if v := w.session(s.ID); v.State != Expired || w.now().After(*v.ExpiresAt) {
 		t.Errorf("expired, after a restart: %+v", v)
 	}
 	_, err := w.m.ConnectDevice(bg(), d.ID, "")

@@ -69,7 +69,6 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 		m.soil(d.resume)
 	}
 	d.resume = nil
-	m.raise(d)
 	if !m.publish(d, s) {
 		s.running = false
 		m.soil(s)

@@ -22,7 +22,7 @@ type fakeForwarder struct {
 	asked   map[uint64]int // probes by MAC
 	macs    map[int]uint64 // by slot, as taken in
 	ips     map[int]uint32
-	mixed   []string // an identity that changed without the slot being free between
+	mixed   []string // a slot that changed hands without being free between, or two with one MAC or address
 	gens    map[int]uint64
 	quit    chan struct{}
 	done    sync.WaitGroup
@@ -84,6 +84,11 @@ func (f *fakeForwarder) takeIn(i int, s *clients.Slot) {
 		f.gens[i] = g
 	}
 	f.macs[i], f.ips[i] = s.MAC.Load(), uint32(s.IP.Load())
+	for j := range f.macs {
+		if j != i && (f.macs[j] == f.macs[i] || f.ips[i] != 0 && f.ips[j] == f.ips[i]) {
+			f.mixed = append(f.mixed, macText(f.macs[i])+" and "+macText(f.macs[j]))
+		}
+	}
 	for seq := s.Saved.Load() + 1; seq <= s.Published.Load(); seq++ {
 		g := s.Record(seq)
 		if g.Sequence.Load() == seq && g.Taken.Load() != seq {

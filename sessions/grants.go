@@ -136,15 +136,8 @@ func (m *Manager) settle(d *device, g grant, now time.Duration) {
 	s := g.session
 	u := m.table.Slot(d.slot).Record(g.seq).Use(g.seq)
 	s.settled = s.settled.plus(m.usedBy(d, g, now))
-	_, rest := s.left(s.settled)
-	switch {
-	case u.Ended == 0:
-	case u.Reason == clients.EndData && rest <= widest:
+	if _, rest := s.left(s.settled); u.Ended != 0 && u.Reason == clients.EndData && rest <= widest {
 		s.spent = true
-	case u.Reason == clients.EndExpiry, u.Reason == clients.EndTime && !s.kind.hasTime():
-		if at := s.expiresAt(); !at.IsZero() && m.clock.wall(u.Ended).Add(time.Second).After(at) {
-			s.expired = true
-		}
 	}
 	m.soil(s)
 }

@@ -123,6 +123,10 @@ func TestEventsNeverBlock(t *testing.T) {
 	if got := string(<-ch); got != `"after"` {
 		t.Errorf("got %s", got)
 	}
+	dev.Emit("ping", "later")
+	if got := string(<-ch); got != `"later"` {
+		t.Errorf("got %s", got)
+	}
 	dev.Emit("pong", 1)
 	if len(ch) != 0 {
 		t.Errorf("another event: %s", <-ch)

@@ -74,7 +74,6 @@ type sessionRecord struct {
 	DataEdit  int64         `json:"data_edit,omitempty"`
 	Running   bool          `json:"running,omitempty"`
 	Spent     bool          `json:"spent,omitempty"`
-	Expired   bool          `json:"expired,omitempty"`
 	Sequenced uint64        `json:"checkpoint,omitempty"` // sequence of the newest checkpoint when it was written
 }
 
@@ -95,7 +94,7 @@ func (s *session) records(u use, checkpoint uint64) []client.Record {
 		Type: s.kind, Time: s.timeLimit, Data: s.dataLimit, ExpDays: s.expDays,
 		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt,
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
-		Running: s.running, Spent: s.spent, Expired: s.expired, Sequenced: checkpoint,
+		Running: s.running, Spent: s.spent, Sequenced: checkpoint,
 	})}
 	if s.unindexed {
 		rs = append(rs, client.Record{Key: indexKey(s.id), Value: number(s.device)})
@@ -119,7 +118,7 @@ func readSession(r client.Record) (*session, error) {
 		id: id, device: device, kind: v.Type, timeLimit: v.Time, dataLimit: v.Data, expDays: v.ExpDays,
 		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started,
 		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
-		running: v.Running, spent: v.Spent, expired: v.Expired,
+		running: v.Running, spent: v.Spent,
 	}, nil
 }
 

@@ -100,6 +100,23 @@ func TestKilledControlLosesNothing(t *testing.T) {
 			},
 		},
 		{
+			name: "a checkpoint of what the table has is not counted on top",
+			plan: dataPlan(10),
+			do: func(w *world, d Device) {
+				w.connect(d.ID)
+				w.pass(macA, 1000, 0)
+				if wrote, err := w.m.checkpoint(bg(), false); !wrote || err != nil {
+					t.Errorf("checkpoint: %v, %v", wrote, err)
+				}
+			},
+			away: func(w *world) { w.pass(macA, 500, 0) },
+			want: func(t *testing.T, w *world, first, second Session, connected bool) {
+				if first.UpBytes != 1500 {
+					t.Errorf("%+v", first)
+				}
+			},
+		},
+		{
 			name: "a paused session is available with its rest",
 			plan: dataPlan(10),
 			do:   func(w *world, d Device) { w.connect(d.ID); w.pass(macA, 1000, 0); w.disconnect(d.ID) },
@@ -182,6 +199,29 @@ func TestWithoutResumeARestartPauses(t *testing.T) {
 	w.connect(d.ID) // it was not, or this is refused
 	if v := w.session(s.ID); v.State != Running {
 		t.Errorf("%+v", v)
+	}
+}
+
+func TestControlThatRestartsKeepsItsClock(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	days := uint(1)
+	p := dataPlan(1)
+	p.ExpDays = &days
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, p)
+	w.connect(d.ID)
+	w.disconnect(d.ID)
+	for _, step := range []time.Duration{48 * time.Hour, -47 * time.Hour, -2 * time.Hour, 50 * 365 * 24 * time.Hour} {
+		w.kills()
+		w.stepClock(step)
+		w.runs()
+		if v := w.session(s.ID); v.State != Available {
+			t.Errorf("after a step of %v: %+v", step, v)
+		}
+	}
+	w.advance(25 * time.Hour)
+	if v := w.session(s.ID); v.State != Expired {
+		t.Errorf("after a day: %+v", v)
 	}
 }
 

@@ -53,7 +53,6 @@ type session struct {
 
 	running bool // its grant is the device's current one; on disk: to be re-admitted
 	spent   bool // the packet that did not fit has come
-	expired bool // it stays so until an edit
 
 	dirty     bool // memory is ahead of the disk
 	writing   bool // on its way to the disk
@@ -122,7 +121,7 @@ func (s *session) expiresAt() time.Time {
 
 func (s *session) isExpired(now time.Time) bool {
 	at := s.expiresAt()
-	return s.expired || !at.IsZero() && !now.Before(at)
+	return !at.IsZero() && !now.Before(at)
 }
 
 // available: something left and not expired. now is wall time.

@@ -22,7 +22,7 @@ func (e *edit) empty() bool {
 }
 
 // apply returns the session as the edit makes it. u is what it has used.
-func (e *edit) apply(s *session, u use, now time.Time) (session, error) {
+func (e *edit) apply(s *session, u use) (session, error) {
 	n := *s
 	p := s.plan()
 	set(&p.TimeSecs, e.TimeSecs)
@@ -64,10 +64,6 @@ func (e *edit) apply(s *session, u use, now time.Time) (session, error) {
 	if e.DataMB != nil || e.DataCons != nil {
 		n.spent = false
 	}
-	if e.TimeSecs != nil || e.ExpDays != nil || e.NeverExpires || e.setStarted {
-		n.expired = false
-		n.expired = n.isExpired(now)
-	}
 	return n, nil
 }
 
@@ -103,7 +99,7 @@ func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error)
 
 	m.mu.Lock()
 	m.follow(d)
-	n, err := e.apply(s, m.used(d, s), m.clock.read().Wall)
+	n, err := e.apply(s, m.used(d, s))
 	if err != nil {
 		m.mu.Unlock()
 		return Session{}, fmt.Errorf("change session %d: %w", id, err)

@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -55,9 +56,7 @@ func newWorld(t *testing.T) *world {
 		if w.end != nil {
 			w.end()
 		}
-		if w.fake != nil {
-			w.fake.stop()
-		}
+		w.stopsForwarder()
 		if w.client != nil {
 			w.client.Close()
 		}
@@ -95,9 +94,7 @@ func (w *world) stepClock(d time.Duration) {
 
 // boots makes a new table and forwarder, as after a power cut.
 func (w *world) boots() *world {
-	if w.fake != nil {
-		w.fake.stop()
-	}
+	w.stopsForwarder()
 	mem := make([]uint64, clients.Size(w.slots, 0)/8)
 	table, err := clients.Format(bytesOf(mem), w.slots, 0)
 	if err != nil {
@@ -106,6 +103,16 @@ func (w *world) boots() *world {
 	w.table = table
 	w.fake = newFakeForwarder(table, w.boot)
 	return w
+}
+
+func (w *world) stopsForwarder() {
+	if w.fake == nil {
+		return
+	}
+	w.fake.stop()
+	if len(w.fake.mixed) > 0 {
+		w.t.Errorf("bindings were mixed: %v", w.fake.mixed)
+	}
 }
 
 // runs starts a manager and waits until it serves.
@@ -140,6 +147,23 @@ func (w *world) back() {
 	near, far := net.Pipe()
 	w.conns <- far
 	w.client.Attach(near)
+}
+
+// inDoubt makes a call to a store whose answers do not arrive: what it is
+// asked is done, then the line breaks. It returns the call's error.
+func (w *world) inDoubt(call func() error) error {
+	near, mid := net.Pipe()
+	out, far := net.Pipe()
+	w.conns <- far
+	go func() { io.Copy(out, mid) }()
+	go func() { io.Copy(io.Discard, out) }()
+	w.client.Attach(near)
+	done := make(chan error)
+	go func() { done <- call() }()
+	time.Sleep(50 * time.Millisecond) // the store does it
+	mid.Close()
+	out.Close()
+	return <-done
 }
 
 // away takes the store away.
