@@ -15,11 +15,11 @@
 //
 // path.go holds the one list. Up, from the LAN:
 //
-//	decode ▸ resolve ▸ identify ▸ local ▸ admit ▸ route ▸ limit ▸ translate ▸ send
+//	decode ▸ resolve ▸ identify ▸ local ▸ admit ▸ route ▸ pace ▸ quota ▸ translate ▸ send
 //
 // Down, from the WAN, is the mirror:
 //
-//	decode ▸ resolve ▸ restore ▸ admit ▸ route ▸ limit ▸ send
+//	decode ▸ resolve ▸ restore ▸ admit ▸ route ▸ pace ▸ quota ▸ send
 //
 // The box's own packets, from the host link, are exempt and neither admitted
 // nor limited. Sent frames wait in one batch a port; what the kernel took of

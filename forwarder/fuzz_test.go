@@ -11,7 +11,8 @@ import (
 
 // FuzzRound feeds frames into all three ports of a forwarder in a lively state:
 // alice online with little left, bob bound without a grant, a conversation, held
-// frames, fragments. Input: per frame a port, a length, the bytes.
+// frames, fragments. Input: per frame a port (its highest bit has the IPv4
+// checksum put right), a length, the bytes.
 func FuzzRound(f *testing.F) {
 	frame := func(port byte, raw []byte) []byte {
 		return append(binary.BigEndian.AppendUint16([]byte{port}, uint16(len(raw))), raw...)
@@ -33,6 +34,7 @@ func FuzzRound(f *testing.F) {
 	w := flow{srcMAC: routerMAC, dstMAC: wanMAC, src: serverIP, dst: wanIP, srcPort: 443, dstPort: 2000, ttl: 2}
 	f.Add(frame(1, w.udp(100)))
 	f.Add(frame(1, w.tcpSuper(3000, 1000)))
+	f.Add(append(frame(0x80, aliceUp.udp(100)), frame(0x81, w.udp(100))...))
 	f.Add(append(frame(0, aliceUp.udp(1400)), frame(1, w.icmpError(3, 3, 0, w.udp(10)[24:]))...))
 
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -55,6 +57,11 @@ func FuzzRound(f *testing.F) {
 			port, size := int(in[0]%clients.NumPorts), int(binary.BigEndian.Uint16(in[1:]))
 			size = min(size, len(in)-3)
 			raw := append([]byte(nil), in[3:3+size]...)
+			if in[0]&0x80 != 0 && len(raw) >= 44 {
+				raw[34], raw[35] = 0, 0
+				sum := ^naiveSum(raw[24:min(len(raw), 24+max(int(raw[24]&15)*4, 20))])
+				raw[34], raw[35] = byte(sum>>8), byte(sum)
+			}
 			in = in[3+size:]
 			if port == clients.WAN && len(raw) > 47 && raw[33] == 17 { // let it meet the conversation
 				binary.BigEndian.PutUint16(raw[46:], known.dstPort)
@@ -68,7 +75,10 @@ func FuzzRound(f *testing.F) {
 			b.take(clients.LAN)
 			b.take(clients.Host)
 		}
-		b.pass(5 * time.Second)
+		for range 5 {
+			b.now += time.Second
+			b.round()
+		}
 		for port := range b.ends {
 			b.take(port)
 		}

@@ -241,6 +241,9 @@ func TestANewAddressTakesTheOldTranslationsAway(t *testing.T) {
 	s := b.table.Slot(alice)
 	s.IP.Store(bobIP)
 	b.changed(alice)
+	if n := b.table.Header().Mappings.Load(); n != 0 {
+		t.Errorf("%d mappings lead to the old address", n)
+	}
 	b.in(clients.WAN, reply.udp(100))
 	b.silent(clients.LAN)
 	moved := aliceUp

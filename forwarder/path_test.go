@@ -293,6 +293,20 @@ func TestFragmentsAreForgottenAndBounded(t *testing.T) {
 	}
 }
 
+func TestALaterFragmentIsItsFirstOnesClients(t *testing.T) {
+	b := aliceBench(t)
+	pieces := fragmentsOf(aliceUp.udp(3000), 1480)
+	b.in(clients.LAN, pieces[0])
+	b.one(clients.WAN)
+	b.table.Slot(alice).State.Store(clients.SlotFree)
+	b.changed(alice)
+	b.bind(bob, aliceMAC, aliceIP) // the address is somebody else's now
+	b.grant(bob, free())
+	b.in(clients.LAN, pieces[1])
+	b.silent(clients.WAN)
+	b.dropped(StrayFragment, 1)
+}
+
 func TestSegmentSizesAreClamped(t *testing.T) {
 	b := aliceBench(t, func(c *Config) { c.WANMTU = 1400 })
 	mss := func(p *seen) uint16 { return binary.BigEndian.Uint16(p.tcp.Options[0].OptionData) }
