@@ -28,13 +28,14 @@ func (m *Manager) moved(ctx context.Context, d *device, ip uint32) {
 		return
 	}
 	m.contests[ip] = true
+	mac := macText(d.mac)
 	m.jobs.Go(func() {
 		gen, slot, err := m.contest(ctx, d, ip)
 		if err == nil {
 			err = m.wait(slot, gen)
 		}
 		if err != nil {
-			m.log.Info("address not given", "mac", macText(d.mac), "error", err)
+			m.log.Info("address not given", "mac", mac, "error", err)
 		}
 	})
 }

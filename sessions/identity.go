@@ -205,10 +205,11 @@ func (m *Manager) lookUp(ctx context.Context) {
 				break
 			}
 			d := m.lookups[0]
+			mac := macText(d.mac)
 			m.lookups = m.lookups[1:]
 			m.mu.Unlock()
 			if err := m.meet(ctx, d); err != nil && ctx.Err() == nil {
-				m.log.Debug("look up device", "mac", macText(d.mac), "error", err)
+				m.log.Debug("look up device", "mac", mac, "error", err)
 				m.mu.Lock()
 				m.lookups = append(m.lookups, d)
 				m.mu.Unlock()

@@ -80,17 +80,18 @@ func (m *Manager) known(ctx context.Context, d *device) (Device, error) {
 		d.touched = m.opt.Boot()
 		return m.viewDevice(d), nil
 	}
+	mac := d.mac
 	m.mu.Unlock()
 	if err := m.open(ctx); err != nil {
-		return Device{}, fmt.Errorf("device %s: %w", macText(d.mac), err)
+		return Device{}, fmt.Errorf("device %s: %w", macText(mac), err)
 	}
 	d, err := m.hold(ctx, func() (*device, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if now := m.byMAC[d.mac]; now != nil {
+		if now := m.byMAC[mac]; now != nil {
 			return now, nil
 		}
-		return nil, fmt.Errorf("device %s: %w", macText(d.mac), ErrNoDevice)
+		return nil, fmt.Errorf("device %s: %w", macText(mac), ErrNoDevice)
 	})
 	if err != nil {
 		return Device{}, err

@@ -1,0 +1,44 @@
+package sessions
+
+import (
+	"fmt"
+	"testing"
+
+	"gatewayd/forwarder/clients"
+)
+
+// BenchmarkRound is one look at 1,000 connected devices.
+func BenchmarkRound(b *testing.B) {
+	w := &world{t: &testing.T{}}
+	mem := make([]uint64, clients.Size(1100, 0)/8)
+	table, err := clients.Format(bytesOf(mem), 1100, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := New(Options{Table: table, Now: w.now, Boot: w.boot, Checkpoint: 1})
+	for i := range 1000 {
+		d := &device{turn: newTurn(), id: int64(i + 1), mac: 0x020000000000 + uint64(i+1), known: true, loaded: true, connected: true}
+		s := newSession(int64(i+1), d.id, dataPlan(1), epoch)
+		s.running, s.startedAt, d.sessions = true, epoch, []*session{s}
+		if _, err := m.bind(d, uint32(0x0a0a0100+i)); err != nil || !m.publish(d, s) {
+			b.Fatal(fmt.Errorf("device %d: %w", i, err))
+		}
+		m.byMAC[d.mac], m.byID[d.id], m.sessions[s.id] = d, d, s
+	}
+	for b.Loop() {
+		m.round(b.Context())
+	}
+}
+
+// BenchmarkPackCheckpoint packs 1,000 running sessions.
+func BenchmarkPackCheckpoint(b *testing.B) {
+	entries := make([]entry, 1000)
+	for i := range entries {
+		entries[i] = entry{int64(i + 1), use{1 << 30, 1 << 35, 1 << 40}}
+	}
+	n := 0
+	for b.Loop() {
+		n = len(packCheckpoint(9, entries))
+	}
+	b.ReportMetric(float64(n)/1000, "bytes/session")
+}
