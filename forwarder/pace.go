@@ -103,7 +103,7 @@ func (f *Forwarder) pace(fr *frame) Reason {
 	q, b := &c.backlogs[fr.direction], &c.buckets[fr.direction]
 	room := backlogLimit(c.rates[fr.direction]) - q.bytes
 	if q.first == nil {
-		if b.Take(fr.wireLen(), f.now) {
+		if c.rates[fr.direction] == 0 || b.Take(fr.wireLen(), f.now) {
 			return Kept
 		}
 		room += min(b.Available(f.now), 1<<30) // what conforms of it leaves soon
