@@ -28,6 +28,8 @@ type fragmented struct {
 	client nat.Client
 	addr   uint32 // down: the internal address
 	until  time.Duration
+	passed int // payload bytes of the fragments so far
+	whole  int // payload bytes of them all; 0: the last one was not seen
 }
 
 // fragments follows fragmented packets whose first fragment was seen.
@@ -63,6 +65,21 @@ func (x *fragments) drop(k fragmentKey, v fragmented) {
 	}
 }
 
+// pass notes a fragment of a packet that is known, and forgets the packet when
+// all of it has passed.
+func (x *fragments) pass(k fragmentKey, v fragmented, fr *frame) {
+	n := len(fr.Raw) - fr.L4
+	v.passed += n
+	if !fr.MoreFragments {
+		v.whole = int(fr.FragOffset) + n
+	}
+	if v.whole != 0 && v.passed >= v.whole {
+		x.drop(k, v)
+		return
+	}
+	x.seen[k] = v
+}
+
 // expire forgets old ones; called a few times a second.
 func (x *fragments) expire(now time.Duration) {
 	for k, v := range x.seen {
@@ -81,6 +98,7 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 		if !ok || v.client != id {
 			return StrayFragment
 		}
+		f.fragments.pass(k, v, fr)
 		fr.SetSrc(f.wan, 0)
 		return Kept
 	}
@@ -92,7 +110,7 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 		f.refused(fr, v)
 		return ofNAT(v)
 	}
-	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor}) {
+	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor, passed: len(fr.Raw) - fr.L4}) {
 		return FragmentsFull
 	}
 	fr.SetSrc(f.wan, ext)
@@ -107,6 +125,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 		if !ok {
 			return StrayFragment
 		}
+		f.fragments.pass(k, v, fr)
 		fr.SetDst(v.addr, 0)
 		return f.deliver(fr, v.client)
 	}
@@ -118,7 +137,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 	if v != nat.Translated {
 		return ofNAT(v)
 	}
-	if !f.fragments.first(k, fragmented{client: id, addr: addr, until: f.now + fragmentedFor}) {
+	if !f.fragments.first(k, fragmented{client: id, addr: addr, until: f.now + fragmentedFor, passed: len(fr.Raw) - fr.L4}) {
 		return FragmentsFull
 	}
 	fr.SetDst(addr, port)

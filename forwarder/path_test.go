@@ -293,6 +293,22 @@ func TestFragmentsAreForgottenAndBounded(t *testing.T) {
 	}
 }
 
+func TestAPacketThatIsThroughIsForgotten(t *testing.T) {
+	b := aliceBench(t)
+	for i := range 3 * maxFragmentedEach {
+		w := aliceUp
+		w.id = uint16(i)
+		b.in(clients.LAN, fragmentsOf(w.udp(3000), 1480)...)
+		if n := len(b.out(clients.WAN)); n != 3 {
+			t.Fatalf("packet %d: %d fragments: %v", i, n, b.allDrops())
+		}
+	}
+	if len(b.f.fragments.seen) != 0 || len(b.f.fragments.each) != 0 {
+		t.Error("not forgotten")
+	}
+	b.witnessed()
+}
+
 func TestALaterFragmentIsItsFirstOnesClients(t *testing.T) {
 	b := aliceBench(t)
 	pieces := fragmentsOf(aliceUp.udp(3000), 1480)
