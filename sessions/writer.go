@@ -163,6 +163,7 @@ func (m *Manager) lastCheckpoint() uint64 {
 // take turns. It writes nothing when nothing runs, unless forced to leave a
 // stamp.
 func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err error) {
+	began := m.opt.Boot()
 	var entries []entry
 	m.mu.Lock()
 	for _, d := range m.slots {
@@ -180,7 +181,7 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 		return false, nil
 	}
 	b := &m.books
-	seq := m.lastCheckpoint() + 1
+	seq, running := m.lastCheckpoint()+1, len(entries)
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	for part := 0; part == 0 || len(entries) > 0; part++ {
@@ -191,6 +192,7 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 		}
 		entries = entries[n:]
 	}
+	m.log.Debug("checkpoint", "sessions", running, "took", m.opt.Boot()-began, "error", err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.late = err
