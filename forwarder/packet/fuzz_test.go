@@ -106,7 +106,7 @@ func agrees(t *testing.T, p *Packet) {
 	if err := ip.DecodeFromBytes(p.Raw[p.L3:], gopacket.NilDecodeFeedback); err != nil {
 		return // gopacket is stricter about options
 	}
-	if !bytes.Equal(ip.SrcIP, netIP(p.Src)) || !bytes.Equal(ip.DstIP, netIP(p.Dst)) || uint8(ip.Protocol) != p.Proto ||
+	if !ip.SrcIP.Equal(netIP(p.Src)) || !ip.DstIP.Equal(netIP(p.Dst)) || uint8(ip.Protocol) != p.Proto ||
 		ip.TTL != p.TTL || ip.Id != p.ID || ip.FragOffset*8 != p.FragOffset ||
 		ip.Flags&layers.IPv4MoreFragments != 0 != p.MoreFragments || len(ip.Payload) != len(p.Raw)-p.L4 {
 		t.Fatalf("gopacket: %+v\n%+v", ip, *p)
