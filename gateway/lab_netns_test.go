@@ -92,6 +92,28 @@ func newLab(t *testing.T, config ...string) *lab {
 	return l
 }
 
+// neighbour makes another client on the same cable, in a namespace of its own.
+func (l *lab) neighbour(mac, ip string) *namespace {
+	l.t.Helper()
+	n := newNamespace(l.t)
+	check(l.t, l.client.do(func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		address, err := net.ParseMAC(mac)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkAdd(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE, LinkAttrs: netlink.LinkAttrs{
+			Name: "eth0", ParentIndex: eth0.Attrs().Index, HardwareAddr: address, Namespace: netlink.NsFd(int(n.handle)), TxQLen: 1000}})
+	}))
+	n.run("ip", "link", "set", "eth0", "up")
+	n.run("ip", "addr", "add", ip+"/16", "dev", "eth0")
+	n.run("ip", "route", "add", "default", "via", lanIP)
+	return n
+}
+
 // offloads switches all that the four interfaces do for their kernels.
 func (l *lab) offloads(on bool) {
 	l.t.Helper()

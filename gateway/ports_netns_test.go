@@ -56,7 +56,8 @@ func TestAConflictWhileRunningStopsAdmission(t *testing.T) {
 	for _, row := range []struct {
 		name, spoil, mend string
 	}{
-		{"an IPv4 address on the WAN port", "ip addr add 192.0.2.1/24 dev eth0", "ip addr del 192.0.2.1/24 dev eth0"},
+		{"an IPv4 address on the WAN port and forwarding", "ip addr add 203.0.113.9/24 dev eth0 && sysctl -w net.ipv4.ip_forward=1",
+			"ip addr del 203.0.113.9/24 dev eth0 && sysctl -w net.ipv4.ip_forward=0"},
 		{"forwarding on the LAN port", "sysctl -w net.ipv4.conf.eth1.forwarding=1", "sysctl -w net.ipv4.conf.eth1.forwarding=0"},
 		{"forwarding everywhere", "sysctl -w net.ipv4.ip_forward=1", "sysctl -w net.ipv4.ip_forward=0"},
 		{"a global IPv6 address", "sysctl -qw net.ipv6.conf.eth1.disable_ipv6=0 && ip -6 addr add 2001:db8::1/64 dev eth1 nodad",

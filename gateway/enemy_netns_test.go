@@ -1,0 +1,99 @@
+//go:build netns
+
+package gateway_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestABorrowedAddressGetsNothing(t *testing.T) {
+	const rogueMAC, rogueIP = "02:00:00:00:00:0d", "10.10.0.3"
+	l := newLab(t)
+	d := l.start()
+	rogue := l.neighbour(rogueMAC, rogueIP)
+	victim := d.admit(anHour)
+	gateway := l.portMAC("eth1").String()
+	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
+	_, _ = rogue.try("ping", "-c", "1", "-W", "1", serverIP) // the gateway comes to know it
+
+	const flood = "nping -q -c 50 --rate 500 -e eth0 --dest-mac %s --source-mac "
+	const world = " --udp -p 9 " + serverIP
+	for _, row := range []struct {
+		name    string
+		drop    string // what becomes of the packets
+		command string
+	}{
+		{"the victim's IP from another MAC", "spoofed", flood + rogueMAC + " -S " + clientIP + world},
+		{"the victim's IP from an unknown MAC", "spoofed", flood + "02:00:00:00:00:ee -S " + clientIP + world},
+		{"the victim's MAC with an address that its holder defends", "spoofed", flood + clientMAC + " -S " + rogueIP + world},
+		{"the victim's MAC with an address outside the LAN", "bad_source", flood + clientMAC + " -S 192.0.2.9" + world},
+		{"the gateway's own address", "bad_source", flood + clientMAC + " -S " + lanIP + world},
+		{"an ARP claim of the victim's address", "", "arping -c 5 -w 2 -U -I eth0 -s " + clientIP + " " + clientIP + "; : %s"},
+		{"the victim's IP by a client with a session", "spoofed", flood + rogueMAC + " -S " + clientIP + world},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if strings.HasSuffix(row.name, "with a session") {
+				d.must("POST", "/devices/"+rogueMAC+"/sessions", anHour, nil)
+				d.must("POST", "/devices/"+rogueMAC+"/connect", "", nil)
+			}
+			rogue.setting("ipv4/ip_nonlocal_bind", "1") // for arping
+			up, _ := l.settle()
+			before, dropped := d.session(victim.ID), d.status().Drops[row.drop]
+			rogue.run("sh", "-c", fmt.Sprintf(row.command, gateway))
+			now, _ := l.settle()
+			if now != up {
+				t.Errorf("%d packets left", now.packets-up.packets)
+			}
+			if more := d.status().Drops[row.drop] - dropped; row.drop != "" && more < 40 { // the first of an unknown MAC are not known as spoofed
+				t.Errorf("%d packets were dropped as %s, want 50: %v", more, row.drop, d.status().Drops)
+			}
+			if after := d.session(victim.ID); after.UpBytes != before.UpBytes || after.DownBytes != before.DownBytes {
+				t.Errorf("the victim was billed %d bytes", after.UpBytes+after.DownBytes-before.UpBytes-before.DownBytes)
+			}
+			if v := d.device(clientMAC); v.IP != clientIP || !v.Connected {
+				t.Errorf("the victim became %+v", v)
+			}
+			l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
+		})
+	}
+	if v := d.device("3"); v.Connected { // the unknown MAC became a device
+		t.Errorf("%+v", v)
+	}
+	rogue.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP) // with its own address it passes
+}
+
+func TestNothingUnaskedComesIn(t *testing.T) {
+	l := newLab(t)
+	d := l.start()
+	v := d.admit(anHour)
+	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
+	s := l.stream(100_000_000, 100) // a mapping that is in use
+	s.flows()
+	s.end()
+	_, down := l.settle()
+	before := d.session(v.ID)
+	gateway := l.portMAC("eth0").String()
+	var sending sync.WaitGroup
+	for _, source := range []string{serverIP, "192.0.2.9", clientIP, lanIP, wanIP, "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "169.254.1.1"} {
+		for _, kind := range []string{"--udp -p 1024-1100 -g 9", "--tcp -p 1024-1100 --flags syn", "--icmp --icmp-type 0", "--icmp --icmp-type 8", "--icmp --icmp-type 3 --icmp-code 1"} {
+			sending.Go(func() {
+				if _, err := l.server.try("sh", "-c", fmt.Sprintf("nping -q %s -c 1 --rate 10000 -H -e eth0 --dest-mac %s --source-mac 02:00:00:00:00:01 -S %s %s",
+					kind, gateway, source, wanIP)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	sending.Wait()
+	_, now := l.settle()
+	if now != down {
+		t.Errorf("%d packets reached the client: %v", now.packets-down.packets, d.status().Drops)
+	}
+	if after := d.session(v.ID); after.DownBytes != before.DownBytes {
+		t.Errorf("billed %d bytes", after.DownBytes-before.DownBytes)
+	}
+	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
+}
