@@ -141,7 +141,7 @@ func runStore(w *wire, m message, _ []*os.File) error {
 		return fmt.Errorf("order to store: none")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	conns := make(chan net.Conn)
+	conns := make(chan net.Conn, 1) // the newest, which waits while the store is opened
 	go func() {
 		defer cancel()
 		gone := make(chan struct{}) // closed when the latest connection is
@@ -160,6 +160,11 @@ func runStore(w *wire, m message, _ []*os.File) error {
 				continue
 			}
 			gone = make(chan struct{})
+			select {
+			case old := <-conns:
+				old.Close()
+			default:
+			}
 			conns <- &watched{Conn: c, closed: gone}
 		}
 		select {

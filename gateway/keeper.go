@@ -226,6 +226,7 @@ func (k *keeper) launch(p *process, begin func() error) bool {
 
 // attend takes in what a child says until it ends, ctx ends or again is asked for.
 func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, again <-chan struct{}) {
+	messages := p.messages
 	for {
 		select {
 		case <-ctx.Done():
@@ -234,10 +235,9 @@ func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, a
 			return
 		case <-again:
 			return
-		case m, ok := <-p.messages:
+		case m, ok := <-messages:
 			if !ok {
-				<-done
-				return
+				messages = nil // it ends, or is ended with all others
 			}
 			if m.Ready {
 				k.isReady(p)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -67,6 +68,9 @@ type keeperState struct {
 const (
 	maxMessage = 64 << 10
 	maxFiles   = 8
+	// sendTime is how long a message waits for room: a child that does not read
+	// for so long does not hold the others up.
+	sendTime = 200 * time.Millisecond
 )
 
 // wire carries messages between the keeper and one child.
@@ -124,6 +128,9 @@ func (w *wire) send(m message, files ...*os.File) error {
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
+	}
+	if err := w.c.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
+		return fmt.Errorf("send message: %w", err)
 	}
 	if _, _, err := w.c.WriteMsgUnix(b, rights, nil); err != nil {
 		return fmt.Errorf("send message: %w", err)

@@ -71,10 +71,14 @@ func listen(w *wire, to chan<- message) {
 	}
 }
 
-// wait blocks until the child has ended.
+// wait blocks until the child has ended. One that served for calm is started
+// again without a pause.
 func (p *process) wait() error {
 	err := p.cmd.Wait()
 	p.wire.close()
+	if time.Since(p.started) >= calm {
+		p.pause = 0
+	}
 	return err
 }
 
@@ -92,9 +96,6 @@ func (p *process) stop(done <-chan struct{}, patience time.Duration) {
 
 // rest sleeps before the next start; false when ctx ended meanwhile.
 func (p *process) rest(ctx context.Context) bool {
-	if time.Since(p.started) >= calm {
-		p.pause = 0
-	}
 	pause := p.pause
 	p.pause = min(max(2*p.pause, firstPause), lastPause)
 	select {
