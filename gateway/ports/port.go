@@ -145,7 +145,7 @@ func (p *Port) closeSocket() error {
 }
 
 // File is the socket, to be handed to the forwarder: a packet socket with
-// PACKET_VNET_HDR and PACKET_AUXDATA. It belongs to the port and ends with
+// PACKET_VNET_HDR. It belongs to the port and ends with
 // Reopen and Close. It is nil after a failed Reopen.
 func (p *Port) File() *os.File { return p.file }
 

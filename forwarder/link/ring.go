@@ -1,0 +1,190 @@
+package link
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A port's receive ring (TPACKET_V2, packet(7)). The kernel writes a frame into
+// the next slot and gives it away by its status; frames longer than a slot it
+// queues on the socket as well and marks the slot, so that one look tells the
+// order of both.
+const (
+	slotLen   = 2048 // bytes: a frame of 1500 and all headers
+	ringSlots = 2048 // 4 MiB: milliseconds of small frames, and still in cache
+	ringBlock = 64 << 10
+)
+
+// ring is the mapped receive ring.
+type ring struct {
+	mapped []byte
+	head   int // next slot to look at
+	held   int // slots before head that the caller still reads
+}
+
+// openRing gives a socket its ring. PACKET_VNET_HDR must be set.
+func openRing(fd int) (ring, error) {
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
+		return ring{}, fmt.Errorf("set TPACKET_V2: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_COPY_THRESH, 1); err != nil {
+		return ring{}, fmt.Errorf("set PACKET_COPY_THRESH: %w", err)
+	}
+	req := unix.TpacketReq{Block_size: ringBlock, Block_nr: ringSlots * slotLen / ringBlock,
+		Frame_size: slotLen, Frame_nr: ringSlots}
+	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
+		return ring{}, fmt.Errorf("set PACKET_RX_RING of %d bytes: %w", ringSlots*slotLen, err)
+	}
+	mapped, err := unix.Mmap(fd, 0, ringSlots*slotLen, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return ring{}, fmt.Errorf("map receive ring: %w", err)
+	}
+	return ring{mapped: mapped}, nil
+}
+
+func (r *ring) release() error {
+	if r.mapped == nil {
+		return nil
+	}
+	mapped := r.mapped
+	*r = ring{}
+	if err := unix.Munmap(mapped); err != nil {
+		return fmt.Errorf("unmap receive ring: %w", err)
+	}
+	return nil
+}
+
+// slot is the header of slot i and all of its bytes.
+func (r *ring) slot(i int) (*unix.Tpacket2Hdr, []byte) {
+	at := i % ringSlots * slotLen
+	b := r.mapped[at : at+slotLen : at+slotLen]
+	return (*unix.Tpacket2Hdr)(unsafe.Pointer(&b[0])), b
+}
+
+// giveBack returns the slots that the caller has done with to the kernel.
+func (r *ring) giveBack() {
+	for i := r.head - r.held; i < r.head; i++ {
+		h, _ := r.slot(i)
+		atomic.StoreUint32(&h.Status, unix.TP_STATUS_KERNEL)
+	}
+	r.held = 0
+	r.head %= ringSlots
+}
+
+// Receive implements Link. Frames that fit in a slot stay there; the longer
+// ones are fetched from the socket by one recvmmsg(2).
+func (p *Packet) Receive() ([][]byte, error) {
+	if p.fd < 0 {
+		return nil, fmt.Errorf("receive from port: %w", unix.EBADF)
+	}
+	r := &p.ring
+	r.giveBack()
+	kept, long, bytes := 0, 0, 0
+	for kept < Batch && bytes < batchBytes {
+		h, b := r.slot(r.head)
+		status := atomic.LoadUint32(&h.Status)
+		if status&unix.TP_STATUS_USER == 0 {
+			break
+		}
+		r.head++
+		r.held++
+		bytes += int(min(h.Len, MaxFrame))
+		switch start := int(h.Mac) - HeaderLen; {
+		case status&unix.TP_STATUS_COPY != 0:
+			p.tags[long] = tagOf(h)
+			p.frames[kept] = nil // in its place among the others
+			long++
+			kept++
+		case h.Snaplen < h.Len || h.Snaplen > slotLen || start < 4 || start+HeaderLen+int(h.Snaplen) > slotLen:
+			p.stats.KernelDrops++ // longer than a slot, and no room on the socket
+		default:
+			frame := b[start : start+HeaderLen+int(h.Snaplen)]
+			if t := tagOf(h); t.valid {
+				p.stats.Tagged++
+				frame = t.put(b[start-4 : len(b)][:len(frame)+4])
+			}
+			p.frames[kept] = frame
+			kept++
+		}
+	}
+	if long > 0 {
+		kept = p.fetch(kept, long)
+	}
+	if r.held == 0 {
+		return nil, p.failure()
+	}
+	return p.frames[:kept], nil
+}
+
+// fetch reads the long frames of a batch of n, and closes the gaps of those
+// that cannot be had. It returns how many frames there are then.
+func (p *Packet) fetch(n, long int) int {
+	got := p.receiveLong(long)
+	at, kept := 0, 0
+	for _, f := range p.frames[:n] {
+		if f == nil {
+			if at < got {
+				f = p.longFrame(at)
+			} else {
+				p.stats.KernelDrops++
+			}
+			at++
+		}
+		if f != nil {
+			p.frames[kept] = f
+			kept++
+		}
+	}
+	return kept
+}
+
+// receiveLong reads up to n frames from the socket's queue and returns how many
+// came.
+func (p *Packet) receiveLong(n int) int {
+	for range Batch {
+		got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(p.fd),
+			uintptr(unsafe.Pointer(&p.rx[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(got)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0
+		default:
+			p.stats.Malformed++ // the kernel has dropped this one
+			return 0
+		}
+	}
+	return 0
+}
+
+// longFrame is message i; nil when it was longer than a buffer.
+func (p *Packet) longFrame(i int) []byte {
+	m := &p.rx[i]
+	if m.hdr.Flags&unix.MSG_TRUNC != 0 || m.len > MaxFrame {
+		p.stats.Truncated++
+		return nil
+	}
+	if t := p.tags[i]; t.valid && m.len >= HeaderLen+addressesLen {
+		p.stats.Tagged++
+		return t.put(p.mem.tagged(i, int(m.len)))
+	}
+	return p.mem.frame[i][:m.len]
+}
+
+// failure is why an empty port may be gone; nil when it is merely empty.
+func (p *Packet) failure() error {
+	errno, err := unix.GetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = gone(unix.Errno(errno))
+	} else if e, ok := err.(unix.Errno); ok {
+		err = gone(e)
+	}
+	if err != nil {
+		return fmt.Errorf("receive from port: %w", err)
+	}
+	return nil
+}

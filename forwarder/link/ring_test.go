@@ -1,0 +1,160 @@
+package link
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ringed returns a Packet whose ring is plain memory and whose queue of long
+// frames is a socket pair, and the queue's other end: the test is the kernel.
+func ringed(t testing.TB) (*Packet, int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := newBuffers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Packet{fd: fds[0], mem: mem, ring: ring{mapped: make([]byte, ringSlots*slotLen)}}
+	p.prepare()
+	t.Cleanup(func() {
+		mem.release()
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+	})
+	return p, fds[1]
+}
+
+const macAt = 76 // where the kernel puts the Ethernet header in a slot
+
+// kernel writes a frame, with its virtio header, into slot i.
+func (p *Packet) kernel(i int, frame []byte) *unix.Tpacket2Hdr {
+	b := p.ring.mapped[i%ringSlots*slotLen:][:slotLen]
+	n := copy(b[macAt-HeaderLen:], frame)
+	h := (*unix.Tpacket2Hdr)(unsafe.Pointer(&b[0]))
+	*h = unix.Tpacket2Hdr{Status: unix.TP_STATUS_USER, Len: uint32(len(frame) - HeaderLen), Snaplen: uint32(n - HeaderLen), Mac: macAt}
+	return h
+}
+
+func text(i, n int) []byte {
+	return append(make([]byte, HeaderLen), bytes.Repeat(fmt.Appendf(nil, "%06d", i), n/6)...)
+}
+
+func TestLongFramesStandInTheirPlace(t *testing.T) {
+	p, queue := ringed(t)
+	slot, at := 0, 0
+	for round := range 200 { // the ring goes round several times
+		var want [][]byte
+		for range 1 + round%Batch {
+			frame := text(at, 60+at%1200)
+			if at%5 == 3 {
+				frame = text(at, 9000+at%20000)
+			}
+			if h := p.kernel(slot, frame); h.Snaplen < h.Len {
+				h.Status |= unix.TP_STATUS_COPY
+				if _, err := unix.Write(queue, frame); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want = append(want, frame)
+			slot, at = slot+1, at+1
+		}
+		for len(want) > 0 {
+			got, err := p.Receive()
+			if err != nil || len(got) == 0 {
+				t.Fatalf("round %d: %d frames, %v; %d are missing", round, len(got), err, len(want))
+			}
+			for i := range got {
+				if !bytes.Equal(got[i], want[i]) {
+					t.Fatalf("round %d: frame %d is %q…, want %q…", round, i, got[i][:30], want[i][:30])
+				}
+			}
+			want = want[len(got):]
+		}
+	}
+	if got, err := p.Receive(); got != nil || err != nil {
+		t.Errorf("%d frames of an empty ring, %v", len(got), err)
+	}
+	for i := range ringSlots {
+		if h, _ := p.ring.slot(i); h.Status&unix.TP_STATUS_USER != 0 {
+			t.Fatalf("slot %d is not given back", i)
+		}
+	}
+}
+
+func TestASlotIsTheCallersUntilTheNextReceive(t *testing.T) {
+	p, _ := ringed(t)
+	h := p.kernel(0, text(1, 60))
+	if got, _ := p.Receive(); len(got) != 1 || h.Status == unix.TP_STATUS_KERNEL {
+		t.Errorf("%d frames, status %d", len(got), h.Status)
+	}
+	if p.Receive(); h.Status != unix.TP_STATUS_KERNEL {
+		t.Errorf("status %d", h.Status)
+	}
+}
+
+func TestWhatTheQueueCouldNotHoldIsLostAndCounted(t *testing.T) {
+	p, queue := ringed(t)
+	p.kernel(0, text(0, 60))
+	p.kernel(1, text(1, 9000)) // no room: not marked
+	p.kernel(2, text(2, 9000)).Status |= unix.TP_STATUS_COPY
+	p.kernel(3, text(3, 9000)).Status |= unix.TP_STATUS_COPY // its copy is not there
+	p.kernel(4, text(4, 60))
+	if _, err := unix.Write(queue, text(2, 9000)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Receive()
+	if err != nil || len(got) != 3 || !bytes.Equal(got[1], text(2, 9000)) || !bytes.Equal(got[2], text(4, 60)) {
+		t.Errorf("%d frames, %v", len(got), err)
+	}
+	if p.stats.KernelDrops != 2 {
+		t.Errorf("counted %d", p.stats.KernelDrops)
+	}
+}
+
+func TestABatchOfLongFramesIsSmall(t *testing.T) {
+	p, queue := ringed(t)
+	for i := range 10 {
+		p.kernel(i, text(i, 65000)).Status |= unix.TP_STATUS_COPY
+	}
+	if err := unix.SetsockoptInt(queue, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 8<<20); err == nil {
+		for i := range 10 {
+			if _, err := unix.Write(queue, text(i, 65000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if p.Receive(); p.ring.held != batchBytes/65000+1 {
+		t.Errorf("%d slots in a batch", p.ring.held)
+	}
+}
+
+func FuzzReceive(f *testing.F) {
+	f.Add([]byte("\x01\x01\x36\x00\xa8\x05\x22\x00\x10\x00addressesaddr\x08\x00"), uint32(0x51), uint32(16), uint32(16), uint16(76), uint16(100), uint16(0x8100))
+	f.Add([]byte{}, uint32(0x11), uint32(0), uint32(0), uint16(0), uint16(0xffff), uint16(0))
+	f.Add([]byte("\xff\xff############"), uint32(0xffffffff), uint32(1<<31), uint32(1<<31), uint16(0xffff), uint16(1), uint16(1))
+	p, queue := ringed(f)
+	f.Fuzz(func(t *testing.T, frame []byte, status, length, snaplen uint32, mac, tci, tpid uint16) {
+		if len(frame) == 0 || len(frame) > slotLen-macAt {
+			return
+		}
+		h := p.kernel(p.ring.head, append(make([]byte, HeaderLen), frame...))
+		h.Status, h.Len, h.Snaplen, h.Mac, h.Vlan_tci, h.Vlan_tpid = status|unix.TP_STATUS_USER, length, snaplen, mac, tci, tpid
+		_, _ = unix.Write(queue, frame)
+		got, err := p.Receive()
+		if err != nil || len(got) > 1 {
+			t.Errorf("%d frames, %v", len(got), err)
+		}
+		for range 4 {
+			var rest [64]byte
+			_, _, _ = unix.Recvfrom(p.fd, rest[:], unix.MSG_DONTWAIT)
+		}
+		p.ring.giveBack()
+	})
+}
