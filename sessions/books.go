@@ -99,6 +99,23 @@ func (m *Manager) scan(ctx context.Context, prefix, after []byte, limit int) ([]
 	return rs, more, nil
 }
 
+// scanAll returns all records with a prefix.
+func (m *Manager) scanAll(ctx context.Context, prefix []byte) (all []client.Record, err error) {
+	for more := true; more; {
+		var after []byte
+		if len(all) > 0 {
+			after = all[len(all)-1].Key
+		}
+		var page []client.Record
+		if page, more, err = m.scan(ctx, prefix, after, 0); err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		more = more && len(page) > 0
+	}
+	return all, nil
+}
+
 // saveSize is how many records go to the store at once: all or none of them.
 const saveSize = 400
 

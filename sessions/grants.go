@@ -233,13 +233,22 @@ func (m *Manager) fetch(d *device) (change bool) {
 }
 
 // amend gives the grants of a session that have not ended its terms as they
-// are now. m.mu and the turn are held.
+// are now. One that is over by them is over now, not earlier: what was
+// consumed stays so. m.mu and the turn are held.
 func (m *Manager) amend(d *device, s *session) (change bool) {
+	now := m.opt.Boot()
 	for _, g := range d.grants {
-		if g.session == s && !g.revoked {
-			m.table.Slot(d.slot).Record(g.seq).Amend(s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp))
-			change = true
+		if g.session != s || g.revoked {
+			continue
 		}
+		t := s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp)
+		r := m.table.Slot(d.slot).Record(g.seq)
+		if u := r.Use(g.seq); u.Started != 0 {
+			t.Duration = max(t.Duration, r.Elapsed(u, now))
+			t.Expiry = max(t.Expiry, now)
+		}
+		r.Amend(t)
+		change = true
 	}
 	return change
 }

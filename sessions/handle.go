@@ -32,8 +32,8 @@ func (h *handle) view() Session {
 	set(&v.DownMbits, e.DownMbits)
 	set(&v.UpMbits, e.UpMbits)
 	set(&v.UseGlobalSpeed, e.UseGlobalSpeed)
-	v.TimeCons += uint(e.incTime / time.Second)
-	v.DataCons += float64(e.incData) / 1e6
+	v.TimeCons = uint(min(uint64(v.TimeCons)+uint64(e.incTime/time.Second), maxTimeSecs))
+	v.DataCons = min(v.DataCons+float64(e.incData)/1e6, maxDataMB)
 	if e.NeverExpires {
 		v.ExpDays = nil
 	}

@@ -120,6 +120,8 @@ const (
 	maxDataMB   = 1e12
 	maxExpDays  = 36500
 	maxMbits    = 1_000_000
+	firstYear   = 1970 // of a start
+	lastYear    = 2999
 )
 
 // Check says what is wrong with a plan; the error wraps ErrBadPlan.

@@ -63,7 +63,7 @@ func (m *Manager) takeOver() {
 // them, so that the next checkpoint may take their place. A counter only
 // grows: the larger reading is the later one.
 func (m *Manager) foldCheckpoint(ctx context.Context) error {
-	rs, _, err := m.scan(ctx, []byte(checkpointKeys), nil, 0)
+	rs, err := m.scanAll(ctx, []byte(checkpointKeys))
 	if err != nil {
 		return err
 	}
@@ -137,25 +137,17 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	}
 	var all []*session
 	if d.onDisk {
-		prefix := append([]byte(sessionKeys), number(d.id)...)
-		for after, more := []byte(nil), true; more; {
-			var rs []client.Record
-			var err error
-			if rs, more, err = m.scan(ctx, prefix, after, 0); err != nil {
-				return err
+		rs, err := m.scanAll(ctx, append([]byte(sessionKeys), number(d.id)...))
+		if err != nil {
+			return err
+		}
+		for _, r := range rs {
+			s, err := readSession(r)
+			if err != nil {
+				m.log.Error("session left out", "device", d.id, "error", err)
+				continue
 			}
-			for _, r := range rs {
-				s, err := readSession(r)
-				if err != nil {
-					m.log.Error("session left out", "device", d.id, "error", err)
-					continue
-				}
-				all = append(all, s)
-			}
-			more = more && len(rs) > 0
-			if more {
-				after = rs[len(rs)-1].Key
-			}
+			all = append(all, s)
 		}
 	}
 	m.mu.Lock()

@@ -53,12 +53,15 @@ func (e *edit) apply(s *session, u use) (session, error) {
 	if e.DataCons != nil {
 		n.dataEdit = megabytes(*e.DataCons) - int64(u.up+u.down)
 	}
-	n.timeEdit += e.incTime
-	n.dataEdit += e.incData
+	n.timeEdit = min(n.timeEdit+e.incTime, maxTimeSecs*time.Second-u.time) // neither sum overflows
+	n.dataEdit = min(n.dataEdit+e.incData, maxDataMB*1e6-int64(u.up+u.down))
 	if e.setStarted {
 		n.startedAt = time.Time{}
 		if e.startedAt != nil {
 			n.startedAt = e.startedAt.UTC().Round(0)
+			if y := n.startedAt.Year(); y < firstYear || y > lastYear {
+				return n, fmt.Errorf("%w: started_at %v: want a year from %d to %d", ErrBadPlan, n.startedAt, firstYear, lastYear)
+			}
 		}
 	}
 	if e.DataMB != nil || e.DataCons != nil {
