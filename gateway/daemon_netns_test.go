@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // lines is what a program printed so far.
@@ -67,6 +69,7 @@ type daemon struct {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{l: l}
+	l.t.Cleanup(l.sweep)
 	d.program = l.gateway.start(gatewaydPath(l.t), "run", "--config", l.writeConfig())
 	d.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64,
@@ -151,6 +154,23 @@ func (d *daemon) children() map[string]int {
 		}
 	}
 	return pids
+}
+
+// sweep kills what a broken gatewayd leaves in the gateway's namespace.
+func (l *lab) sweep() {
+	var ours, its unix.Stat_t
+	check(l.t, unix.Fstat(int(l.gateway.handle), &ours))
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		exe, _ := os.Readlink(dir + "/exe")
+		if exe != gatewaydPath(l.t) || unix.Stat(dir+"/ns/net", &its) != nil || its.Ino != ours.Ino {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), "%d", &pid); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			l.t.Errorf("process %d of gatewayd is left", pid)
+		}
+	}
 }
 
 // gone waits until processes have ended.

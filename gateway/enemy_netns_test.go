@@ -4,9 +4,11 @@ package gateway_test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestABorrowedAddressGetsNothing(t *testing.T) {
@@ -70,30 +72,45 @@ func TestNothingUnaskedComesIn(t *testing.T) {
 	d := l.start()
 	v := d.admit(anHour)
 	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
-	s := l.stream(100_000_000, 100) // a mapping that is in use
-	s.flows()
-	s.end()
+	here := l.client.listenUDP(clientIP + ":0")
+	there := l.server.listenUDP(serverIP + ":0")
+	_, err := here.WriteTo([]byte("a mapping"), there.LocalAddr())
+	check(t, err)
+	check(t, there.SetReadDeadline(time.Now().Add(soon)))
+	_, mapped, err := there.ReadFrom(make([]byte, 64))
+	check(t, err)
+	asked := mapped.(*net.UDPAddr).Port // what the mapping is on the WAN
+
 	_, down := l.settle()
 	before := d.session(v.ID)
 	gateway := l.portMAC("eth0").String()
 	var sending sync.WaitGroup
-	for _, source := range []string{serverIP, "192.0.2.9", clientIP, lanIP, wanIP, "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "169.254.1.1"} {
-		for _, kind := range []string{"--udp -p 1024-1100 -g 9", "--tcp -p 1024-1100 --flags syn", "--icmp --icmp-type 0", "--icmp --icmp-type 8", "--icmp --icmp-type 3 --icmp-code 1"} {
-			sending.Go(func() {
-				if _, err := l.server.try("sh", "-c", fmt.Sprintf("nping -q %s -c 1 --rate 10000 -H -e eth0 --dest-mac %s --source-mac 02:00:00:00:00:01 -S %s %s",
-					kind, gateway, source, wanIP)); err != nil {
-					t.Error(err)
-				}
-			})
+	send := func(source, kind string) {
+		sending.Go(func() {
+			if _, err := l.server.try("sh", "-c", fmt.Sprintf("nping -q -c 3 --rate 1000 -e eth0 --dest-mac %s --source-mac 02:00:00:00:00:01 -S %s %s %s",
+				gateway, source, kind, wanIP)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	strangers := []string{"192.0.2.9", routerIP, clientIP, lanIP, wanIP, "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "169.254.1.1"}
+	for _, source := range strangers {
+		send(source, fmt.Sprintf("--udp -p %d -g 9", asked)) // the mapping is there, but not for them
+	}
+	for _, source := range append(strangers, serverIP) {
+		for _, kind := range []string{"--udp -p 1-20 -g 9", "--tcp -p 1-20 --flags syn", "--icmp --icmp-type 0", "--icmp --icmp-type 8", "--icmp --icmp-type 3 --icmp-code 1"} {
+			send(source, kind)
 		}
 	}
 	sending.Wait()
-	_, now := l.settle()
-	if now != down {
+	if _, now := l.settle(); now != down {
 		t.Errorf("%d packets reached the client: %v", now.packets-down.packets, d.status().Drops)
 	}
 	if after := d.session(v.ID); after.DownBytes != before.DownBytes {
 		t.Errorf("billed %d bytes", after.DownBytes-before.DownBytes)
 	}
-	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
+	l.server.run("nping", "-q", "-c", "3", "--rate", "1000", "-S", serverIP, "--udp", "-g", "9", "-p", fmt.Sprint(asked), wanIP)
+	if _, now := l.settle(); now == down { // so that the silence before means something
+		t.Errorf("nothing of whom the client spoke to reached it: %v", d.status().Drops)
+	}
 }

@@ -244,11 +244,10 @@ func (n *namespace) try(name string, args ...string) (string, error) {
 
 // program is one that runs beside the test.
 type program struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	out    lines
-	ended  chan struct{} // closed when it has
-	killed bool
+	t     *testing.T
+	cmd   *exec.Cmd
+	out   lines
+	ended chan struct{} // closed when it has
 }
 
 // start starts a program, which is ended with the test at the latest.
@@ -258,6 +257,7 @@ func (n *namespace) start(name string, args ...string) *program {
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	// The signal follows the thread, which waits for the program's end.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.WaitDelay = soon // for what its own children still print
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.ended)
