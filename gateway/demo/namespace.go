@@ -11,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // names is where ip(8) looks for the names of namespaces.
@@ -38,7 +39,7 @@ func newNamespace(role string) (*namespace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make network namespace %s: %w", n.name, err)
 	}
-	if n.links, err = netlink.NewHandleAt(n.handle); err != nil {
+	if n.links, err = netlink.NewHandleAt(n.handle, unix.NETLINK_ROUTE); err != nil {
 		n.close()
 		return nil, fmt.Errorf("open netlink in %s: %w", n.name, err)
 	}
