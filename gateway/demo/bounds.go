@@ -13,7 +13,7 @@ const widest = 1500 // bytes
 
 // overhead is the part of a rate that a TCP flow may miss for its control
 // loop: it has to find the rate by losses.
-const overhead = 0.15
+const overhead = 0.10
 
 // within returns how many layer-3 bytes a TCP flow at its plan's rate carries
 // in a while: no more than the rate and one burst, no less than it can find.

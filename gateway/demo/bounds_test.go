@@ -17,8 +17,8 @@ func TestWithin(t *testing.T) {
 		during      time.Duration
 		least, most float64
 	}{
-		{"a second at 20 Mbit, and 50 ms of it at once", 20, time.Second, 2_125_000, 2_525_000 + 125_000},
-		{"a slow plan has the least burst", 1, 2 * time.Second, 212_500, 252_500 + 98_304},
+		{"a second at 20 Mbit, and 50 ms of it at once", 20, time.Second, 2_250_000, 2_525_000 + 125_000},
+		{"a slow plan has the least burst", 1, 2 * time.Second, 225_000, 252_500 + 98_304},
 	}
 	for _, row := range rows {
 		if least, most := within(row.rate, row.during); least != row.least || most != row.most {
