@@ -144,7 +144,13 @@ func chaining(ctx context.Context, s *stage, v *verdict) error {
 		return err
 	}
 	used := m.bytes()
-	v.saw(used > first, "the far ends counted %s bytes, the first plan has %s", thousands(used), thousands(first))
+	ended, err := s.api.session(ctx, one)
+	if err != nil {
+		return err
+	}
+	billed := ended.UpBytes + ended.DownBytes
+	v.saw(used > first && ended.State == "consumed" && atLimit(billed, first),
+		"the far ends counted %s bytes; the first plan is %s with %s of its %s", thousands(used), ended.State, thousands(billed), thousands(first))
 	s.sawAll(v, numbered)
 	if err := s.sawRate(ctx, v, m, "download", s.client.download, next.DownMbits); err != nil {
 		return err
