@@ -24,7 +24,8 @@ type API interface {
 type HttpApi interface {
 	// GetClientDevice returns the client that sent r to a server on the host
 	// link, by its address. An address that is not bound to a client is an
-	// error that wraps sessions.ErrNoBinding.
+	// error that wraps sessions.ErrNoBinding; the device is then nobody's, not
+	// nil.
 	GetClientDevice(r *http.Request) (sessions.ClientDevice, error)
 }
 
@@ -78,7 +79,8 @@ func (e embedded) Http() HttpApi                        { return e }
 func (e embedded) GetClientDevice(r *http.Request) (sessions.ClientDevice, error) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return nil, fmt.Errorf("client device of a request from %q: %w", r.RemoteAddr, err)
+		nobody, _ := e.g.keeper.inside.manager.DeviceAt(r.Context(), netip.Addr{})
+		return nobody, fmt.Errorf("client device of a request from %q: %w", r.RemoteAddr, err)
 	}
 	return e.g.keeper.inside.manager.DeviceAt(r.Context(), from.Addr().Unmap())
 }

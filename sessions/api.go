@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -131,6 +132,9 @@ func (a api) IsConnected(clnt ClientDevice) (bool, error) {
 		return false, err
 	}
 	d, err := a.m.Device(context.Background(), fmt.Sprint(id))
+	if errors.Is(err, ErrUnavailable) {
+		return false, nil // who is connected is in memory
+	}
 	return d.Connected, err
 }
 

@@ -70,8 +70,8 @@ func TestWithoutTheStore(t *testing.T) {
 func (w *world) clean() bool {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
-	w.m.books.owing <- struct{}{}
-	defer w.m.books.owing.done()
+	w.m.books.mu.Lock()
+	defer w.m.books.mu.Unlock()
 	return len(w.m.dirty) == 0 && len(w.m.books.owed) == 0
 }
 

@@ -17,16 +17,16 @@ type books struct {
 	opening turn
 	opened  atomic.Bool
 
-	owing turn
-	owed  []client.Record // undo what a change in doubt may have written; first in line
+	owing turn // who writes what is owed
 
 	idsTurn turn
 	ids     [2]ids
 
 	mu       sync.Mutex
-	trouble  error  // of the last call to the store
-	sequence uint64 // of the newest checkpoint
-	late     error  // of the last checkpoint
+	trouble  error           // of the last call to the store
+	sequence uint64          // of the newest checkpoint
+	late     error           // of the last checkpoint
+	owed     []client.Record // undo what a change in doubt may have written; first in line
 }
 
 // ids is a block of ids that the disk knows as used.
@@ -143,11 +143,13 @@ func (m *Manager) batch(ctx context.Context, records []client.Record) error {
 	return nil
 }
 
-// owe remembers records that undo a save in doubt.
+// owe remembers records that undo a save in doubt. It does not wait for the
+// disk.
 func (m *Manager) owe(records ...client.Record) {
-	m.books.owing <- struct{}{}
-	m.books.owed = append(m.books.owed, records...)
-	m.books.owing.done()
+	b := &m.books
+	b.mu.Lock()
+	b.owed = append(b.owed, records...)
+	b.mu.Unlock()
 	nudge(m.ink)
 }
 
@@ -157,14 +159,20 @@ func (m *Manager) payOwed(ctx context.Context) error {
 		return unavailable("save", err)
 	}
 	defer b.owing.done()
-	for len(b.owed) > 0 {
-		n := min(len(b.owed), saveSize)
-		if err := m.batch(ctx, b.owed[:n:n]); err != nil {
+	for {
+		b.mu.Lock()
+		first := b.owed[:min(len(b.owed), saveSize)]
+		b.mu.Unlock()
+		if len(first) == 0 {
+			return nil
+		}
+		if err := m.batch(ctx, first[:len(first):len(first)]); err != nil {
 			return err
 		}
-		b.owed = b.owed[n:]
+		b.mu.Lock()
+		b.owed = b.owed[len(first):]
+		b.mu.Unlock()
 	}
-	return nil
 }
 
 // newID takes an id that was never given away; a new block is reserved on

@@ -64,6 +64,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 		return err
 	}
 	d.onDisk = true
+	first := s.startedAt.IsZero()
 	s.startedAt, s.running, s.unindexed = started.startedAt, true, false
 	if d.resume != nil && d.resume != s {
 		m.soil(d.resume)
@@ -75,18 +76,20 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 		m.mu.Unlock()
 		return fmt.Errorf("grant session %d: all records wait for the disk: %w", s.id, ErrUnavailable)
 	}
-	return m.admit(d, notify)
+	return m.admit(d, notify, first)
 }
 
-// admit makes the first grant, just published, known, with the one after it.
-// It is called with m.mu held and gives it back.
-func (m *Manager) admit(d *device, notify string) error {
+// admit makes the grant that was just published known, with the one after it.
+// first says that its session was started for it. It is called with m.mu held
+// and gives it back.
+func (m *Manager) admit(d *device, notify string, first bool) error {
 	d.connected = true
 	m.fetch(d)
 	gen, slot := m.changed(d), d.slot
 	m.mu.Unlock()
 	if err := m.wait(slot, gen); err != nil {
 		m.mu.Lock()
+		d.current().void = first
 		for i := range d.grants {
 			m.revoke(d, &d.grants[i])
 		}
@@ -110,23 +113,34 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 		m.mu.Unlock()
 		return nil
 	}
+	const notify = "connected again after a restart"
+	var err error
+	if m.follow(d); m.unsettled(d, s) {
+		m.mu.Unlock()
+		return fmt.Errorf("readmit %s: the attempt before is not settled: %w", macText(d.mac), ErrForwarder)
+	}
 	if s.available(m.clock.read().Wall) && !s.startedAt.IsZero() {
 		if !m.publish(d, s) {
 			m.mu.Unlock()
 			return fmt.Errorf("readmit %s: all records wait for the disk: %w", macText(d.mac), ErrUnavailable)
 		}
 		d.resume = nil
-		return m.admit(d, "connected again after a restart")
+		err = m.admit(d, notify, false)
+	} else {
+		m.mu.Unlock()
+		err = m.connect(ctx, d, notify)
 	}
-	m.mu.Unlock()
-	err := m.connect(ctx, d, "connected again after a restart")
+	if err == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if errors.Is(err, ErrNoSession) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
 		s.running, d.resume = false, nil
 		m.soil(s)
 		return nil
 	}
+	d.resume = s // it is tried again
 	return err
 }
 

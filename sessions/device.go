@@ -63,6 +63,7 @@ type grant struct {
 	seq     uint64
 	session *session
 	revoked bool
+	void    bool // the connect that published it and started the session failed
 }
 
 // turn is a lock that can be waited for with a context.

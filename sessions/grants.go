@@ -117,6 +117,9 @@ func (m *Manager) follow(d *device) {
 		d.grants = d.grants[1:]
 		d.settled = g.seq
 	}
+	if n := d.next(); n != nil && n.session.expDays != nil && n.session.isExpired(m.clock.wall(now)) {
+		d.review = true
+	}
 	if d.connected && (d.review || d.current() == nil) {
 		d.review = false
 		m.chain(d, ran, why)
@@ -136,6 +139,9 @@ func (m *Manager) settle(d *device, g grant, now time.Duration) {
 	s := g.session
 	u := m.table.Slot(d.slot).Record(g.seq).Use(g.seq)
 	s.settled = s.settled.plus(m.usedBy(d, g, now))
+	if g.void && u.Started == 0 {
+		s.startedAt = time.Time{}
+	}
 	if _, rest := s.left(s.settled); u.Ended != 0 && u.Reason == clients.EndData && rest <= widest {
 		s.spent = true
 	}

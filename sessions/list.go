@@ -113,25 +113,30 @@ func (m *Manager) reading(ctx context.Context) (context.Context, context.CancelF
 }
 
 // DeviceAt returns the device that the packet path has at an address;
-// ErrNoBinding when there is none.
+// ErrNoBinding when there is none. With an error it returns a device that is
+// nobody's, id 0, never nil: programs ignore errors.
 func (m *Manager) DeviceAt(ctx context.Context, ip netip.Addr) (ClientDevice, error) {
+	nobody := &clientDevice{m: m}
+	if ip = ip.Unmap(); ip.IsValid() {
+		nobody.last.IP = ip.String()
+	}
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("client at %v: %w", ip, err)
+		return nobody, fmt.Errorf("client at %v: %w", ip, err)
 	}
 	defer cancel()
 	var d *device
-	if ip = ip.Unmap(); ip.Is4() {
+	if ip.Is4() {
 		m.mu.Lock()
 		d = m.byIP[packIP(ip)]
 		m.mu.Unlock()
 	}
 	if d == nil {
-		return nil, fmt.Errorf("client at %v: %w", ip, ErrNoBinding)
+		return nobody, fmt.Errorf("client at %v: %w", ip, ErrNoBinding)
 	}
 	v, err := m.known(ctx, d)
 	if err != nil {
-		return nil, fmt.Errorf("client at %v: %w", ip, err)
+		return nobody, fmt.Errorf("client at %v: %w", ip, err)
 	}
 	return &clientDevice{m: m, last: v}, nil
 }

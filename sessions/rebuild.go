@@ -194,7 +194,7 @@ func (m *Manager) adopt(d *device) {
 			s.settled = use{r.BaseUp.Load(), r.BaseDown.Load(), time.Duration(r.BaseTime.Load())}
 			s.running = false // as the grants say, below
 		}
-		d.grants = append(d.grants, grant{seq, s, r.Revoked.Load() != 0})
+		d.grants = append(d.grants, grant{seq: seq, session: s, revoked: r.Revoked.Load() != 0})
 	}
 	d.connected, d.review = d.current() != nil, true
 	m.changed(d)

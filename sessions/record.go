@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -125,7 +126,7 @@ func readSession(r client.Record) (*session, error) {
 // records returns a device's record and its entry in the index by MAC.
 func (d *device) records() []client.Record {
 	return []client.Record{
-		write(deviceKey(d.id), deviceRecord{d.id, macText(d.mac), ipText(d.ip), d.hostname, d.firstSeen, d.lastSeen}),
+		write(deviceKey(d.id), deviceRecord{d.id, macText(d.mac), ipText(cmp.Or(d.ip, d.lastIP)), d.hostname, d.firstSeen, d.lastSeen}),
 		{Key: macKey(d.mac), Value: number(d.id)},
 	}
 }
