@@ -69,7 +69,6 @@ type daemon struct {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{l: l}
-	l.t.Cleanup(l.sweep)
 	d.program = l.gateway.start(gatewaydPath(l.t), "run", "--config", l.writeConfig())
 	d.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64,

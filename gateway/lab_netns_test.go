@@ -78,6 +78,7 @@ func newLab(t *testing.T, config ...string) *lab {
 		l.config[key] = value
 	}
 	l.client, l.gateway, l.server = newNamespace(t), newNamespace(t), newNamespace(t)
+	t.Cleanup(l.sweep)
 	l.gateway.cable("eth1", l.client)
 	l.gateway.cable("eth0", l.server)
 	l.gateway.run("ip", "link", "set", "eth1", "up")
