@@ -98,7 +98,9 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func()) 
 		c.bell.Close()
 		return nil
 	})
-	return group.Wait()
+	err := group.Wait()
+	c.store.Close() // the store ends when nobody calls it any more
+	return err
 }
 
 // awaitForwarder waits until the forwarder has stored its last counters; not
