@@ -54,7 +54,7 @@ short-fuzz fuzz: ## fuzz targets, short; `make fuzz` is long
 
 namespaces: deps build
 	$(call say,the real binary in network namespaces)
-	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 30m ./gateway/... ./cmd/...
+	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 30m ./forwarder/... ./gateway/... ./bench/... ./cmd/...
 
 test: deps check race arm short-fuzz namespaces ## everything
 	$(call say,all passed)
