@@ -62,11 +62,19 @@ func runChild(run func(*wire, message, []*os.File) error) error {
 	if err != nil {
 		return err
 	}
+	return serveWire(w, run)
+}
+
+// serveWire waits for the keeper's order and follows it.
+func serveWire(w *wire, run func(*wire, message, []*os.File) error) error {
 	m, files, err := w.receive()
 	if err != nil {
 		return fmt.Errorf("wait for the keeper's order: %w", err)
 	}
-	return run(w, m, files)
+	if err = run(w, m, files); err != nil {
+		_ = w.send(message{Failed: err.Error()}) // the keeper may be gone
+	}
+	return err
 }
 
 // logger writes to standard error as the config says.
@@ -165,7 +173,12 @@ func runStore(w *wire, m message, _ []*os.File) error {
 				old.Close()
 			default:
 			}
-			conns <- &watched{Conn: c, closed: gone}
+			conns <- &watched{Conn: c, closed: gone, read: func() { _ = w.send(message{Ready: true}) }}
+		}
+		select {
+		case unread := <-conns: // the store is not open
+			unread.Close()
+		default:
 		}
 		select {
 		case <-gone:
@@ -176,14 +189,21 @@ func runStore(w *wire, m message, _ []*os.File) error {
 	return store.Serve(ctx, m.Store.Path, conns, store.Option{Log: logger(m.Store.Log, wordStore)})
 }
 
-// watched is a connection that says when it was closed.
+// watched is a connection that says when it is read first, which is when the
+// store is open, and when it was closed.
 type watched struct {
 	net.Conn
-	closed chan struct{}
-	once   sync.Once
+	closed     chan struct{}
+	read       func()
+	first, end sync.Once
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	w.first.Do(w.read)
+	return w.Conn.Read(b)
 }
 
 func (w *watched) Close() error {
-	w.once.Do(func() { close(w.closed) })
+	w.end.Do(func() { close(w.closed) })
 	return w.Conn.Close()
 }

@@ -232,6 +232,9 @@ func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, a
 		case <-ctx.Done():
 			return
 		case <-done:
+			for m := range p.messages { // its last words
+				k.hear(p, m)
+			}
 			return
 		case <-again:
 			return
@@ -239,10 +242,21 @@ func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, a
 			if !ok {
 				messages = nil // it ends, or is ended with all others
 			}
-			if m.Ready {
-				k.isReady(p)
-			}
+			k.hear(p, m)
 		}
+	}
+}
+
+// hear takes in what a child says.
+func (k *keeper) hear(p *process, m message) {
+	switch {
+	case m.Ready:
+		k.isReady(p)
+	case m.Failed != "":
+		k.mu.Lock()
+		p.failed = m.Failed
+		k.mu.Unlock()
+		k.tell()
 	}
 }
 
@@ -250,6 +264,7 @@ func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, a
 // gateway.
 func (k *keeper) isReady(p *process) {
 	k.mu.Lock()
+	p.failed = ""
 	k.readyForward = k.readyForward || p == &k.forward
 	k.readyControl = k.readyControl || p == &k.control
 	first := k.readyForward && k.readyControl
@@ -341,6 +356,9 @@ func (k *keeper) tell() {
 	for _, p := range []*process{&k.forward, &k.control, &k.store} {
 		if p == &k.control && k.inside != nil {
 			continue
+		}
+		if p.failed != "" {
+			s.Degraded = append(s.Degraded, p.word+" does not run: "+p.failed)
 		}
 		s.Processes = append(s.Processes, api.Process{Name: p.word, PID: p.pid(), Restarts: max(p.starts-1, 0)})
 	}

@@ -41,6 +41,8 @@ type message struct {
 	State *keeperState `json:"state,omitempty"`
 	// Child to keeper: it serves.
 	Ready bool `json:"ready,omitempty"`
+	// Child to keeper, last: why it ends.
+	Failed string `json:"failed,omitempty"`
 }
 
 type forwardOrder struct {

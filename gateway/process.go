@@ -25,7 +25,9 @@ type process struct {
 	started  time.Time
 	starts   int
 	pause    time.Duration
-	messages chan message // what it says; closed when its wire ends
+	messages chan message  // what it says; closed when its wire ends
+	heard    chan struct{} // closed when all it said is in messages
+	failed   string        // why it ended last, in its own words; empty once it serves
 }
 
 // start runs this binary again with the process's word.
@@ -52,12 +54,14 @@ func (p *process) start() error {
 	}
 	p.cmd, p.wire, p.started = cmd, w, time.Now()
 	p.starts++
-	p.messages = make(chan message, 8)
-	go listen(w, p.messages)
+	p.messages, p.heard = make(chan message, 8), make(chan struct{})
+	go listen(w, p.messages, p.heard)
 	return nil
 }
 
-func listen(w *wire, to chan<- message) {
+// listen hands on what a child says; what finds no room is lost.
+func listen(w *wire, to chan<- message, heard chan<- struct{}) {
+	defer close(heard)
 	defer close(to)
 	for {
 		m, files, err := w.receive()
@@ -67,7 +71,10 @@ func listen(w *wire, to chan<- message) {
 		if err != nil {
 			return
 		}
-		to <- m
+		select {
+		case to <- m:
+		default:
+		}
 	}
 }
 
@@ -75,6 +82,7 @@ func listen(w *wire, to chan<- message) {
 // again without a pause.
 func (p *process) wait() error {
 	err := p.cmd.Wait()
+	<-p.heard // its last words
 	p.wire.close()
 	if time.Since(p.started) >= calm {
 		p.pause = 0
