@@ -236,7 +236,9 @@ func (m *Manager) open(ctx context.Context) error {
 	}
 	b.ids[deviceIDs] = ids{next: reserved.Devices, end: reserved.Devices}
 	b.ids[sessionIDs] = ids{next: reserved.Sessions, end: reserved.Sessions}
-	m.clock.anchor(newest, m.warm)
+	if err := m.anchorClock(ctx, newest); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
 	if err := m.foldCheckpoint(ctx); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
@@ -244,6 +246,33 @@ func (m *Manager) open(ctx context.Context) error {
 		return fmt.Errorf("open the books: %w", err)
 	}
 	b.opened.Store(true)
+	return nil
+}
+
+// anchorClock sets the clock by the newest stamp, and keeps by how much the
+// one before was behind if that is known only now.
+func (m *Manager) anchorClock(ctx context.Context, newest stamp) error {
+	rs, err := m.scanAll(ctx, []byte(moveKeys))
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range rs {
+		by, err := numberOf(r.Value)
+		since, bad := numberOf(r.Key[len(moveKeys):])
+		if err != nil || bad != nil {
+			m.log.Error("move of the clock left out", "key", string(r.Key))
+			continue
+		}
+		m.moves[since] = time.Duration(by)
+	}
+	since := newest.Since.UnixNano()
+	_, corrected := m.moves[since]
+	if by, moved := m.clock.anchor(newest, m.warm, corrected); moved {
+		m.moves[since] = by
+		m.owe(client.Record{Key: moveKey(newest.Since), Value: number(int64(by))})
+	}
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 		m.mu.Unlock()
 		return ErrAlreadyConnected
 	}
-	now := m.clock.read().Wall
+	now, unsure := m.clock.started(m.opt.Boot())
 	s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
 	m.mu.Unlock()
 	if s == nil {
@@ -50,7 +50,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
 	started := *s
 	if started.running = true; started.startedAt.IsZero() {
-		started.startedAt = now
+		started.startedAt, started.unsure = now, unsure
 	}
 	records := m.pending(d, &started)
 	m.mu.Unlock()
@@ -65,7 +65,8 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	}
 	d.onDisk = true
 	first := s.startedAt.IsZero()
-	s.startedAt, s.running, s.unindexed = started.startedAt, true, false
+	s.startedAt, s.unsure, s.running, s.unindexed = started.startedAt, started.unsure, true, false
+	m.straighten(s)
 	if d.resume != nil && d.resume != s {
 		m.soil(d.resume)
 	}

@@ -59,7 +59,9 @@
 //
 // Wall time is read once at the start and goes on with the time since boot: a
 // step of the wall clock expires and revives nothing. One that is behind the
-// newest stamp on disk is not believed.
+// newest stamp on disk is not believed: time goes on from that stamp, and what
+// starts meanwhile says so on disk. Once the clock is set, in this boot or a
+// later one, those starts are moved with it.
 //
 // # What it does not do
 //

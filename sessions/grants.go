@@ -103,7 +103,7 @@ func (m *Manager) follow(d *device) {
 		r := slot.Record(g.seq)
 		u := r.Use(g.seq)
 		if u.Started != 0 && g.session.startedAt.IsZero() {
-			g.session.startedAt = m.clock.wall(u.Started)
+			g.session.startedAt, g.session.unsure = m.clock.started(u.Started)
 			m.soil(g.session)
 		}
 		if u.Ended == 0 && !(g.revoked && m.acked(d.slot, d.revokedAt)) {
@@ -140,7 +140,7 @@ func (m *Manager) settle(d *device, g grant, now time.Duration) {
 	u := m.table.Slot(d.slot).Record(g.seq).Use(g.seq)
 	s.settled = s.settled.plus(m.usedBy(d, g, now))
 	if g.void && u.Started == 0 {
-		s.startedAt = time.Time{}
+		s.startedAt, s.unsure = time.Time{}, time.Time{}
 	}
 	if _, rest := s.left(s.settled); u.Ended != 0 && u.Reason == clients.EndData && rest <= widest {
 		s.spent = true

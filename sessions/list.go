@@ -48,6 +48,7 @@ func (m *Manager) viewDevice(d *device) Device {
 
 // viewSession copies a session in memory. m.mu is held.
 func (m *Manager) viewSession(s *session) Session {
+	m.straighten(s)
 	d := m.byID[s.device]
 	runs := false
 	if d != nil && d.connected {

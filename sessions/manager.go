@@ -96,7 +96,8 @@ type Manager struct {
 	moving   map[uint64]bool // MACs that a device is about to take
 	lookups  []*device
 	dirty    map[*device]bool
-	newcomer struct { // unknown MACs taken in during one second
+	moves    map[int64]time.Duration // by how much a clock that was not trusted since that ns was behind
+	newcomer struct {                // unknown MACs taken in during one second
 		second time.Duration
 		count  int
 	}
@@ -121,6 +122,7 @@ func New(opt Options) *Manager {
 		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
 		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
+		moves:    make(map[int64]time.Duration),
 		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),
 	}
 	m.books.init()
@@ -245,8 +247,8 @@ func (m *Manager) finish(d *device) {
 	m.Wake()
 }
 
-// correctClock moves the stamps that were made by a wrong clock once the wall
-// clock has been set.
+// correctClock moves the starts that were stamped by a wrong clock once the
+// wall clock has been set. Those that are only on disk move when they are read.
 func (m *Manager) correctClock() {
 	by, since, moved := m.clock.correct()
 	if !moved {
@@ -254,12 +256,24 @@ func (m *Manager) correctClock() {
 	}
 	m.log.Info("wall clock has been set", "by", by)
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.moves[since.UnixNano()] = by
 	for _, s := range m.sessions {
-		if !s.startedAt.IsZero() && !s.startedAt.Before(since) {
-			s.startedAt = s.startedAt.Add(by)
-			m.soil(s)
-		}
+		m.straighten(s)
+	}
+	m.mu.Unlock()
+	m.owe(client.Record{Key: moveKey(since), Value: number(int64(by))})
+}
+
+// straighten moves the start of a session if the clock that stamped it has
+// been set since. m.mu is held.
+func (m *Manager) straighten(s *session) {
+	by, ok := m.moves[s.unsure.UnixNano()]
+	if s.unsure.IsZero() || !ok {
+		return
+	}
+	s.startedAt, s.unsure = s.startedAt.Add(by), time.Time{}
+	if m.sessions[s.id] == s {
+		m.soil(s)
 	}
 }
 

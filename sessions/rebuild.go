@@ -155,6 +155,7 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	d.sessions, d.loaded = all, true
 	for _, s := range all {
 		m.sessions[s.id] = s
+		m.straighten(s)
 	}
 	m.adopt(d)
 	for _, s := range d.sessions {

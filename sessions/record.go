@@ -19,10 +19,12 @@ import (
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
 //	clock                   the newest stamp
+//	t/<since 8>             by how much a clock that was not trusted since then, ns, was behind, ns, 8 bytes
 const (
 	deviceKeys     = "d/"
 	sessionKeys    = "s/"
 	checkpointKeys = "c/"
+	moveKeys       = "t/"
 )
 
 func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
@@ -38,6 +40,9 @@ func deviceKey(id int64) []byte { return append([]byte(deviceKeys), number(id)..
 func macKey(mac uint64) []byte  { return append([]byte("m/"), number(int64(mac))[2:]...) }
 func sessionKey(device, id int64) []byte {
 	return append(append([]byte(sessionKeys), number(device)...), number(id)...)
+}
+func moveKey(since time.Time) []byte {
+	return append([]byte(moveKeys), number(since.UnixNano())...)
 }
 func indexKey(id int64) []byte { return append([]byte("i/"), number(id)...) }
 
@@ -68,6 +73,7 @@ type sessionRecord struct {
 	Global    bool          `json:"global,omitempty"`
 	Created   time.Time     `json:"created"`
 	Started   time.Time     `json:"started,omitzero"`
+	Unsure    time.Time     `json:"unsure,omitzero"`   // Started is by a clock that was not trusted since then
 	UsedUp    uint64        `json:"used_up,omitempty"` // bytes
 	UsedDown  uint64        `json:"used_down,omitempty"`
 	UsedTime  time.Duration `json:"used_time,omitempty"` // ns
@@ -93,7 +99,7 @@ func remove(key []byte) client.Record { return client.Record{Key: key, Delete: t
 func (s *session) records(u use, checkpoint uint64) []client.Record {
 	rs := []client.Record{write(sessionKey(s.device, s.id), sessionRecord{
 		Type: s.kind, Time: s.timeLimit, Data: s.dataLimit, ExpDays: s.expDays,
-		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt,
+		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt, Unsure: s.unsure,
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
 		Running: s.running, Spent: s.spent, Sequenced: checkpoint,
 	})}
@@ -117,7 +123,7 @@ func readSession(r client.Record) (*session, error) {
 	}
 	return &session{
 		id: id, device: device, kind: v.Type, timeLimit: v.Time, dataLimit: v.Data, expDays: v.ExpDays,
-		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started,
+		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started, unsure: v.Unsure,
 		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
 		running: v.Running, spent: v.Spent,
 	}, nil

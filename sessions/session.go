@@ -46,6 +46,7 @@ type session struct {
 	global     bool
 	createdAt  time.Time
 	startedAt  time.Time // zero: not started
+	unsure     time.Time // startedAt is by a clock that was not trusted since then; zero: it is right
 
 	settled  use           // by grants that have ended
 	timeEdit time.Duration // consumption that was edited, on top of what was used

@@ -56,7 +56,7 @@ func (e *edit) apply(s *session, u use) (session, error) {
 	n.timeEdit = min(n.timeEdit+e.incTime, maxTimeSecs*time.Second-u.time) // neither sum overflows
 	n.dataEdit = min(n.dataEdit+e.incData, maxDataMB*1e6-int64(u.up+u.down))
 	if e.setStarted {
-		n.startedAt = time.Time{}
+		n.startedAt, n.unsure = time.Time{}, time.Time{}
 		if e.startedAt != nil {
 			n.startedAt = e.startedAt.UTC().Round(0)
 			if y := n.startedAt.Year(); y < firstYear || y > lastYear {
@@ -120,6 +120,7 @@ func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error)
 	}
 	*s = n
 	s.dirty, s.writing, s.unindexed = false, false, false
+	m.straighten(s)
 	slot, gen := d.slot, uint64(0)
 	if m.amend(d, s) {
 		gen = m.changed(d)

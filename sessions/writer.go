@@ -187,7 +187,7 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 	for part := 0; part == 0 || len(entries) > 0; part++ {
 		n := min(len(entries), partSize)
 		key := []byte{checkpointKeys[0], checkpointKeys[1], byte(seq % 2), byte(part)}
-		if err = m.batch(ctx, []client.Record{{Key: key, Value: packCheckpoint(seq, entries[:n])}}); err != nil {
+		if err = m.save(ctx, []client.Record{{Key: key, Value: packCheckpoint(seq, entries[:n])}}); err != nil {
 			break
 		}
 		entries = entries[n:]
@@ -233,9 +233,6 @@ const idle = time.Minute
 
 // forget drops devices that nobody needs from memory.
 func (m *Manager) forget() {
-	if _, trusted := m.clock.off(); !trusted {
-		return // their stamps may have to be moved
-	}
 	now := m.opt.Boot()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -296,5 +293,5 @@ func (m *Manager) lastWrite() error {
 	for kind := range b.ids {
 		b.ids[kind].end = b.ids[kind].next
 	}
-	return m.batch(ctx, []client.Record{write(idsKey, idsRecord{b.ids[deviceIDs].end, b.ids[sessionIDs].end})})
+	return m.save(ctx, []client.Record{write(idsKey, idsRecord{b.ids[deviceIDs].end, b.ids[sessionIDs].end})})
 }
