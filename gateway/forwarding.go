@@ -123,6 +123,10 @@ func (k *keeper) keepForwarding(ctx context.Context) {
 			k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
 		default:
 			p.stop(done, forwardPatience)
+			if ctx.Err() != nil {
+				return
+			}
+			<-done
 			p.pause = 0
 		}
 	}

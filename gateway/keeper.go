@@ -20,11 +20,13 @@ import (
 	"gatewayd/gateway/ports"
 )
 
-// How long children get to end by themselves. Together under two seconds.
+// How long children get to end by themselves. The store, which ends last, has
+// what the others left of allPatience, at least storePatience.
 const (
 	forwardPatience = 300 * time.Millisecond
 	controlPatience = 1200 * time.Millisecond
-	storePatience   = 2 * time.Second
+	storePatience   = 200 * time.Millisecond
+	allPatience     = 1800 * time.Millisecond
 )
 
 // formerPatience is how long New waits for a former instance to end.
@@ -50,6 +52,7 @@ type keeper struct {
 	forward, control, store process
 
 	mu           sync.Mutex
+	ending       time.Time // when the end began; zero: it has not
 	states       map[string]ports.State
 	trouble      string // why the ports are not open
 	readyForward bool
@@ -146,19 +149,20 @@ func (k *keeper) begin() {
 		go func() { what(ctx); close(done) }()
 		return func() { cancel(); <-done }
 	}
-	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.beginStore, storePatience) })
+	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.beginStore, k.storePatience) })
 	k.endControl = serve(func(ctx context.Context) {
 		if k.inside != nil {
 			k.runInside(ctx)
 			return
 		}
-		k.supervise(ctx, &k.control, k.beginControl, controlPatience)
+		k.supervise(ctx, &k.control, k.beginControl, func() time.Duration { return controlPatience })
 	})
 }
 
 // run opens the ports and forwards until ctx ends, then ends all in order: the
 // forwarder first, so that all counters are final, the store last.
 func (k *keeper) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, k.ends)()
 	err := k.openPorts()
 	if err == nil {
 		var running sync.WaitGroup
@@ -169,6 +173,23 @@ func (k *keeper) run(ctx context.Context) error {
 	k.endControl()
 	k.endStore()
 	return errors.Join(err, k.closePorts())
+}
+
+// ends notes when the end began.
+func (k *keeper) ends() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ending = time.Now()
+}
+
+// storePatience is how long the store gets now.
+func (k *keeper) storePatience() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ending.IsZero() {
+		return allPatience
+	}
+	return max(allPatience-time.Since(k.ending), storePatience)
 }
 
 // release gives back what newKeeper made.
@@ -187,7 +208,7 @@ func (k *keeper) release() {
 }
 
 // supervise keeps one child running until ctx ends.
-func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, patience time.Duration) {
+func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, patience func() time.Duration) {
 	for p.rest(ctx) {
 		if !k.launch(p, begin) {
 			continue
@@ -197,7 +218,7 @@ func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, 
 		go func() { end = p.wait(); close(done) }()
 		k.attend(ctx, p, done, nil)
 		if ctx.Err() != nil {
-			p.stop(done, patience)
+			p.stop(done, patience())
 			return
 		}
 		<-done

@@ -90,15 +90,22 @@ func (p *process) wait() error {
 	return err
 }
 
+// killTime is how long a killed child may take to end; one that waits for a
+// disk that does not answer ends when it answers.
+const killTime = 50 * time.Millisecond
+
 // stop ends a child by closing its wire, and kills it if it does not end in
-// time. done is closed when wait has returned.
+// time. done is closed when wait has returned, which may be after stop has.
 func (p *process) stop(done <-chan struct{}, patience time.Duration) {
 	p.wire.close()
 	select {
 	case <-done:
 	case <-time.After(patience):
 		_ = p.cmd.Process.Kill()
-		<-done
+		select {
+		case <-done:
+		case <-time.After(killTime):
+		}
 	}
 }
 
