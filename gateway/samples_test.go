@@ -54,6 +54,9 @@ func connect(api gateway.API) http.HandlerFunc {
 			session.IncDataCons(1.5)
 			err = session.Save(r.Context())
 		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+		}
 	}
 }
 

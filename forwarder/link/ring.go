@@ -104,7 +104,7 @@ func (p *Packet) Receive() ([][]byte, error) {
 			frame := b[start : start+HeaderLen+int(h.Snaplen)]
 			if t := tagOf(h); t.valid {
 				p.stats.Tagged++
-				frame = t.put(b[start-4 : len(b)][:len(frame)+4])
+				frame = t.put(b[start-4:][:len(frame)+4])
 			}
 			p.frames[kept] = frame
 			kept++
