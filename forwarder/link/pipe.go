@@ -28,7 +28,8 @@ type direction struct {
 	first  int                // index of the oldest frame
 	count  int
 	closed bool
-	event  int // eventfd; -1 once the receiving end is closed
+	event  int     // eventfd; -1 once the receiving end is closed
+	word   [8]byte // of the event counter
 }
 
 func newDirection() *direction {
@@ -66,8 +67,7 @@ func (e *pipeEnd) Receive() ([][]byte, error) {
 	}
 	d.first, d.count = (d.first+n)%pipeFrames, d.count-n
 	if d.count == 0 && !d.closed {
-		var counter [8]byte
-		_, _ = unix.Read(d.event, counter[:]) // makes it unreadable; EAGAIN if it is
+		_, _ = unix.Read(d.event, d.word[:]) // makes it unreadable; EAGAIN if it is
 	}
 	return e.held[:n], nil
 }
@@ -97,9 +97,8 @@ func (e *pipeEnd) Send(frames [][]byte, taken []bool) error {
 
 // wake makes the descriptor readable.
 func (d *direction) wake() {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	_, _ = unix.Write(d.event, one[:])
+	binary.NativeEndian.PutUint64(d.word[:], 1)
+	_, _ = unix.Write(d.event, d.word[:])
 }
 
 // Close closes both directions: what this end has sent can still be received
