@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,9 +27,6 @@ const (
 	storePatience   = 200 * time.Millisecond
 	allPatience     = 1800 * time.Millisecond
 )
-
-// formerPatience is how long New waits for a former instance to end.
-const formerPatience = 5 * time.Second
 
 // keeper supervises.
 type keeper struct {
@@ -84,39 +80,6 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	}
 	k.listener, err = listenAPI(cfg.API.Socket)
 	return k, err
-}
-
-// listenAPI opens the API's socket for its owner alone. A socket file without
-// a listener is a dead gateway's.
-func listenAPI(path string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("open API socket: %w", err)
-	}
-	for end := time.Now().Add(formerPatience); ; time.Sleep(100 * time.Millisecond) {
-		c, err := net.DialTimeout("unix", path, time.Second)
-		if err != nil {
-			break
-		}
-		c.Close()
-		if time.Now().After(end) {
-			return nil, fmt.Errorf("open API socket: another gatewayd answers at %s: stop it first, or set api.socket to another path", path)
-		}
-	}
-	if st, err := os.Lstat(path); err == nil {
-		if st.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("open API socket: %s exists and is not a socket: remove it, or set api.socket to another path", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("open API socket: %w", err)
-		}
-	}
-	old := unix.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("open API socket: %w", err)
-	}
-	return l, nil
 }
 
 // check refuses ports that the kernel has its hands on.
