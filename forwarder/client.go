@@ -3,6 +3,8 @@ package forwarder
 import (
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/nat"
 	"gatewayd/limiter"
@@ -17,7 +19,7 @@ type client struct {
 	waiting uint32     // next in the list of clients whose counters are to be stored
 	dirty   bool
 	sighted time.Duration // when NoGrant was last reported, since boot; 0: not since control changed anything
-	answers allowance     // ARP replies and ICMP errors made for it
+	answers *rate.Limiter // ARP replies and ICMP errors made for it
 
 	grant    *clients.Grant // the one in use; nil: none
 	active   uint64         // its sequence, or that of the last one
@@ -123,7 +125,7 @@ func least(published uint64) uint64 {
 // adopt starts a slot's private side from what its shared half says: from
 // nothing for a new client, from where the last forwarder stood otherwise.
 func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
-	*c = client{slot: s, id: id, probe: s.Probe.Load(), rates: [2]limiter.Rate{-1, -1}}
+	*c = client{slot: s, id: id, probe: s.Probe.Load(), rates: [2]limiter.Rate{-1, -1}, answers: newAnswers()}
 	if s.Served.Load() == uint64(id.Generation) {
 		c.lastSeen = time.Duration(s.LastSeen.Load())
 		c.overUp, c.overDown, c.notPassed = s.OverUp.Load(), s.OverDown.Load(), s.NotPassed.Load()
