@@ -70,7 +70,7 @@ func TestBrokenRulesMakeTheRunVoid(t *testing.T) {
 func TestBenchEndsCleanWhenStoppedAtAnyTime(t *testing.T) {
 	binary := os.Getenv("GATEWAYD_BINARY")
 	if binary == "" {
-		t.Skip("GATEWAYD_BINARY is not set")
+		t.Fatal("GATEWAYD_BINARY is not set: the built binary")
 	}
 	for _, after := range []time.Duration{20, 120, 400, 1500, 4000} {
 		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
@@ -85,7 +85,7 @@ func TestBenchEndsCleanWhenStoppedAtAnyTime(t *testing.T) {
 func TestBenchRuns(t *testing.T) {
 	binary := os.Getenv("GATEWAYD_BINARY")
 	if binary == "" {
-		t.Skip("GATEWAYD_BINARY is not set")
+		t.Fatal("GATEWAYD_BINARY is not set: the built binary")
 	}
 	defer leaves(t)
 	out := t.TempDir()

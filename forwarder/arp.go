@@ -38,7 +38,7 @@ func (f *Forwarder) arp(fr *frame) Reason {
 		a.Operation != layers.ARPRequest && a.Operation != layers.ARPReply {
 		return f.badARP(fr)
 	}
-	mac, ip, target := packMAC(a.SourceHwAddress), be32(a.SourceProtAddress), be32(a.DstProtAddress)
+	mac, ip, target := packet.MAC(a.SourceHwAddress), be32(a.SourceProtAddress), be32(a.DstProtAddress)
 	if mac != fr.SrcMAC || mac == 0 || mac>>40&1 == 1 {
 		return f.badARP(fr)
 	}
@@ -169,10 +169,6 @@ func (f *Forwarder) build(l ...gopacket.SerializableLayer) []byte {
 		return nil
 	}
 	return append(append(f.built[:0], make([]byte, packet.VirtioLen)...), f.arpIO.out.Bytes()...)
-}
-
-func packMAC(b []byte) uint64 {
-	return uint64(binary.BigEndian.Uint16(b))<<32 | uint64(binary.BigEndian.Uint32(b[2:]))
 }
 
 func unpackMAC(mac uint64) net.HardwareAddr {

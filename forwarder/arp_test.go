@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/packet"
 )
 
 func (s *seen) says(t *testing.T, op uint16, mac uint64, ip uint32, toMAC uint64, toIP uint32) {
@@ -17,7 +18,7 @@ func (s *seen) says(t *testing.T, op uint16, mac uint64, ip uint32, toMAC uint64
 	if a == nil {
 		t.Fatalf("not ARP: %v", s)
 	}
-	if a.Operation != op || packMAC(a.SourceHwAddress) != mac || be32(a.SourceProtAddress) != ip || packMAC(a.DstHwAddress) != toMAC || be32(a.DstProtAddress) != toIP {
+	if a.Operation != op || packet.MAC(a.SourceHwAddress) != mac || be32(a.SourceProtAddress) != ip || packet.MAC(a.DstHwAddress) != toMAC || be32(a.DstProtAddress) != toIP {
 		t.Fatalf("ARP %d: %v at %v tells %v at %v", a.Operation, net.IP(a.SourceProtAddress), net.HardwareAddr(a.SourceHwAddress), net.IP(a.DstProtAddress), net.HardwareAddr(a.DstHwAddress))
 	}
 }

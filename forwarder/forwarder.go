@@ -68,7 +68,7 @@ type Forwarder struct {
 	seen       [1024]glimpse
 
 	ready  [clients.NumPorts]bool // may have frames waiting
-	downed [clients.NumPorts]time.Duration
+	downed [clients.NumPorts]bool // did not serve; tried again soon
 	stop   atomic.Bool
 }
 
@@ -173,7 +173,7 @@ func (f *Forwarder) Run() error {
 		return fmt.Errorf("forward: epoll: %w", err)
 	}
 	defer unix.Close(poll)
-	bell, err := rawFD(f.bell)
+	bell, err := clients.FD(f.bell.File())
 	if err != nil {
 		return fmt.Errorf("forward: bell: %w", err)
 	}
@@ -192,6 +192,7 @@ func (f *Forwarder) Run() error {
 		return fmt.Errorf("forward: watch bell: %w", err)
 	}
 	var events [8]unix.EpollEvent
+	var count [8]byte
 	for round := 0; !f.stop.Load(); round++ {
 		if f.Round() && round%8 != 0 {
 			continue
@@ -205,8 +206,7 @@ func (f *Forwarder) Run() error {
 				f.ready[e.Fd] = true
 				continue
 			}
-			var count [8]byte
-			_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(bell), uintptr(ptr(&count)), 8)
+			_, _ = unix.Read(bell, count[:]) // silences it
 		}
 	}
 	f.flushAll()
@@ -245,7 +245,7 @@ func (f *Forwarder) Round() bool {
 		}
 		frames, err := l.Receive()
 		if err != nil {
-			f.lost(uint8(port), err)
+			f.lost(uint8(port))
 			continue
 		}
 		if frames == nil {
@@ -288,13 +288,13 @@ func (f *Forwarder) mind() {
 			f.counters.overflow[port] = f.base.overflow[port] + st.KernelDrops
 			f.counters.truncated[port] = f.base.truncated[port] + st.Truncated
 		}
-		if l != nil && f.downed[port] != 0 { // try again
-			f.downed[port], f.ready[port] = 0, true
+		if l != nil && f.downed[port] {
+			f.downed[port], f.ready[port] = false, true
 		}
 	}
 }
 
 // lost notes that a port did not serve; it is tried again soon.
-func (f *Forwarder) lost(port uint8, _ error) {
-	f.ready[port], f.downed[port] = false, f.now
+func (f *Forwarder) lost(port uint8) {
+	f.ready[port], f.downed[port] = false, true
 }

@@ -270,7 +270,7 @@ func (s *seen) String() string {
 // look decodes a frame and verifies every checksum in it.
 func look(t testing.TB, raw []byte) (all []*seen) {
 	t.Helper()
-	dst, src := packMAC(raw[packet.VirtioLen:]), packMAC(raw[packet.VirtioLen+6:])
+	dst, src := packet.MAC(raw[packet.VirtioLen:]), packet.MAC(raw[packet.VirtioLen+6:])
 	if isARP(raw) {
 		p := gopacket.NewPacket(raw[packet.VirtioLen:], layers.LayerTypeEthernet, gopacket.Default)
 		a, _ := p.Layer(layers.LayerTypeARP).(*layers.ARP)

@@ -1,9 +1,6 @@
 package forwarder
 
 import (
-	"errors"
-	"unsafe"
-
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/packet"
 )
@@ -27,21 +24,3 @@ func (f *Forwarder) dhcp(fr *frame) Reason {
 	fr.to, fr.exempt, fr.both, fr.next = clients.Host, true, true, fr.DstMAC
 	return f.send(fr)
 }
-
-// rawFD is a bell's descriptor, without changing its mode.
-func rawFD(b *clients.Bell) (int, error) {
-	c, err := b.File().SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	got := -1
-	if err := c.Control(func(fd uintptr) { got = int(fd) }); err != nil {
-		return 0, err
-	}
-	if got < 0 {
-		return 0, errors.New("closed")
-	}
-	return got, nil
-}
-
-func ptr(b *[8]byte) unsafe.Pointer { return unsafe.Pointer(b) }

@@ -96,7 +96,7 @@ func (f *Forwarder) flush(port uint8) {
 	n := q.n
 	q.n = 0
 	if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
-		f.lost(port, err)
+		f.lost(port)
 	}
 	c := &f.counters
 	for i := range q.what[:n] {

@@ -121,7 +121,7 @@ func runForward(w *wire, m message, files []*os.File) error {
 func openLinks(files []*os.File) (forwarder.Links, error) {
 	var links forwarder.Links
 	for i, f := range files {
-		fd, err := rawFD(f)
+		fd, err := clients.FD(f)
 		if err != nil {
 			return links, err
 		}

@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -157,7 +155,7 @@ func (k *keeper) beginForward() error {
 func forwardConfig(cfg *config.Config, lan, wan *ports.Port) forwarder.Config {
 	c := forwarder.Config{
 		LAN: cfg.LAN.Address, WAN: cfg.WAN.Address, Gateway: cfg.WAN.Gateway,
-		LANMAC: packMAC(lan.MAC()), WANMAC: packMAC(wan.MAC()), LANMTU: lan.MTU(), WANMTU: wan.MTU(),
+		LANMAC: packet.MAC(lan.MAC()), WANMAC: packet.MAC(wan.MAC()), LANMTU: lan.MTU(), WANMTU: wan.MTU(),
 		HostAll: cfg.Host.Ports.All, HostRoute: cfg.Host.DefaultRoute,
 		NATFlows: cfg.Limits.NATFlows, ClientFlows: cfg.Limits.FlowsPerClient, ClientPorts: cfg.Limits.PortsPerClient,
 	}
@@ -169,10 +167,6 @@ func forwardConfig(cfg *config.Config, lan, wan *ports.Port) forwarder.Config {
 		c.HostPorts = append(c.HostPorts, forwarder.HostPort{Proto: proto, First: p.First, Last: p.Last})
 	}
 	return c
-}
-
-func packMAC(m net.HardwareAddr) uint64 {
-	return uint64(binary.BigEndian.Uint16(m))<<32 | uint64(binary.BigEndian.Uint32(m[2:]))
 }
 
 // watch follows the ports: what the kernel does beside us stops admission, a

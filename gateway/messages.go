@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatewayd/forwarder"
+	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/api"
 	"gatewayd/gateway/config"
 )
@@ -121,7 +122,7 @@ func (w *wire) send(m message, files ...*os.File) error {
 	}
 	var fds []int
 	for _, f := range files {
-		fd, err := rawFD(f)
+		fd, err := clients.FD(f)
 		if err != nil {
 			return fmt.Errorf("send message: %s: %w", f.Name(), err)
 		}
@@ -183,17 +184,4 @@ func filesOf(oob []byte) ([]*os.File, error) {
 		}
 	}
 	return files, nil
-}
-
-// rawFD is a file's descriptor, without making it blocking as Fd does.
-func rawFD(f *os.File) (int, error) {
-	c, err := f.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	got := -1
-	if err := c.Control(func(fd uintptr) { got = int(fd) }); err != nil {
-		return 0, err
-	}
-	return got, nil
 }

@@ -48,3 +48,16 @@ func (b *Bell) File() *os.File { return b.f }
 
 // Close ends a Wait.
 func (b *Bell) Close() error { return b.f.Close() }
+
+// FD is a file's descriptor, without making it blocking as Fd does.
+func FD(f *os.File) (int, error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	got := -1
+	if err := c.Control(func(fd uintptr) { got = int(fd) }); err != nil {
+		return 0, err
+	}
+	return got, nil
+}

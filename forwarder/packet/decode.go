@@ -21,8 +21,8 @@ func (p *Packet) Decode(raw []byte) Reason {
 	p.Raw = raw
 	p.L3, p.L4, p.Payload = l3, len(raw), len(raw)
 	p.Segments, p.WScale = 1, NoScale
-	p.DstMAC = getMAC(raw[VirtioLen:])
-	p.SrcMAC = getMAC(raw[VirtioLen+6:])
+	p.DstMAC = MAC(raw[VirtioLen:])
+	p.SrcMAC = MAC(raw[VirtioLen+6:])
 	p.EtherType = get16(raw[VirtioLen+12:])
 	if !p.checkVirtio() {
 		return Malformed

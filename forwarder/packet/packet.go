@@ -142,7 +142,8 @@ func get32(b []byte) uint32    { return binary.BigEndian.Uint32(b) }
 func put16(b []byte, v uint16) { binary.BigEndian.PutUint16(b, v) }
 func put32(b []byte, v uint32) { binary.BigEndian.PutUint32(b, v) }
 
-func getMAC(b []byte) uint64 {
+// MAC packs the first six octets of b, the first one highest.
+func MAC(b []byte) uint64 {
 	return uint64(get16(b))<<32 | uint64(get32(b[2:]))
 }
 
