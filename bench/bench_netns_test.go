@@ -47,7 +47,7 @@ func TestBrokenRulesMakeTheRunVoid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bulk := figures()[0]
+		bulk := figures("cubic")[0]
 		if _, err := once(ctx, k, bulk, time.Second); err != nil {
 			t.Errorf("unbroken: %v", err)
 		}

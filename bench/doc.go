@@ -33,7 +33,9 @@
 //     a plot. The exit code is 0 only if every figure has all its proven pairs.
 //
 // Sender, gateway and receiver share the machine's cores, on both sides alike.
-// The sender of small packets is one thread on the last core.
+// The sender of small packets is one thread on the last core. TCP uses CUBIC (RFC
+// 9438), what most senders have, and not what this machine happens to be set to;
+// -congestion takes another.
 //
 // Bench does not tune the machine, does not pin a gateway, and does not judge: a
 // missed target is shown and is no failure.

@@ -22,12 +22,12 @@ type figure struct {
 }
 
 // figures are all that is measured, in order.
-func figures() []figure {
+func figures(congestion string) []figure {
 	return []figure{
-		{key: "tcp_up_1", title: "TCP up, 1 flow", unit: "Gbit/s", answers: true, target: 0.7, usual: 8.9, measure: bulk(1, false)},
-		{key: "tcp_down_1", title: "TCP down, 1 flow", unit: "Gbit/s", answers: true, target: 0.7, usual: 8.9, measure: bulk(1, true)},
-		{key: "tcp_up_4", title: "TCP up, 4 flows", unit: "Gbit/s", answers: true, target: 0.7, usual: 9.3, measure: bulk(4, false)},
-		{key: "tcp_down_4", title: "TCP down, 4 flows", unit: "Gbit/s", answers: true, target: 0.7, usual: 9.3, measure: bulk(4, true)},
+		{key: "tcp_up_1", title: "TCP up, 1 flow", unit: "Gbit/s", answers: true, target: 0.7, usual: 8.9, measure: bulk(1, false, congestion)},
+		{key: "tcp_down_1", title: "TCP down, 1 flow", unit: "Gbit/s", answers: true, target: 0.7, usual: 8.9, measure: bulk(1, true, congestion)},
+		{key: "tcp_up_4", title: "TCP up, 4 flows", unit: "Gbit/s", answers: true, target: 0.7, usual: 9.3, measure: bulk(4, false, congestion)},
+		{key: "tcp_down_4", title: "TCP down, 4 flows", unit: "Gbit/s", answers: true, target: 0.7, usual: 9.3, measure: bulk(4, true, congestion)},
 		{key: "udp_64", title: "UDP 64 bytes, delivered", unit: "Mpps", target: 1, usual: 0.4, measure: flood},
 		{key: "rtt_idle", title: "round trip, idle, p50", unit: "µs", less: true, answers: true, measure: roundTrip},
 		{key: "udp_paced", title: "UDP 64 bytes, 50,000/s: delivered", unit: "of sent", measure: paced},
@@ -35,10 +35,10 @@ func figures() []figure {
 }
 
 // bulk is TCP goodput over so many flows, as the receiver counts it.
-func bulk(flows int, down bool) func(context.Context, *lab, time.Duration) (float64, error) {
+func bulk(flows int, down bool, congestion string) func(context.Context, *lab, time.Duration) (float64, error) {
 	return func(ctx context.Context, l *lab, lasts time.Duration) (float64, error) {
 		args := []string{"--json", "--client", serverIP, "--connect-timeout", "3000",
-			"--time", strconv.Itoa(max(int(lasts.Seconds()), 1)), "--parallel", strconv.Itoa(flows)}
+			"--time", strconv.Itoa(max(int(lasts.Seconds()), 1)), "--parallel", strconv.Itoa(flows), "--congestion", congestion}
 		if down {
 			args = append(args, "--reverse")
 		}

@@ -72,13 +72,13 @@ func TestReadRules(t *testing.T) {
 }
 
 func TestChosen(t *testing.T) {
-	for pattern, want := range map[string]int{"": len(figures()), "^tcp_": 4, "udp_64|rtt": 2} {
-		if list, err := chosen(pattern); err != nil || len(list) != want {
+	for pattern, want := range map[string]int{"": len(figures("cubic")), "^tcp_": 4, "udp_64|rtt": 2} {
+		if list, err := chosen(pattern, "cubic"); err != nil || len(list) != want {
 			t.Errorf("%q: %d figures, %v; want %d", pattern, len(list), err, want)
 		}
 	}
 	for _, wrong := range []string{"none", "("} {
-		if _, err := chosen(wrong); err == nil {
+		if _, err := chosen(wrong, "cubic"); err == nil {
 			t.Errorf("%q is taken", wrong)
 		}
 	}

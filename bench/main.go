@@ -34,6 +34,7 @@ func bench(ctx context.Context, args []string) (err error) {
 	repeats := flags.Int("repeats", 5, "how often each figure is measured on each side")
 	lasts := flags.Duration("time", 3*time.Second, "how long a bulk run lasts, whole seconds")
 	quick := flags.Bool("quick", false, "2 repeats of 1s, where -repeats and -time do not say otherwise")
+	congestion := flags.String("congestion", "cubic", "congestion control `name` of the TCP that is measured")
 	only := flags.String("only", "", "only figures whose key matches this `pattern`")
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(flag.ErrHelp, err)
@@ -48,7 +49,7 @@ func bench(ctx context.Context, args []string) (err error) {
 			*lasts = time.Second
 		}
 	}
-	list, err := chosen(*only)
+	list, err := chosen(*only, *congestion)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func bench(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%w; make build makes it", err)
 	}
 
-	r := &report{Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Binary: file, Repeats: *repeats, Voids: []void{}}
+	r := &report{Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Binary: file, Congestion: *congestion, Repeats: *repeats, Voids: []void{}}
 	s := &series{repeats: *repeats, lasts: *lasts, say: os.Stderr}
 	unproven := measureBoth(ctx, s, file, list)
 	if unproven != nil && !errors.Is(unproven, errVoid) {
@@ -97,13 +98,13 @@ func measureBoth(ctx context.Context, s *series, binary string, list []figure) (
 }
 
 // chosen returns the figures whose key matches a pattern.
-func chosen(pattern string) ([]figure, error) {
+func chosen(pattern, congestion string) ([]figure, error) {
 	match, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("-only: %w", err)
 	}
 	var list []figure
-	for _, f := range figures() {
+	for _, f := range figures(congestion) {
 		if match.MatchString(f.key) {
 			list = append(list, f)
 		}

@@ -17,14 +17,15 @@ import (
 
 // A report is what is kept of a run.
 type report struct {
-	Started time.Time     `json:"started"`
-	Took    float64       `json:"took_secs"`
-	Machine machine       `json:"machine"`
-	Binary  string        `json:"binary"`
-	Repeats int           `json:"repeats"`
-	Figures []figureEntry `json:"figures"`
-	Bills   bills         `json:"bills"`
-	Voids   []void        `json:"void"`
+	Started    time.Time     `json:"started"`
+	Took       float64       `json:"took_secs"`
+	Machine    machine       `json:"machine"`
+	Binary     string        `json:"binary"`
+	Congestion string        `json:"tcp_congestion_control"`
+	Repeats    int           `json:"repeats"`
+	Figures    []figureEntry `json:"figures"`
+	Bills      bills         `json:"bills"`
+	Voids      []void        `json:"void"`
 }
 
 type machine struct {
@@ -142,7 +143,7 @@ func (r *report) table(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "median (min .. max) of %d repeats; the ratio is of runs that follow each other\n", r.Repeats)
+	fmt.Fprintf(w, "median (min .. max) of %d repeats; the ratio is of runs that follow each other; TCP is %s\n", r.Repeats, r.Congestion)
 	fmt.Fprintf(w, "bills: %d runs, %d layer-3 bytes at the far ends, billed %+d bytes beside them\n",
 		r.Bills.Runs, r.Bills.Arrived, r.Bills.Difference)
 	for _, e := range r.Figures {

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -279,7 +280,7 @@ func TestControlPublishesWhileTheForwarderReads(t *testing.T) {
 	const grants = 20000
 	done := make(chan string)
 	go func() {
-		for seq := uint64(1); seq <= grants; {
+		for seq := uint64(1); seq <= grants; runtime.Gosched() {
 			if got, err := s.Publish(bytesOf(0)); err == nil {
 				b.table.Changed(alice)
 				seq = got + 1
@@ -289,17 +290,22 @@ func TestControlPublishesWhileTheForwarderReads(t *testing.T) {
 			}
 		}
 		for s.Record(grants).Use(grants).Ended == 0 {
+			runtime.Gosched()
 		}
 		done <- ""
 	}()
-	for rounds := 0; ; rounds++ {
+	const patience = time.Minute // without a grant more
+	for moved, last := time.Now(), uint64(0); ; {
 		select {
 		case <-done:
 			return
 		default:
 			b.f.Round()
+			runtime.Gosched()
 		}
-		if p := s.Published.Load(); rounds > 1<<22 {
+		if p := s.Published.Load(); p != last {
+			moved, last = time.Now(), p
+		} else if time.Since(moved) > patience {
 			t.Fatalf("stuck: %d published, %d saved, %d active", p, s.Saved.Load(), s.Active.Load())
 		}
 	}

@@ -39,7 +39,7 @@ func TestRun(t *testing.T) {
 	go func() { done <- b.f.Run() }()
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for range 5000 {
+		for range 60000 {
 			if ok() {
 				return
 			}

@@ -156,11 +156,12 @@ func (w *world) inDoubt(call func() error) error {
 	out, far := net.Pipe()
 	w.conns <- far
 	go func() { io.Copy(out, mid) }()
-	go func() { io.Copy(io.Discard, out) }()
 	w.client.Attach(near)
 	done := make(chan error)
 	go func() { done <- call() }()
-	time.Sleep(50 * time.Millisecond) // the store does it
+	if _, err := out.Read(make([]byte, 1)); err != nil { // an answer: it is done
+		w.t.Error(err)
+	}
 	mid.Close()
 	out.Close()
 	return <-done
@@ -237,9 +238,9 @@ func (w *world) device(key string) Device {
 // until waits for what another goroutine is about to do.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("not so after 10 s: %s", what)
+			w.t.Fatalf("not so after a minute: %s", what)
 		}
 	}
 }

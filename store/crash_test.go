@@ -81,6 +81,7 @@ func TestAKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
 	defer c.Close()
 	var acked [callers]int
 	var acks int
+	ctx := patient(t)
 	for round := range rounds {
 		child := startChild(t, c, dir)
 		check(t, c, acked[:])
@@ -89,7 +90,7 @@ func TestAKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
 			wg.Go(func() {
 				for n := acked[i] + 1; ; n++ {
 					value := fmt.Appendf(nil, "%d %0*d", n, rand.N(4000), 0)
-					err := c.Batch(context.Background(), []client.Record{
+					err := c.Batch(ctx, []client.Record{
 						{Key: fmt.Appendf(nil, "first/%d", i), Value: value},
 						{Key: fmt.Appendf(nil, "log/%d/%d", i, n), Value: value},
 						{Key: fmt.Appendf(nil, "last/%d", i), Value: value}})
@@ -120,7 +121,7 @@ func TestAKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
 
 func check(t *testing.T, c *client.Client, acked []int) {
 	t.Helper()
-	ctx := context.Background()
+	ctx := patient(t)
 	for i := range acked {
 		first, found, err := c.Get(ctx, fmt.Appendf(nil, "first/%d", i))
 		if err != nil {

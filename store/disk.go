@@ -181,9 +181,11 @@ func (d *disk) keepReserve() {
 func (d *disk) watch(ctx context.Context) error {
 	d.mu.RLock()
 	whole := d.db != nil && !d.lean
-	d.mu.RUnlock()
 	if whole {
 		d.keepReserve()
+	}
+	d.mu.RUnlock()
+	if whole {
 		return nil
 	}
 	free, kept, err := d.space()

@@ -162,7 +162,7 @@ func TestAPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 func TestAFullCardIsSurvivedAndLeft(t *testing.T) {
 	onCard(t, func(card *card) {
 		dir := filepath.Join(card.dir, "store")
-		ctx := context.Background()
+		ctx := patient(t)
 		c := client.New()
 		defer c.Close()
 		child := startChild(t, c, dir)
@@ -230,7 +230,7 @@ func TestAStalledCardCostsTheDeadline(t *testing.T) {
 		}
 		card.ioctl(fiThaw, 0)
 		batchOf(t, c, record("k", "after"))
-		if v, _, err := c.Get(context.Background(), []byte("k")); err != nil || string(v) != "after" {
+		if v, _, err := c.Get(patient(t), []byte("k")); err != nil || string(v) != "after" {
 			t.Errorf("a read: %q, %v", v, err)
 		}
 		kill(t, child)
@@ -255,7 +255,7 @@ func fillWithRecords(t *testing.T, card *card, number func(int) int) {
 	var n int
 	for refused := 0; refused < 20; {
 		value := fmt.Appendf(nil, "%d %08000d", n, 0)
-		err := c.Batch(context.Background(), []client.Record{{Key: fmt.Appendf(nil, "ledger/%07d", number(n)), Value: value}})
+		err := c.Batch(patient(t), []client.Record{{Key: fmt.Appendf(nil, "ledger/%07d", number(n)), Value: value}})
 		switch {
 		case err == nil:
 			n++
@@ -266,7 +266,7 @@ func fillWithRecords(t *testing.T, card *card, number func(int) int) {
 			t.Fatalf("record %d: %v", n, err)
 		}
 	}
-	h, err := c.Health(context.Background())
+	h, err := c.Health(patient(t))
 	if err != nil || h.OK {
 		t.Errorf("health: %+v, %v", h, err)
 	}

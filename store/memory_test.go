@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -28,9 +29,17 @@ func record(key, value string) client.Record {
 	return client.Record{Key: []byte(key), Value: []byte(value)}
 }
 
+// patient ends a minute after it was asked for: a busy machine and a slow disk take
+// longer than the deadline that a call has otherwise.
+func patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func batchOf(t testing.TB, c *client.Client, records ...client.Record) {
 	t.Helper()
-	if err := c.Batch(context.Background(), records); err != nil {
+	if err := c.Batch(patient(t), records); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -40,7 +49,7 @@ func everything(t testing.TB, c *client.Client, prefix string, limit int) (keys 
 	t.Helper()
 	var after []byte
 	for {
-		page, more, err := c.Scan(context.Background(), []byte(prefix), after, limit)
+		page, more, err := c.Scan(patient(t), []byte(prefix), after, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +86,7 @@ func TestGetGivesWhatTheLastBatchLeft(t *testing.T) {
 			for _, b := range row.batches {
 				batchOf(t, c, b...)
 			}
-			v, found, err := c.Get(context.Background(), []byte("k"))
+			v, found, err := c.Get(patient(t), []byte("k"))
 			if err != nil || string(v) != row.want || found != row.found {
 				t.Fatalf("got %q, %v, %v", v, found, err)
 			}
@@ -89,7 +98,7 @@ func TestAnyKeyIsTheCallers(t *testing.T) {
 	c := openMemory(t)
 	for _, key := range []string{"!badger!head", "\x00", "\xff\xff", strings.Repeat("k", client.MaxKey)} {
 		batchOf(t, c, record(key, key))
-		if v, found, err := c.Get(context.Background(), []byte(key)); err != nil || !found || string(v) != key {
+		if v, found, err := c.Get(patient(t), []byte(key)); err != nil || !found || string(v) != key {
 			t.Errorf("%.20q: %q, %v, %v", key, v, found, err)
 		}
 	}
@@ -133,7 +142,7 @@ func TestScan(t *testing.T) {
 		{"a prefix that nothing has", "x", "", 0, nil, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			page, more, err := c.Scan(context.Background(), []byte(row.prefix), []byte(row.after), row.limit)
+			page, more, err := c.Scan(patient(t), []byte(row.prefix), []byte(row.after), row.limit)
 			var keys []string
 			for _, r := range page {
 				keys = append(keys, string(r.Key))
@@ -156,7 +165,7 @@ func TestAScanIsCutToAFrameAndGoesOn(t *testing.T) {
 		want = append(want, key)
 		batchOf(t, c, record(key, strings.Repeat("v", 100<<10)))
 	}
-	page, more, err := c.Scan(context.Background(), []byte("big/"), nil, 0)
+	page, more, err := c.Scan(patient(t), []byte("big/"), nil, 0)
 	if err != nil || !more || len(page) != 10 {
 		t.Fatalf("the first page has %d records, more %v, %v", len(page), more, err)
 	}
@@ -176,7 +185,7 @@ func TestBatchesFromManyCallersAreAllThere(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			for j := range each {
-				if err := c.Batch(context.Background(), []client.Record{record(fmt.Sprintf("%d/%d", i, j), "v"),
+				if err := c.Batch(patient(t), []client.Record{record(fmt.Sprintf("%d/%d", i, j), "v"),
 					record(fmt.Sprintf("last/%d", i), fmt.Sprint(j))}); err != nil {
 					t.Error(err)
 				}
@@ -188,7 +197,7 @@ func TestBatchesFromManyCallersAreAllThere(t *testing.T) {
 		t.Errorf("%d keys", n)
 	}
 	for i := range callers {
-		if v, _, _ := c.Get(context.Background(), fmt.Appendf(nil, "last/%d", i)); string(v) != fmt.Sprint(each-1) {
+		if v, _, _ := c.Get(patient(t), fmt.Appendf(nil, "last/%d", i)); string(v) != fmt.Sprint(each-1) {
 			t.Errorf("caller %d ended with %q", i, v)
 		}
 	}
@@ -201,7 +210,7 @@ func TestLargeBatchesAtOnceAreAllDone(t *testing.T) {
 	for i := range maxUnderWay {
 		wg.Go(func() {
 			value := strings.Repeat("v", client.MaxValue)
-			if err := c.Batch(context.Background(), []client.Record{record(fmt.Sprint(i), value)}); err != nil {
+			if err := c.Batch(patient(t), []client.Record{record(fmt.Sprint(i), value)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -213,7 +222,7 @@ func TestLargeBatchesAtOnceAreAllDone(t *testing.T) {
 }
 
 func TestHealthInMemory(t *testing.T) {
-	h, err := openMemory(t).Health(context.Background())
+	h, err := openMemory(t).Health(patient(t))
 	if err != nil || !h.OK || h.Free >= 0 {
 		t.Fatalf("got %+v, %v", h, err)
 	}
@@ -233,9 +242,9 @@ func TestACorruptValueIsAnErrorThatNamesItsKey(t *testing.T) {
 		if err := d.db.Update(func(txn *badger.Txn) error { return txn.Set(storedKey([]byte("b")), stored) }); err != nil {
 			t.Fatal(err)
 		}
-		v, found, get := c.Get(context.Background(), []byte("b"))
-		page, _, scan := c.Scan(context.Background(), nil, nil, 0)
-		snap := c.Snapshot(context.Background(), t.TempDir()+"/snap")
+		v, found, get := c.Get(patient(t), []byte("b"))
+		page, _, scan := c.Scan(patient(t), nil, nil, 0)
+		snap := c.Snapshot(patient(t), t.TempDir()+"/snap")
 		if v != nil || found || page != nil {
 			t.Errorf("%s: given out: %q, %v", name, v, page)
 		}
@@ -244,7 +253,7 @@ func TestACorruptValueIsAnErrorThatNamesItsKey(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if v, _, err := c.Get(context.Background(), []byte("c")); err != nil || string(v) != "good" {
+		if v, _, err := c.Get(patient(t), []byte("c")); err != nil || string(v) != "good" {
 			t.Errorf("%s: its neighbour: %q, %v", name, v, err)
 		}
 	}

@@ -55,7 +55,7 @@ func TestEverySizeSurvivesFlushAndCompaction(t *testing.T) {
 					r.leaveCrowded(t)
 				}
 				for key, mark := range want {
-					v, found, err := r.c.Get(context.Background(), []byte(key))
+					v, found, err := r.c.Get(patient(t), []byte(key))
 					if err != nil || !found || len(v) != size || string(v[:6]) != key || v[size-1] != mark {
 						t.Fatalf("round %d: key %s: found %v, %d bytes, %v", round, key, found, len(v), err)
 					}

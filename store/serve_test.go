@@ -158,10 +158,10 @@ func TestANewConnectionReplacesTheOldOne(t *testing.T) {
 	other := client.New()
 	other.Attach(near)
 	r.conns <- far
-	if v, _, err := other.Get(context.Background(), []byte("a")); err != nil || string(v) != "1" {
+	if v, _, err := other.Get(patient(t), []byte("a")); err != nil || string(v) != "1" {
 		t.Fatalf("the new one: %q, %v", v, err)
 	}
-	if err := r.c.Batch(context.Background(), []client.Record{record("a", "2")}); !errors.Is(err, client.ErrAway) {
+	if err := r.c.Batch(patient(t), []client.Record{record("a", "2")}); !errors.Is(err, client.ErrAway) {
 		t.Fatalf("the old one: %v", err)
 	}
 	other.Close()
@@ -193,22 +193,22 @@ func TestUnderTheGuardChangesAreRefusedAndReadsAreNot(t *testing.T) {
 	r := serveDir(t, t.TempDir(), plenty)
 	batchOf(t, r.c, record("a", "1"))
 	r.free.Store(testGuard - 1)
-	if err := r.c.Batch(context.Background(), []client.Record{record("a", "2")}); !errors.Is(err, client.ErrFull) {
+	if err := r.c.Batch(patient(t), []client.Record{record("a", "2")}); !errors.Is(err, client.ErrFull) {
 		t.Fatalf("a change: %v", err)
 	}
-	if v, _, err := r.c.Get(context.Background(), []byte("a")); err != nil || string(v) != "1" {
+	if v, _, err := r.c.Get(patient(t), []byte("a")); err != nil || string(v) != "1" {
 		t.Fatalf("a read: %q, %v", v, err)
 	}
-	h, err := r.c.Health(context.Background())
+	h, err := r.c.Health(patient(t))
 	if err != nil || h.OK || h.Free != testGuard-1 || !strings.Contains(h.Why, "1.0 MB kept free") {
 		t.Fatalf("health: %+v, %v", h, err)
 	}
-	if err := r.c.Snapshot(context.Background(), t.TempDir()+"/s"); !errors.Is(err, client.ErrFull) {
+	if err := r.c.Snapshot(patient(t), t.TempDir()+"/s"); !errors.Is(err, client.ErrFull) {
 		t.Fatalf("a snapshot: %v", err)
 	}
 	r.free.Store(testGuard)
 	batchOf(t, r.c, record("a", "2"))
-	if h, err := r.c.Health(context.Background()); err != nil || !h.OK {
+	if h, err := r.c.Health(patient(t)); err != nil || !h.OK {
 		t.Fatalf("health again: %+v, %v", h, err)
 	}
 }
@@ -233,7 +233,7 @@ func TestOpeningOnAFullDisk(t *testing.T) {
 			r.end(t)
 
 			r = serveDir(t, dir, row.free)
-			ctx := context.Background()
+			ctx := patient(t)
 			h, err := r.c.Health(ctx)
 			if err != nil || h.OK || h.Why == "" {
 				t.Errorf("health: %+v, %v", h, err)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,7 +23,7 @@ func TestASnapshotHoldsEverything(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "snap")
 	for range 2 { // the second one replaces the first
-		if err := c.Snapshot(context.Background(), path); err != nil {
+		if err := c.Snapshot(patient(t), path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -53,13 +52,13 @@ func TestASnapshotThatFailsLeavesTheFormerFile(t *testing.T) {
 	r := serveDir(t, t.TempDir(), plenty)
 	batchOf(t, r.c, record("a", "1"))
 	path := filepath.Join(t.TempDir(), "snap")
-	if err := r.c.Snapshot(context.Background(), path); err != nil {
+	if err := r.c.Snapshot(patient(t), path); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(path)
 	batchOf(t, r.c, record("b", "2"))
 	r.free.Store(testGuard)
-	if err := r.c.Snapshot(context.Background(), path); !errors.Is(err, client.ErrFull) {
+	if err := r.c.Snapshot(patient(t), path); !errors.Is(err, client.ErrFull) {
 		t.Fatal(err)
 	}
 	after, _ := os.ReadFile(path)
@@ -70,7 +69,7 @@ func TestASnapshotThatFailsLeavesTheFormerFile(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	for _, path := range []string{"relative", filepath.Join(t.TempDir(), "no", "such", "directory")} {
-		if err := r.c.Snapshot(context.Background(), path); err == nil {
+		if err := r.c.Snapshot(patient(t), path); err == nil {
 			t.Errorf("%s: no error", path)
 		}
 	}
@@ -80,7 +79,7 @@ func wholeSnapshot(t testing.TB) []byte {
 	c := openMemory(t)
 	batchOf(t, c, record("a", "1"), record("b", ""), record("c", "333"))
 	path := filepath.Join(t.TempDir(), "snap")
-	if err := c.Snapshot(context.Background(), path); err != nil {
+	if err := c.Snapshot(patient(t), path); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)
