@@ -72,7 +72,10 @@ func newDemonstration(t *testing.T, steps ...step) *demonstration {
 	t.Cleanup(func() { os.RemoveAll(home) })
 	d := &demonstration{t: t, binary: filepath.Join(home, "gatewayd"), temp: filepath.Join(home, "tmp"),
 		steps: steps, namespaces: map[uint64]string{}}
-	check(t, os.WriteFile(d.binary, program, 0o755))
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold it open for writing: text file busy
+	err = os.WriteFile(d.binary, program, 0o755)
+	syscall.ForkLock.RUnlock()
+	check(t, err)
 	check(t, os.Mkdir(d.temp, 0o755))
 	return d
 }
