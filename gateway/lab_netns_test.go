@@ -44,7 +44,7 @@ const (
 )
 
 // soon is how long what should happen at once may take on a loaded machine.
-const soon = 5 * time.Second
+const soon = 15 * time.Second
 
 // errNotYet is the answer of who cannot say more.
 var errNotYet = errors.New("not yet")

@@ -15,8 +15,8 @@ import (
 func about(t *testing.T, what string, got, want time.Duration) {
 	t.Helper()
 	t.Logf("%s: %v, want %v", what, got.Round(time.Millisecond), want)
-	if off := got - want; off < -300*time.Millisecond || off > 300*time.Millisecond {
-		t.Errorf("%s: %v, want %v ± 0.3 s", what, got, want)
+	if off := got - want; off.Abs() > time.Second {
+		t.Errorf("%s: %v, want %v ± 1 s, for a busy machine", what, got, want)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestAStalledStoreStopsNothing(t *testing.T) {
 	code, err := d.ask("POST", "/devices/"+clientMAC+"/sessions", anHour, nil)
 	t.Logf("a change was answered %d after %v: %v", code, time.Since(began).Round(time.Millisecond), err)
 	if took := time.Since(began); code != http.StatusServiceUnavailable || took > 2*soon {
-		t.Errorf("a change was answered %d after %v, want 503 within 5 s", code, took)
+		t.Errorf("a change was answered %d after %v, want 503 in time", code, took)
 	}
 	eventually(t, soon, "status says so", func() error {
 		if now := d.status(); len(now.Degraded) == 0 || !now.Ready {
