@@ -123,6 +123,9 @@ func (d *disk) thinOut(ctx context.Context, o badger.Options) error {
 // it open.
 func openLocked(ctx context.Context, o badger.Options) (*badger.DB, error) {
 	for waited := time.Duration(0); ; waited += lockPoll {
+		if err := dropUnmade(o.Dir); err != nil {
+			return nil, fmt.Errorf("open the store at %s: %w", o.Dir, err)
+		}
 		db, err := badger.Open(o)
 		if err == nil {
 			return db, nil
@@ -140,6 +143,37 @@ func openLocked(ctx context.Context, o badger.Options) (*badger.DB, error) {
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+// dropUnmade removes logs without a byte. A process that is killed after it created one
+// and before it gave it a size leaves it so; it holds nothing, and Badger does not open
+// beside it. While another process has dir open nothing is touched.
+func dropUnmade(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil // opening says what is the matter
+	}
+	files, err := f.ReadDir(-1)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if kind := filepath.Ext(file.Name()); kind != ".mem" && kind != ".vlog" {
+			continue
+		}
+		st, err := file.Info()
+		if err == nil && st.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, file.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isLocked asks for Badger's lock on dir, which is a flock of the directory.

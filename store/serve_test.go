@@ -106,6 +106,28 @@ func TestWhatWasWrittenIsThereAfterAReopen(t *testing.T) {
 	}
 }
 
+// A file appears before it has a size, and a process may be killed between.
+func TestAFileThatWasNeverMadeIsFine(t *testing.T) {
+	for _, name := range []string{"00009.mem", "000009.vlog", "000999.sst", "DISCARD", "MANIFEST-REWRITE"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			r := serveDir(t, dir, plenty)
+			batchOf(t, r.c, record("a", "1"))
+			r.end(t)
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r = serveDir(t, dir, plenty)
+			batchOf(t, r.c, record("b", "2"))
+			r.end(t)
+			r = serveDir(t, dir, plenty)
+			if keys := everything(t, r.c, "", 0); !slices.Equal(keys, []string{"a", "b"}) {
+				t.Fatalf("got %q", keys)
+			}
+		})
+	}
+}
+
 func TestOtherFilesInTheDirectoryAreFine(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "lost+found"), 0o700); err != nil {
