@@ -8,11 +8,13 @@ SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
 FUZZ_TIME   ?= 4s
+MATRICES    := Deaths|WritesAreFew
+FIGURES     := ReadyAtOnce|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
 export CGO_ENABLED ?= 0
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: build check test demo bench fuzz deps unit race arm short-fuzz namespaces
+.PHONY: build check test demo bench fuzz deps unit race arm short-fuzz namespaces soak figures
 
 build: ## the static binary, bin/gatewayd
 	go build -trimpath -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
@@ -65,8 +67,16 @@ demo: build ## the main job on real packets in namespaces of its own; 60 s
 bench: deps build ## beside the kernel's own hotspot, in the same run
 	go run ./bench -binary bin/gatewayd -out bench/out
 
+soak: deps build ## the long matrices whole, hours; GATEWAYD_SEED=N draws others
+	$(call say,the long matrices)
+	GATEWAYD_SOAK=1 GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 12h -v -run '$(MATRICES)' ./store ./forwarder/... ./gateway/...
+
+figures: deps build ## the numbers that the tests print, medians of 5 repeats
+	$(call say,figures)
+	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=5 -timeout 2h -v -run '$(FIGURES)' ./gateway | tee /dev/stderr | go run ./bench/medians
+
 # What the tests drive the gateway with; programs nobody here wrote.
-TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump nping:nmap ping:iputils-ping traceroute:traceroute \
+TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
 	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs trafgen:netsniff-ng
 

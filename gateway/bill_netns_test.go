@@ -93,6 +93,7 @@ func TestADataPlanEndsAtItsByte(t *testing.T) {
 			u, w := l.settle()
 			left := u.bytes - up.bytes + w.bytes - down.bytes
 			t.Logf("%d of %d bytes left the gateway, %v after the start", left, plan, time.Since(began))
+			figure(t, "left of a 10 MB plan, "+row.name, float64(left), "bytes")
 			if left > plan || left < plan-aPacket {
 				t.Errorf("%d bytes left the gateway, want %d at most and at least a packet less", left, plan)
 			}

@@ -69,7 +69,11 @@ type daemon struct {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{l: l}
-	d.program = l.gateway.start(gatewaydPath(l.t), "run", "--config", l.writeConfig())
+	line := []string{gatewaydPath(l.t), "run", "--config", l.writeConfig()}
+	if l.card != "" { // mounted for gatewayd alone: its end takes the mount away
+		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount -o loop "$0" "$1"; shift; exec "$@"`, l.card, l.dir + "/store"}, line...)
+	}
+	d.program = l.gateway.start(line[0], line[1:]...)
 	d.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -321,10 +325,15 @@ const (
 )
 
 // sell adds the client, if it is not there, and gives it a plan.
-func (d *daemon) sell(plan string) (v session) {
+func (d *daemon) sell(plan string) session {
 	d.t.Helper()
-	d.must("POST", "/devices", `{"mac":"`+clientMAC+`","ip":"`+clientIP+`"}`, nil)
-	d.must("POST", "/devices/"+clientMAC+"/sessions", plan, &v)
+	return d.sellTo(clientMAC, clientIP, plan)
+}
+
+func (d *daemon) sellTo(mac, ip, plan string) (v session) {
+	d.t.Helper()
+	d.must("POST", "/devices", `{"mac":"`+mac+`","ip":"`+ip+`"}`, nil)
+	d.must("POST", "/devices/"+mac+"/sessions", plan, &v)
 	return v
 }
 

@@ -60,8 +60,10 @@ type keeper struct {
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
 		cfg: cfg, log: logger(cfg.Log, "keeper"),
-		forward: process{word: wordForward}, control: process{word: wordControl}, store: process{word: wordStore},
-		again: make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),
+		forward: process{word: wordForward, calm: forwardCalm},
+		control: process{word: wordControl, calm: calm},
+		store:   process{word: wordStore, calm: calm},
+		again:   make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {

@@ -31,7 +31,7 @@ func TestAKilledControlIsNotNoticed(t *testing.T) {
 		pid := d.kill("control")
 		killed := time.Now()
 		d.replaced("control", pid)
-		t.Logf("control serves again %v after it was killed", time.Since(killed).Round(time.Millisecond))
+		figureOf(t, "control serves again after a kill", time.Since(killed))
 	}
 	time.Sleep(500 * time.Millisecond)
 	running := d.session(v.ID)
@@ -40,6 +40,7 @@ func TestAKilledControlIsNotNoticed(t *testing.T) {
 	}
 	sent, arrived := s.end()
 	t.Logf("%d datagrams sent, %d arrived", sent, arrived)
+	figure(t, "datagrams lost at 10,000/s by two kills of control", float64(sent-arrived), "")
 	if sent != arrived || s.twice != 0 {
 		t.Errorf("of %d datagrams %d arrived, %d of them twice: %v", sent, arrived, s.twice, d.status().Ports)
 	}
@@ -145,7 +146,7 @@ func TestAKilledForwarderGoesOn(t *testing.T) {
 				pid := d.kill("forward")
 				killed := time.Now()
 				d.replaced("forward", pid)
-				t.Logf("it forwards again %v after it was killed", time.Since(killed).Round(time.Millisecond))
+				figureOf(t, "status is whole again after a kill of forward", time.Since(killed))
 			}
 			if v := d.session(v.ID); v.State != "running" {
 				t.Errorf("%+v, want running", v)
@@ -157,6 +158,7 @@ func TestAKilledForwarderGoesOn(t *testing.T) {
 			v = d.session(v.ID)
 			short := int64(u.bytes-up.bytes+w.bytes-down.bytes) - int64(v.UpBytes+v.DownBytes)
 			t.Logf("%d bytes of %d were not counted", short, v.UpBytes+v.DownBytes)
+			figure(t, "not counted over 3 kills of forward, "+row.name, float64(short), "bytes")
 			if short < 0 || short > kills*maxUncounted {
 				t.Errorf("%d bytes were not counted, want 0 to %d", short, kills*maxUncounted)
 			}
@@ -190,7 +192,7 @@ func TestAKilledKeeperCostsNothing(t *testing.T) {
 			check(t, syscall.Kill(d.cmd.Process.Pid, syscall.SIGKILL))
 			killed := time.Now()
 			gone(t, children)
-			t.Logf("all children had ended %v after the keeper", time.Since(killed).Round(time.Millisecond))
+			figureOf(t, "children have ended after a kill of the keeper", time.Since(killed))
 			sent, arrived := s.end()
 			if arrived == 0 || arrived == sent {
 				t.Fatalf("of %d datagrams %d arrived", sent, arrived)

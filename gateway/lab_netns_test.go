@@ -54,6 +54,7 @@ type lab struct {
 	t                       *testing.T
 	dir                     string // of config, store, socket and logs
 	config                  map[string]string
+	card                    string // image of the file system that the store is on; empty: none of its own
 	client, gateway, server *namespace
 	atClient, atServer      *counter // what arrives at the far ends
 }
@@ -327,6 +328,18 @@ func eventually(t *testing.T, patience time.Duration, what string, ask func() er
 			t.Fatalf("not after %v: %s: %v", patience, what, err)
 		}
 	}
+}
+
+// figure logs a number; `make figures` gathers them.
+func figure(t *testing.T, what string, value float64, unit string) {
+	t.Helper()
+	t.Logf("figure: %s: %.6g %s", what, value, unit)
+}
+
+// figureOf is figure of a duration, in ms.
+func figureOf(t *testing.T, what string, took time.Duration) {
+	t.Helper()
+	figure(t, what, float64(took.Microseconds())/1000, "ms")
 }
 
 func check(t *testing.T, err error) {

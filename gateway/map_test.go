@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"store":             {"store/client"},
 	"store/client":      {},
 	"bench":             {},
+	"bench/medians":     {},
 }
 
 // onlyIn lists the packages that have one home.

@@ -10,16 +10,19 @@ import (
 )
 
 // Pauses before a child is started again: none at first, then doubling; a
-// child that served for calm starts from none.
+// child that lasted for its calm starts from none. The forwarder's is short:
+// each pause of it is one for all clients.
 const (
-	firstPause = 20 * time.Millisecond
-	lastPause  = 5 * time.Second
-	calm       = 5 * time.Second
+	firstPause  = 20 * time.Millisecond
+	lastPause   = 5 * time.Second
+	calm        = 5 * time.Second
+	forwardCalm = time.Second
 )
 
 // process is one child, or its absence.
 type process struct {
 	word     string
+	calm     time.Duration
 	cmd      *exec.Cmd
 	wire     *wire
 	started  time.Time
@@ -78,13 +81,13 @@ func listen(w *wire, to chan<- message, heard chan<- struct{}) {
 	}
 }
 
-// wait blocks until the child has ended. One that served for calm is started
+// wait blocks until the child has ended. One that lasted for its calm is started
 // again without a pause.
 func (p *process) wait() error {
 	err := p.cmd.Wait()
 	<-p.heard // its last words
 	p.wire.close()
-	if time.Since(p.started) >= calm {
+	if time.Since(p.started) >= p.calm {
 		p.pause = 0
 	}
 	return err

@@ -17,7 +17,7 @@ import (
 func TestReadyAtOnceAndEndedAtOnce(t *testing.T) {
 	l := newLab(t)
 	d := l.start()
-	t.Logf("ready with an empty store in %v", d.readyIn)
+	figureOf(t, "ready with an empty store", d.readyIn)
 	if d.readyIn > soon {
 		t.Errorf("ready in %v, want 1 s", d.readyIn)
 	}
@@ -41,7 +41,7 @@ func TestReadyAtOnceAndEndedAtOnce(t *testing.T) {
 	s.flows()
 	time.Sleep(1500 * time.Millisecond)
 	took := d.stop() // under traffic
-	t.Logf("SIGTERM ended it in %v", took)
+	figureOf(t, "SIGTERM to the end of all", took)
 	if took > soon {
 		t.Errorf("SIGTERM ended it in %v, want 2 s", took)
 	}

@@ -52,9 +52,15 @@ func (n *namespace) listenUDP(address string) net.PacketConn {
 // each.
 func (l *lab) stream(every time.Duration, size int) *stream {
 	l.t.Helper()
+	return l.streamOf(l.client, clientIP, every, size)
+}
+
+// streamOf is stream from a client of that address.
+func (l *lab) streamOf(from *namespace, ip string, every time.Duration, size int) *stream {
+	l.t.Helper()
 	s := &stream{t: l.t, stop: make(chan struct{}), arrived: map[uint64]time.Time{}}
 	s.in = l.server.listenUDP(serverIP + ":0")
-	s.out = l.client.listenUDP(clientIP + ":0")
+	s.out = from.listenUDP(ip + ":0")
 	s.receiver.Go(s.receive)
 	s.sender.Go(func() { s.send(every, make([]byte, size-28)) })
 	l.t.Cleanup(func() { s.end() })
