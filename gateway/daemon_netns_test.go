@@ -74,6 +74,7 @@ func (l *lab) launch() *daemon {
 		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount -o loop "$0" "$1"; shift; exec "$@"`, l.card, l.dir + "/store"}, line...)
 	}
 	d.program = l.gateway.start(line[0], line[1:]...)
+	l.newest = d
 	d.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -81,7 +82,7 @@ func (l *lab) launch() *daemon {
 		},
 	}}
 	l.t.Cleanup(func() {
-		if l.t.Failed() {
+		if l.t.Failed() && l.newest == d {
 			said := strings.Split(strings.TrimSpace(d.out.String()), "\n")
 			l.t.Logf("gatewayd said last:\n  %s", strings.Join(said[max(0, len(said)-40):], "\n  "))
 		}

@@ -60,7 +60,7 @@ type keeper struct {
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
 		cfg: cfg, log: logger(cfg.Log, "keeper"),
-		forward: process{word: wordForward, calm: forwardCalm},
+		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice},
 		control: process{word: wordControl, calm: calm},
 		store:   process{word: wordStore, calm: calm},
 		again:   make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),

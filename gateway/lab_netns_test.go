@@ -55,6 +55,7 @@ type lab struct {
 	dir                     string // of config, store, socket and logs
 	config                  map[string]string
 	card                    string // image of the file system that the store is on; empty: none of its own
+	newest                  *daemon
 	client, gateway, server *namespace
 	atClient, atServer      *counter // what arrives at the far ends
 }

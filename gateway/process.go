@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Pauses before a child is started again: none at first, then doubling; a
@@ -19,10 +21,15 @@ const (
 	forwardCalm = time.Second
 )
 
+// forwardNice is the forwarder's place in the queue for a core: packets go
+// before all else on the box, which a kernel's own forwarding does too.
+const forwardNice = -10
+
 // process is one child, or its absence.
 type process struct {
 	word     string
 	calm     time.Duration
+	nice     int
 	cmd      *exec.Cmd
 	wire     *wire
 	started  time.Time
@@ -54,6 +61,11 @@ func (p *process) start() error {
 	if err := cmd.Start(); err != nil {
 		w.close()
 		return fmt.Errorf("start %s: %w", p.word, err)
+	}
+	if p.nice != 0 {
+		// All its threads, those to come too. A keeper that may not
+		// (CAP_SYS_NICE) leaves it as it is.
+		_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, p.nice)
 	}
 	p.cmd, p.wire, p.started = cmd, w, time.Now()
 	p.starts++

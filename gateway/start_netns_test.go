@@ -3,6 +3,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -216,4 +217,22 @@ func TestTheCommandLineFromFirstToLast(t *testing.T) {
 		t.Error("the client passes after disconnect")
 	}
 	d.stop()
+}
+
+// TestPacketsGoFirst looks at the priority of every thread.
+func TestPacketsGoFirst(t *testing.T) {
+	d := newLab(t).start()
+	for name, pid := range d.children() {
+		want := map[bool]int{true: -10, false: 0}[name == "forward"]
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		check(t, err)
+		for _, task := range tasks {
+			text, err := os.ReadFile(task)
+			check(t, err)
+			fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on
+			if nice := fields[19-3]; nice != fmt.Sprint(want) {
+				t.Errorf("%s: nice of %s is %s, want %d", name, task, nice, want)
+			}
+		}
+	}
 }
