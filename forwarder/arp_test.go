@@ -171,7 +171,7 @@ func TestFramesWaitForTheNextHop(t *testing.T) {
 		b.in(clients.LAN, w.udp(100))
 	}
 	h := b.table.Header()
-	if got := h.Totals.QueuedPackets.Load(); got != maxHeldEach {
+	if got := h.Counters().Totals.QueuedPackets; got != maxHeldEach {
 		t.Errorf("%d packets wait", got)
 	}
 	b.dropped(ResolveFull, 20-maxHeldEach)
@@ -197,7 +197,7 @@ func TestFramesWaitForTheNextHop(t *testing.T) {
 	if u := b.use(alice, 1); u.UpPackets != maxHeldEach || u.Up != maxHeldEach*128 {
 		t.Errorf("billed %+v", u)
 	}
-	if h.Totals.QueuedPackets.Load() != 0 || h.Totals.QueuedBytes.Load() != 0 {
+	if h.Counters().Totals.QueuedPackets != 0 || h.Counters().Totals.QueuedBytes != 0 {
 		t.Error("still queued")
 	}
 	b.pass(100 * time.Millisecond)
@@ -220,7 +220,7 @@ func TestHeldFramesOfARevokedGrantDoNotPass(t *testing.T) {
 	b.resolve()
 	b.dropped(NoGrant, 1)
 	b.dropped(UnknownClient, 1)
-	if b.table.Header().Totals.BilledBytes.Load() != 0 {
+	if b.table.Header().Counters().Totals.BilledBytes != 0 {
 		t.Error("billed")
 	}
 }

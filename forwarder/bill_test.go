@@ -179,7 +179,7 @@ func TestTheNextGrantTakesOverWithNoPacketLost(t *testing.T) {
 			if d := b.allDrops(); len(d) != 0 {
 				t.Errorf("dropped %v", d)
 			}
-			if billed := b.table.Header().Totals.BilledBytes.Load(); billed != sum {
+			if billed := b.table.Header().Counters().Totals.BilledBytes; billed != sum {
 				t.Errorf("%d billed", billed)
 			}
 			b.witnessed()
@@ -220,7 +220,7 @@ func TestWhatTheKernelRefusesIsNotBilled(t *testing.T) {
 	}
 	b.running(alice, 1, 6*128)
 	b.dropped(TxRefused, 3)
-	if got := b.table.Header().Ports[clients.WAN].Refused.Load(); got != 3 {
+	if got := b.table.Header().Counters().Ports[clients.WAN].Refused; got != 3 {
 		t.Errorf("port: %d refused", got)
 	}
 	b.witnessed()
@@ -266,7 +266,7 @@ func TestARefusedErrorIsNobodys(t *testing.T) {
 	b.silent(clients.LAN)
 	b.dropped(TTLExceeded, 1)
 	b.dropped(TxRefused, 0)
-	if b.table.Header().Ports[clients.LAN].Refused.Load() != 1 {
+	if b.table.Header().Counters().Ports[clients.LAN].Refused != 1 {
 		t.Error("not counted as refused")
 	}
 }
@@ -288,7 +288,7 @@ func TestOverTheRate(t *testing.T) {
 		t.Errorf("OverUp is %d", got)
 	}
 	b.running(alice, 1, burst*1040)
-	if q := b.table.Header().Totals.QueuedPackets.Load(); q != waits {
+	if q := b.table.Header().Counters().Totals.QueuedPackets; q != waits {
 		t.Errorf("%d packets wait", q)
 	}
 	for range 150 {

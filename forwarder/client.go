@@ -332,5 +332,5 @@ func (f *Forwarder) publish() {
 		s.ExemptDn.Store(c.exemptDn)
 		s.NotPassed.Store(c.notPassed)
 	}
-	f.counters.store(f.header)
+	f.publisher.Publish(&f.counters.Counters)
 }

@@ -57,7 +57,9 @@ type Forwarder struct {
 	scratch      []byte // for fragments
 	built        []byte // for what gopacket builds
 	counters     counters
-	base         counters // as found at attach
+	base         [clients.NumPorts]clients.PortCounters // as found at attach
+	publisher    *clients.Publisher
+	busy         bool // the last round had frames
 
 	arpIO      *arpParser
 	answers    [clients.NumPorts]*rate.Limiter // ARP replies and ICMP errors to whom no client is known
@@ -116,7 +118,8 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.now = f.clock()
 	f.nextDeadline = clients.NoTime
 	f.counters.load(f.header)
-	f.base = f.counters
+	f.base = f.counters.Ports
+	f.publisher = clients.NewPublisher(f.header)
 	var err error
 	f.nat, err = nat.Attach(table.NAT(), nat.Options{
 		External: f.wan, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
@@ -197,7 +200,9 @@ func (f *Forwarder) Run() error {
 		if f.Round() && round%8 != 0 {
 			continue
 		}
-		n, err := unix.EpollWait(poll, events[:], f.patience())
+		wait := f.patience()
+		f.busy = f.busy && wait == 0
+		n, err := unix.EpollWait(poll, events[:], wait)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("forward: wait: %w", err)
 		}
@@ -232,7 +237,11 @@ func (f *Forwarder) patience() int {
 // Round takes in what control changed, then one batch from each port that may
 // have one; true if any had.
 func (f *Forwarder) Round() bool {
+	last := f.now
 	f.now = f.clock()
+	if f.busy {
+		f.counters.Batches.Observe(f.now - last)
+	}
 	f.stopped = f.header.Stop.Load() != 0
 	f.sync()
 	f.tick()
@@ -259,19 +268,17 @@ func (f *Forwarder) Round() bool {
 		f.flushAll()
 	}
 	f.nat.Expire(int64(f.now), 64)
-	f.counters.mappings, f.counters.flows = natCounts(f.nat)
+	mappings, flows := f.nat.Counts()
+	f.header.Mappings.Store(uint64(mappings))
+	f.header.Flows.Store(uint64(flows))
 	f.publish()
 	f.header.Beat.Store(int64(f.now))
 	if f.ring {
 		f.ring = false
 		f.wake()
 	}
+	f.busy = busy
 	return busy
-}
-
-func natCounts(t *nat.Table) (mappings, flows uint64) {
-	m, n := t.Counts()
-	return uint64(m), uint64(n)
 }
 
 // mind does what is due a few times a second.
@@ -285,8 +292,8 @@ func (f *Forwarder) mind() {
 	for port, l := range f.links {
 		if s, ok := l.(interface{ Stats() link.Stats }); ok {
 			st := s.Stats()
-			f.counters.overflow[port] = f.base.overflow[port] + st.KernelDrops
-			f.counters.truncated[port] = f.base.truncated[port] + st.Truncated
+			f.counters.Ports[port].Overflow = f.base[port].Overflow + st.KernelDrops
+			f.counters.Ports[port].Truncated = f.base[port].Truncated + st.Truncated
 		}
 		if l != nil && f.downed[port] {
 			f.downed[port], f.ready[port] = false, true

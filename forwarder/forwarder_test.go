@@ -284,7 +284,7 @@ func (b *bench) sightings() []clients.Sighting {
 }
 
 // drops is how many packets were dropped for a reason.
-func (b *bench) drops(r Reason) uint64 { return b.table.Header().Drops[r].Load() }
+func (b *bench) drops(r Reason) uint64 { return b.table.Header().Counters().Drops[r] }
 
 // dropped fails unless that many packets were dropped for a reason.
 func (b *bench) dropped(r Reason, want uint64) {
@@ -310,27 +310,27 @@ func (b *bench) allDrops() map[string]uint64 {
 //	transmitted = billed + exempt + own
 func (b *bench) conserve() {
 	b.Helper()
-	h := b.table.Header()
+	h := b.table.Header().Counters()
 	var rx, tx, dropped tally
 	for i := range h.Ports {
 		p := &h.Ports[i]
-		rx.packets += p.RxPackets.Load()
-		rx.bytes += p.RxBytes.Load()
-		tx.packets += p.TxPackets.Load()
-		tx.bytes += p.TxBytes.Load()
+		rx.packets += p.RxPackets
+		rx.bytes += p.RxBytes
+		tx.packets += p.TxPackets
+		tx.bytes += p.TxBytes
 	}
 	for i := range h.Drops {
-		dropped.packets += h.Drops[i].Load()
-		dropped.bytes += h.DropBytes[i].Load()
+		dropped.packets += h.Drops[i]
+		dropped.bytes += h.DropBytes[i]
 	}
 	t := &h.Totals
-	own := tally{t.OwnPackets.Load(), t.OwnBytes.Load()}
-	in := tally{rx.packets + own.packets + t.AddedPackets.Load(), rx.bytes + own.bytes + t.AddedBytes.Load()}
-	out := tally{tx.packets + dropped.packets + t.QueuedPackets.Load(), tx.bytes + dropped.bytes + t.QueuedBytes.Load()}
+	own := tally{t.OwnPackets, t.OwnBytes}
+	in := tally{rx.packets + own.packets + t.AddedPackets, rx.bytes + own.bytes + t.AddedBytes}
+	out := tally{tx.packets + dropped.packets + t.QueuedPackets, tx.bytes + dropped.bytes + t.QueuedBytes}
 	if in != out {
 		b.Fatalf("received + own + added = %+v, transmitted + dropped + queued = %+v; drops %v", in, out, b.allDrops())
 	}
-	paid := tally{t.BilledPackets.Load() + t.ExemptPackets.Load() + own.packets, t.BilledBytes.Load() + t.ExemptBytes.Load() + own.bytes}
+	paid := tally{t.BilledPackets + t.ExemptPackets + own.packets, t.BilledBytes + t.ExemptBytes + own.bytes}
 	if tx != paid {
 		b.Fatalf("transmitted %+v, billed + exempt + own = %+v", tx, paid)
 	}
@@ -342,8 +342,8 @@ func (b *bench) witnessed() {
 	b.Helper()
 	for port := range b.ends {
 		b.take(port)
-		p := &b.table.Header().Ports[port]
-		if got := (tally{p.TxPackets.Load(), p.TxBytes.Load()}); got != b.sent[port] {
+		p := b.table.Header().Counters().Ports[port]
+		if got := (tally{p.TxPackets, p.TxBytes}); got != b.sent[port] {
 			b.Fatalf("port %d: %+v counted as transmitted, the link carried %+v", port, got, b.sent[port])
 		}
 	}

@@ -52,7 +52,7 @@ func FuzzRound(f *testing.F) {
 		b.in(clients.LAN, waits.udp(10), fragmentsOf(aliceUp.udp(2000), 1480)[0])
 		b.delivered(clients.WAN)
 
-		billed := b.table.Header().Totals.BilledBytes.Load()
+		billed := b.table.Header().Counters().Totals.BilledBytes
 		for n := 0; len(in) >= 3 && n < link.Batch; n++ {
 			port, size := int(in[0]%clients.NumPorts), int(binary.BigEndian.Uint16(in[1:]))
 			size = min(size, len(in)-3)
@@ -89,10 +89,10 @@ func FuzzRound(f *testing.F) {
 			}
 		}
 		sum := total(b.use(alice, 1)) + total(b.use(alice, 2)) + total(b.use(alice, 3))
-		if got := b.table.Header().Totals.BilledBytes.Load(); got < billed || got != sum {
+		if got := b.table.Header().Counters().Totals.BilledBytes; got < billed || got != sum {
 			t.Fatalf("%d billed, the grants say %d", got, sum)
 		}
-		if b.use(bob, 1).Up != 0 || b.table.Header().Totals.BilledBytes.Load() > 9000+100+3000 {
+		if b.use(bob, 1).Up != 0 || b.table.Header().Counters().Totals.BilledBytes > 9000+100+3000 {
 			t.Fatal("more left than was granted")
 		}
 	})

@@ -201,7 +201,7 @@ func TestManyGrantsAreUsedInSequence(t *testing.T) {
 		t.Errorf("dropped %v", d)
 	}
 	left := b.use(alice, s.Active.Load())
-	if billed := b.table.Header().Totals.BilledBytes.Load(); left.Ended == 0 && billed != sum+total(left) {
+	if billed := b.table.Header().Counters().Totals.BilledBytes; left.Ended == 0 && billed != sum+total(left) {
 		t.Errorf("%d billed, grants say %d", billed, sum+total(left))
 	}
 }

@@ -104,7 +104,7 @@ func TestWhatWaitsForASlotsFormerClient(t *testing.T) {
 	b.round()
 	b.silent(clients.WAN)
 	b.dropped(NoMapping, 3)
-	if b.table.Header().Totals.QueuedPackets.Load() != 0 {
+	if b.table.Header().Counters().Totals.QueuedPackets != 0 {
 		t.Error("still queued")
 	}
 }

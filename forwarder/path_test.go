@@ -123,7 +123,7 @@ func TestThePacketWhoseHopsAreUsedUp(t *testing.T) {
 	if u := b.use(alice, 1); u.Up != 38 || u.Down != 0 {
 		t.Errorf("billed %+v", u)
 	}
-	if own := b.table.Header().Totals.OwnPackets.Load(); own != 2 {
+	if own := b.table.Header().Counters().Totals.OwnPackets; own != 2 {
 		t.Errorf("%d own packets", own)
 	}
 }
@@ -213,7 +213,7 @@ func TestTooBigIsFragmented(t *testing.T) {
 		if u := b.use(alice, 1); u.Up != 1428+2*20 || u.UpPackets != 3 {
 			t.Errorf("billed %+v", u)
 		}
-		if h := b.table.Header(); h.Totals.AddedBytes.Load() != 40 || h.Totals.AddedPackets.Load() != 2 {
+		if h := b.table.Header(); h.Counters().Totals.AddedBytes != 40 || h.Counters().Totals.AddedPackets != 2 {
 			t.Error("added headers are not counted")
 		}
 		b.witnessed()

@@ -45,6 +45,7 @@ const (
 	TxRefused       // the kernel did not take the frame
 	HostUnknown     // the box spoke to a LAN address that is not bound
 	NoHost          // no host link
+	ForwarderEnded  // it waited in a forwarder that ended
 	numReasons
 )
 
@@ -57,7 +58,7 @@ var reasonNames = [numReasons]string{
 	Unresolved: "unresolved", ResolveFull: "resolve_full", OverRate: "over_rate", NotTranslatable: "not_translatable",
 	NoMapping: "no_mapping", Filtered: "filtered", NoPort: "no_port", FlowsFull: "flows_full", ClientCap: "client_cap",
 	StrayFragment: "stray_fragment", FragmentsFull: "fragments_full", TxRefused: "tx_refused", HostUnknown: "host_unknown",
-	NoHost: "no_host",
+	NoHost: "no_host", ForwarderEnded: "forwarder_ended",
 }
 
 // String returns the reason's name in metrics and in status.

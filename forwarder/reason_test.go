@@ -128,6 +128,13 @@ var dropRows = map[Reason]struct {
 		b.f.links[clients.Host] = nil
 		b.in(clients.LAN, toBox.tcp(1))
 	}},
+	ForwarderEnded: {"a forwarder ends while something waits", nil, func(b *bench) {
+		w := aliceUp
+		w.dst = routerIP + 5
+		b.in(clients.LAN, w.udp(10))
+		b.start()
+		b.round()
+	}},
 }
 
 func TestEveryReasonIsReached(t *testing.T) {

@@ -61,8 +61,8 @@ func (f *Forwarder) sendPieces(fr *frame, charge uint8) {
 		f.enqueue(to, raw, what)
 		f.flush(to)
 	})
-	f.counters.addedPackets += uint64(pieces - 1)
-	f.counters.addedBytes += uint64(fr.added)
+	f.counters.Totals.AddedPackets += uint64(pieces - 1)
+	f.counters.Totals.AddedBytes += uint64(fr.added)
 }
 
 // enqueue adds a frame to a batch that has room, and sends a full one.
@@ -98,7 +98,7 @@ func (f *Forwarder) flush(port uint8) {
 	if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
 		f.lost(port)
 	}
-	c := &f.counters
+	c, p := &f.counters, &f.counters.Ports[port]
 	for i := range q.what[:n] {
 		what := &q.what[i]
 		if what.charge >= billed {
@@ -109,14 +109,14 @@ func (f *Forwarder) flush(port uint8) {
 		}
 		bytes, packets := uint64(what.bytes), uint64(what.packets)
 		if !q.taken[i] {
-			c.refused[port] += packets
+			p.Refused += packets
 			if what.charge != own {
 				c.drop(TxRefused, int(packets), int(bytes))
 			}
 			continue
 		}
-		c.txPackets[port] += packets
-		c.txBytes[port] += bytes
+		p.TxPackets += packets
+		p.TxBytes += bytes
 		f.account(what, bytes, packets)
 	}
 	for i := range q.what[:n] {
@@ -128,14 +128,14 @@ func (f *Forwarder) flush(port uint8) {
 
 // account charges a frame that the kernel took.
 func (f *Forwarder) account(what *queued, bytes, packets uint64) {
-	c := &f.counters
+	t := &f.counters.Totals
 	switch what.charge {
 	case own:
-		c.ownBytes += bytes
-		c.ownPackets += packets
+		t.OwnBytes += bytes
+		t.OwnPackets += packets
 	case exempt:
-		c.exemptBytes += bytes
-		c.exemptPackets += packets
+		t.ExemptBytes += bytes
+		t.ExemptPackets += packets
 		if cl := what.client; cl != nil {
 			if what.direction == up {
 				cl.exemptUp += bytes
@@ -145,12 +145,12 @@ func (f *Forwarder) account(what *queued, bytes, packets uint64) {
 			f.touch(cl)
 		}
 	case billedEdge:
-		c.billedBytes += bytes
-		c.billedPackets += packets
+		t.BilledBytes += bytes
+		t.BilledPackets += packets
 		f.crossEdge(what.client, what.direction, bytes)
 	case billed:
-		c.billedBytes += bytes
-		c.billedPackets += packets
+		t.BilledBytes += bytes
+		t.BilledPackets += packets
 		what.client.charge(what.direction, bytes, packets)
 		f.touch(what.client)
 	}

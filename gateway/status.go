@@ -25,13 +25,14 @@ func (c *control) status(context.Context) api.Status {
 	state := c.state
 	c.mu.Unlock()
 	h := c.table.Header()
+	counters := h.Counters()
 	s := api.Status{
 		Degraded:    slices.Clone(state.Degraded),
 		Sessions:    c.manager.Counts(),
 		NAT:         api.NAT{Mappings: int(h.Mappings.Load()), Flows: int(h.Flows.Load())},
 		Drops:       map[string]uint64{},
-		BilledBytes: h.Totals.BilledBytes.Load(),
-		ExemptBytes: h.Totals.ExemptBytes.Load(),
+		BilledBytes: counters.Totals.BilledBytes,
+		ExemptBytes: counters.Totals.ExemptBytes,
 		Version:     Version(),
 		UptimeSecs:  uint64(time.Since(c.started).Seconds()),
 		Processes:   state.Processes,
@@ -39,10 +40,10 @@ func (c *control) status(context.Context) api.Status {
 	ports := maps.Clone(state.Ports)
 	for i, p := range []*api.Port{&s.Ports.LAN, &s.Ports.WAN, &s.Ports.Host} {
 		*p = ports[[]string{"lan", "wan", "host"}[i]]
-		count(p, &h.Ports[i])
+		count(p, &counters.Ports[i])
 	}
 	for i, name := range forwarder.Reasons() {
-		if n := h.Drops[i].Load(); n != 0 {
+		if n := counters.Drops[i]; n != 0 {
 			s.Drops[name] = n
 		}
 	}
@@ -80,9 +81,9 @@ func (c *control) forwards(h *clients.Header) bool {
 }
 
 func count(p *api.Port, n *clients.PortCounters) {
-	p.RxPackets, p.RxBytes = n.RxPackets.Load(), n.RxBytes.Load()
-	p.TxPackets, p.TxBytes = n.TxPackets.Load(), n.TxBytes.Load()
-	p.Refused, p.Overflow = n.Refused.Load(), n.Overflow.Load()
+	p.RxPackets, p.RxBytes = n.RxPackets, n.RxBytes
+	p.TxPackets, p.TxBytes = n.TxPackets, n.TxBytes
+	p.Refused, p.Overflow = n.Refused, n.Overflow
 }
 
 // Version is the release, or the commit that was built.

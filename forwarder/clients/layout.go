@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 1
+const Version = 2
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -42,7 +42,7 @@ const (
 	EndRevoked            // control revoked it
 )
 
-// Header is the first page of the table.
+// Header is the beginning of the table.
 type Header struct {
 	// Written by the keeper when it formats the table, constant afterwards.
 	Magic    uint64
@@ -61,46 +61,15 @@ type Header struct {
 	_       [6]uint64
 
 	// Written by the forwarder.
-	Attached  atomic.Uint64 // number of the forwarder that has read the whole table
-	Beat      atomic.Int64  // when it last went round, ns since boot
-	Head      atomic.Uint64 // sightings written
-	Lost      atomic.Uint64 // sightings not written for want of room
-	Mappings  atomic.Uint64 // NAT mappings
-	Flows     atomic.Uint64 // NAT flows
-	Resolved  atomic.Uint64 // 1 while the WAN's next hop answers ARP
-	_         uint64
-	Totals    Totals
-	Ports     [NumPorts]PortCounters
-	Drops     [MaxReasons]atomic.Uint64 // packets, by the forwarder's Reason
-	DropBytes [MaxReasons]atomic.Uint64 // their layer-3 bytes
-}
-
-// Totals count layer-3 bytes of wire packets, super-packets as the packets
-// they become. Written by the forwarder.
-type Totals struct {
-	BilledBytes   atomic.Uint64
-	BilledPackets atomic.Uint64
-	ExemptBytes   atomic.Uint64 // the box's own traffic and clients' traffic with the box
-	ExemptPackets atomic.Uint64
-	OwnBytes      atomic.Uint64 // made by the gateway: ICMP errors; ARP is not layer 3
-	OwnPackets    atomic.Uint64
-	AddedBytes    atomic.Uint64 // headers added by fragmenting
-	AddedPackets  atomic.Uint64 // fragments beyond the first of each packet
-	QueuedBytes   atomic.Uint64 // held while a next hop is resolved
-	QueuedPackets atomic.Uint64
-}
-
-// PortCounters count what a port received and transmitted, layer 3, as wire
-// packets. Written by the forwarder.
-type PortCounters struct {
-	RxPackets atomic.Uint64
-	RxBytes   atomic.Uint64
-	TxPackets atomic.Uint64
-	TxBytes   atomic.Uint64
-	Refused   atomic.Uint64 // wire packets the kernel did not take
-	Overflow  atomic.Uint64 // packets the kernel lost before they were read
-	Truncated atomic.Uint64 // frames longer than a buffer
-	_         uint64
+	Attached atomic.Uint64 // number of the forwarder that has read the whole table
+	Beat     atomic.Int64  // when it last went round, ns since boot
+	Head     atomic.Uint64 // sightings written
+	Lost     atomic.Uint64 // sightings not written for want of room
+	Mappings atomic.Uint64 // NAT mappings
+	Flows    atomic.Uint64 // NAT flows
+	Resolved atomic.Uint64 // 1 while the WAN's next hop answers ARP
+	counted  atomic.Uint64 // how often counters were published; the last are in counters[counted%2]
+	counters [2]published
 }
 
 // Slot is one client, 1024 bytes.

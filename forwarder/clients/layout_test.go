@@ -11,6 +11,7 @@ func TestLayout(t *testing.T) {
 	var h Header
 	var s Slot
 	var g Grant
+	var c Counters
 	var p PortCounters
 	var w sighting
 	rows := []struct {
@@ -33,19 +34,24 @@ func TestLayout(t *testing.T) {
 		{"Header.Mappings", unsafe.Offsetof(h.Mappings), 160},
 		{"Header.Flows", unsafe.Offsetof(h.Flows), 168},
 		{"Header.Resolved", unsafe.Offsetof(h.Resolved), 176},
-		{"Header.Totals", unsafe.Offsetof(h.Totals), 192},
-		{"Totals.BilledBytes", unsafe.Offsetof(h.Totals.BilledBytes), 0},
-		{"Totals.BilledPackets", unsafe.Offsetof(h.Totals.BilledPackets), 8},
-		{"Totals.ExemptBytes", unsafe.Offsetof(h.Totals.ExemptBytes), 16},
-		{"Totals.ExemptPackets", unsafe.Offsetof(h.Totals.ExemptPackets), 24},
-		{"Totals.OwnBytes", unsafe.Offsetof(h.Totals.OwnBytes), 32},
-		{"Totals.OwnPackets", unsafe.Offsetof(h.Totals.OwnPackets), 40},
-		{"Totals.AddedBytes", unsafe.Offsetof(h.Totals.AddedBytes), 48},
-		{"Totals.AddedPackets", unsafe.Offsetof(h.Totals.AddedPackets), 56},
-		{"Totals.QueuedBytes", unsafe.Offsetof(h.Totals.QueuedBytes), 64},
-		{"Totals.QueuedPackets", unsafe.Offsetof(h.Totals.QueuedPackets), 72},
-		{"Header.Ports", unsafe.Offsetof(h.Ports), 272},
-		{"PortCounters", unsafe.Sizeof(p), 64},
+		{"Header.counted", unsafe.Offsetof(h.counted), 184},
+		{"Header.counters", unsafe.Offsetof(h.counters), 192},
+		{"Header", unsafe.Sizeof(h), 3008},
+
+		{"Counters", unsafe.Sizeof(c), 1408},
+		{"Counters.Totals", unsafe.Offsetof(c.Totals), 0},
+		{"Totals.BilledBytes", unsafe.Offsetof(c.Totals.BilledBytes), 0},
+		{"Totals.BilledPackets", unsafe.Offsetof(c.Totals.BilledPackets), 8},
+		{"Totals.ExemptBytes", unsafe.Offsetof(c.Totals.ExemptBytes), 16},
+		{"Totals.ExemptPackets", unsafe.Offsetof(c.Totals.ExemptPackets), 24},
+		{"Totals.OwnBytes", unsafe.Offsetof(c.Totals.OwnBytes), 32},
+		{"Totals.OwnPackets", unsafe.Offsetof(c.Totals.OwnPackets), 40},
+		{"Totals.AddedBytes", unsafe.Offsetof(c.Totals.AddedBytes), 48},
+		{"Totals.AddedPackets", unsafe.Offsetof(c.Totals.AddedPackets), 56},
+		{"Totals.QueuedBytes", unsafe.Offsetof(c.Totals.QueuedBytes), 64},
+		{"Totals.QueuedPackets", unsafe.Offsetof(c.Totals.QueuedPackets), 72},
+		{"Counters.Ports", unsafe.Offsetof(c.Ports), 80},
+		{"PortCounters", unsafe.Sizeof(p), 56},
 		{"PortCounters.RxPackets", unsafe.Offsetof(p.RxPackets), 0},
 		{"PortCounters.RxBytes", unsafe.Offsetof(p.RxBytes), 8},
 		{"PortCounters.TxPackets", unsafe.Offsetof(p.TxPackets), 16},
@@ -53,9 +59,11 @@ func TestLayout(t *testing.T) {
 		{"PortCounters.Refused", unsafe.Offsetof(p.Refused), 32},
 		{"PortCounters.Overflow", unsafe.Offsetof(p.Overflow), 40},
 		{"PortCounters.Truncated", unsafe.Offsetof(p.Truncated), 48},
-		{"Header.Drops", unsafe.Offsetof(h.Drops), 464},
-		{"Header.DropBytes", unsafe.Offsetof(h.DropBytes), 976},
-		{"Header", unsafe.Sizeof(h), 1488},
+		{"Counters.Drops", unsafe.Offsetof(c.Drops), 248},
+		{"Counters.DropBytes", unsafe.Offsetof(c.DropBytes), 760},
+		{"Counters.Batches", unsafe.Offsetof(c.Batches), 1272},
+		{"Histogram.Buckets", unsafe.Offsetof(c.Batches.Buckets), 0},
+		{"Histogram.Nanos", unsafe.Offsetof(c.Batches.Nanos), 128},
 
 		{"Slot.State", unsafe.Offsetof(s.State), 0},
 		{"Slot.Generation", unsafe.Offsetof(s.Generation), 8},

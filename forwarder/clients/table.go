@@ -22,7 +22,7 @@ type Table struct {
 	nat    []byte
 }
 
-const page = 4096
+const page = 4096 // bytes; the header fits
 
 func align(n int) int { return (n + page - 1) &^ (page - 1) }
 

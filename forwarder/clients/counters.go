@@ -1,0 +1,131 @@
+package clients
+
+import (
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// Counters are what the packet path counts, since the table was formatted and
+// over all forwarders. Bytes are layer 3; packets are wire packets, a
+// super-packet the packets it becomes. No packet and no byte comes from nowhere
+// or is lost:
+//
+//	received + own + added = transmitted + dropped + queued
+//	transmitted = billed + exempt + own
+//
+// Received and transmitted are sums over the ports. What is local, for the box
+// itself, is transmitted on the host link.
+type Counters struct {
+	Totals    Totals
+	Ports     [NumPorts]PortCounters
+	Drops     [MaxReasons]uint64 // packets, by the forwarder's Reason
+	DropBytes [MaxReasons]uint64
+	Batches   Histogram // how long rounds that had frames took
+}
+
+// Totals are sums over all ports.
+type Totals struct {
+	BilledBytes   uint64
+	BilledPackets uint64
+	ExemptBytes   uint64 // the box's own traffic and clients' traffic with the box
+	ExemptPackets uint64
+	OwnBytes      uint64 // made by the gateway and taken by the kernel: ICMP errors; ARP is not layer 3
+	OwnPackets    uint64
+	AddedBytes    uint64 // headers added by fragmenting
+	AddedPackets  uint64 // fragments beyond the first of each packet
+	QueuedBytes   uint64 // waiting now, for a next hop or for a client's rate
+	QueuedPackets uint64
+}
+
+// PortCounters count what a port received and transmitted.
+type PortCounters struct {
+	RxPackets uint64
+	RxBytes   uint64
+	TxPackets uint64
+	TxBytes   uint64
+	Refused   uint64 // packets the kernel did not take
+	Overflow  uint64 // packets the kernel lost before they were read: never received
+	Truncated uint64 // frames longer than a buffer: never received
+}
+
+// BatchBounds are the upper bounds of a Histogram's buckets but the last, which
+// has none.
+var BatchBounds = [...]time.Duration{
+	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond,
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, time.Second,
+}
+
+// Histogram counts durations.
+type Histogram struct {
+	Buckets [len(BatchBounds) + 1]uint64 // each without the ones before
+	Nanos   uint64                       // their sum
+}
+
+// Observe counts one duration.
+func (h *Histogram) Observe(d time.Duration) {
+	d = max(d, 0)
+	i := 0
+	for i < len(BatchBounds) && d > BatchBounds[i] {
+		i++
+	}
+	h.Buckets[i]++
+	h.Nanos += uint64(d)
+}
+
+// words is how many 64-bit words Counters has.
+const words = int(unsafe.Sizeof(Counters{}) / 8)
+
+// published is one copy of Counters in the table.
+type published [words]atomic.Uint64
+
+func (c *Counters) words() *[words]uint64 { return (*[words]uint64)(unsafe.Pointer(c)) }
+
+// Counters returns what was published last, all of the same moment.
+func (h *Header) Counters() (c Counters) {
+	for {
+		n := h.counted.Load()
+		from, to := &h.counters[n%2], c.words()
+		for i := range from {
+			to[i] = from[i].Load()
+		}
+		if h.counted.Load() == n { // else the copy may have been written to meanwhile
+			return c
+		}
+	}
+}
+
+// A Publisher is the forwarder's way of publishing Counters. The table holds
+// two copies: one is valid while the other is written, so that neither a reader
+// nor who comes after a forwarder that was killed sees a half of each.
+type Publisher struct {
+	header *Header
+	copies [2]Counters // what the table holds
+}
+
+// NewPublisher goes on from what the last forwarder published.
+func NewPublisher(h *Header) *Publisher {
+	p := &Publisher{header: h}
+	for i := range p.copies {
+		for j := range h.counters[i] {
+			p.copies[i].words()[j] = h.counters[i][j].Load()
+		}
+	}
+	return p
+}
+
+// Publish stores the counters.
+func (p *Publisher) Publish(c *Counters) {
+	n := p.header.counted.Load() + 1
+	last, to := p.copies[n%2].words(), &p.header.counters[n%2]
+	for i, w := range c.words() {
+		if w != last[i] {
+			last[i] = w
+			to[i].Store(w)
+		}
+	}
+	p.header.counted.Store(n)
+}
