@@ -87,6 +87,11 @@ func (c *Config) problems() []problem {
 	if p := c.API.Socket; p != "" && path.Clean(p) == path.Clean(c.Store.Path) {
 		k.say("api.socket", fmt.Sprintf("%s is store.path, a directory; write a file such as %s", p, Default().API.Socket), "store.path")
 	}
+	k.say("metrics.listen", checkListen(c.Metrics.Listen))
+	if a, err := netip.ParseAddrPort(c.Metrics.Listen); err == nil && a.Addr() == c.WAN.Address.Addr() {
+		k.say("metrics.listen", fmt.Sprintf("%v is wan.address, where gatewayd serves nothing; write an address such as %s",
+			a.Addr(), Default().Metrics.Listen), "wan.address")
+	}
 	k.say("log.level", oneOf(c.Log.Level, logLevels))
 	k.say("log.format", oneOf(c.Log.Format, logFormats))
 	k.say("limits.clients", checkRange(c.Limits.Clients, minClients, maxClients))
@@ -226,6 +231,28 @@ func checkDirectory(p string) string {
 		return fmt.Sprintf("/ cannot be the store's own directory; write one such as %s", Default().Store.Path)
 	}
 	return ""
+}
+
+func checkListen(listen string) string {
+	such := Default().Metrics.Listen
+	a, err := netip.ParseAddrPort(listen)
+	switch {
+	case listen == "":
+		return ""
+	case err == nil && a.Port() == 0:
+		return fmt.Sprintf("port 0 is none; write one such as %s", such)
+	case err == nil && a.Addr().Zone() != "":
+		return fmt.Sprintf("%q names an interface; write the address alone, such as %s", listen, such)
+	case err == nil:
+		return ""
+	}
+	if a, err := netip.ParseAddr(listen); err == nil {
+		return fmt.Sprintf("%q has no port; write %s", listen, netip.AddrPortFrom(a, 9464))
+	}
+	if port, ok := strings.CutPrefix(listen, ":"); ok {
+		return fmt.Sprintf("%q has no address; write 0.0.0.0:%s for all of the box's, or %s for the box alone", listen, port, such)
+	}
+	return fmt.Sprintf("%q is not an address and a port; write them such as %s, or \"\" to serve none", listen, such)
 }
 
 func checkSocket(p string) string {

@@ -298,6 +298,41 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:3:15: api.socket: the path has 108 bytes; a Unix socket's has at most 107\n" +
 				"    3 | api: {socket: /run/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\n" +
 				"      |               ^"},
+		{"metrics on a port alone",
+			sides + "metrics: {listen: 9464}\n",
+			"gw.yaml:3:19: metrics.listen: \"9464\" is not an address and a port; write them such as 127.0.0.1:9464, or \"\" to serve none\n" +
+				"    3 | metrics: {listen: 9464}\n" +
+				"      |                   ^"},
+		{"metrics without an address",
+			sides + "metrics:\n  listen: :9464\n",
+			"gw.yaml:4:11: metrics.listen: \":9464\" has no address; write 0.0.0.0:9464 for all of the box's, or 127.0.0.1:9464 for the box alone\n" +
+				"    4 |   listen: :9464\n" +
+				"      |           ^"},
+		{"metrics without a port",
+			sides + "metrics: {listen: \"::1\"}\n",
+			"gw.yaml:3:19: metrics.listen: \"::1\" has no port; write [::1]:9464\n" +
+				"    3 | metrics: {listen: \"::1\"}\n" +
+				"      |                   ^"},
+		{"metrics on a name",
+			sides + "metrics: {listen: localhost:9464}\n",
+			"gw.yaml:3:19: metrics.listen: \"localhost:9464\" is not an address and a port; write them such as 127.0.0.1:9464, or \"\" to serve none\n" +
+				"    3 | metrics: {listen: localhost:9464}\n" +
+				"      |                   ^"},
+		{"metrics on port 0",
+			sides + "metrics: {listen: 127.0.0.1:0}\n",
+			"gw.yaml:3:19: metrics.listen: port 0 is none; write one such as 127.0.0.1:9464\n" +
+				"    3 | metrics: {listen: 127.0.0.1:0}\n" +
+				"      |                   ^"},
+		{"metrics on the WAN",
+			sides + "metrics: {listen: 203.0.113.2:9464}\n",
+			"gw.yaml:3:19: metrics.listen: 203.0.113.2 is wan.address, where gatewayd serves nothing; write an address such as 127.0.0.1:9464\n" +
+				"    3 | metrics: {listen: 203.0.113.2:9464}\n" +
+				"      |                   ^"},
+		{"metrics switched off by a word",
+			sides + "metrics: {listen: off}\n",
+			"gw.yaml:3:19: metrics.listen: \"off\" is not an address and a port; write them such as 127.0.0.1:9464, or \"\" to serve none\n" +
+				"    3 | metrics: {listen: off}\n" +
+				"      |                   ^"},
 		{"the socket is the store",
 			sides + "api: {socket: /var/lib/gatewayd}\n",
 			"gw.yaml:3:15: api.socket: /var/lib/gatewayd is store.path, a directory; write a file such as /run/gatewayd/gatewayd.sock\n" +

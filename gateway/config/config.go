@@ -31,6 +31,7 @@ type Config struct {
 	Sessions  Sessions  `json:"sessions"`
 	Store     Store     `json:"store"`
 	API       API       `json:"api"`
+	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
 	Limits    Limits    `json:"limits"`
 }
@@ -81,6 +82,11 @@ type API struct {
 	Socket string `json:"socket"` // absolute path of a Unix socket, at most 107 bytes; who may open it may administer
 }
 
+// Metrics is where counters are served for Prometheus.
+type Metrics struct {
+	Listen string `json:"listen"` // address and TCP port; empty: nowhere
+}
+
 // Log is what is written to standard error.
 type Log struct {
 	Level  string `json:"level"`  // debug, info, warn or error
@@ -106,6 +112,7 @@ func Default() Config {
 		Sessions:  Sessions{ResumeOnRestart: true},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
+		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
 		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024},
 	}
@@ -118,6 +125,11 @@ func (c *Config) Warnings() []string {
 	if c.Host.Ports.All {
 		warnings = append(warnings, "host.ports: all: there is no firewall, so every client, paid or not, reaches every port "+
 			"that listens on this box, sshd included; set host.ports to none, or to a list such as [tcp/80, udp/53]")
+	}
+	if a, err := netip.ParseAddrPort(c.Metrics.Listen); err == nil && (a.Addr().IsUnspecified() || a.Addr().Unmap() == c.LAN.Address.Addr()) &&
+		c.Host.Ports.Open("tcp", a.Port()) {
+		warnings = append(warnings, fmt.Sprintf("metrics.listen: every client can read %s; set metrics.listen to an address such as %s",
+			c.Metrics.Listen, Default().Metrics.Listen))
 	}
 	if !isShared(c.LAN.Address) {
 		warnings = append(warnings, fmt.Sprintf("lan.address: %v is not a private prefix (RFC 1918), so clients cannot reach "+

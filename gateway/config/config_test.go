@@ -35,6 +35,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 		Sessions:  Sessions{ResumeOnRestart: true},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
+		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
 		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024},
 	}
@@ -56,6 +57,7 @@ bandwidth: {global: {down: 1.5 Gbit, up: 500 kbit}}
 sessions: {resume_on_restart: false}
 store: {path: /srv/gw, checkpoint: 1m30s}
 api: {socket: /tmp/gw.sock}
+metrics: {listen: "[::1]:9000"}
 log: {level: debug, format: json}
 limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}
 `
@@ -69,6 +71,7 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 		Sessions: Sessions{false},
 		Store:    Store{"/srv/gw", 90 * time.Second},
 		API:      API{"/tmp/gw.sock"},
+		Metrics:  Metrics{"[::1]:9000"},
 		Log:      Log{"debug", "json"},
 		Limits:   Limits{16384, 1048576, 1048576, 64512},
 	}
@@ -89,6 +92,7 @@ func TestTheEdgesOfEachRangeAreAccepted(t *testing.T) {
 		"limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}",
 		"api: {socket: /run/" + strings.Repeat("x", 102) + "}",
 		"host: {ports: [tcp/1-65535, udp/65535]}",
+		"metrics: {listen: ''}", "metrics: {listen: 0.0.0.0:1}", "metrics: {listen: '[::]:65535'}", "metrics: {listen: 10.10.0.1:9464}",
 	} {
 		if _, err := Parse("gw.yaml", []byte(sides+text+"\n")); err != nil {
 			t.Error(err)
@@ -222,6 +226,18 @@ func TestWarningsNameTheKeyAndTheRemedy(t *testing.T) {
 	c.LAN.Address = netip.MustParsePrefix("172.16.0.1/11") // half of it is owned
 	if got := c.Warnings(); len(got) != 1 {
 		t.Errorf("a prefix that is only half private: %q", got)
+	}
+	c.LAN.Address = netip.MustParsePrefix("10.10.0.1/16")
+	for _, listen := range []string{"0.0.0.0:9464", "[::]:9464", "10.10.0.1:9464"} {
+		c.Metrics.Listen, c.Host.Ports = listen, Ports{List: []PortRange{{"tcp", 9000, 9999}}}
+		if got, want := c.Warnings(), []string{"metrics.listen: every client can read " + listen +
+			"; set metrics.listen to an address such as 127.0.0.1:9464"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", listen, got, want)
+		}
+		c.Host.Ports = Ports{List: []PortRange{{"udp", 9000, 9999}, {"tcp", 80, 80}}}
+		if got := c.Warnings(); len(got) > 0 {
+			t.Errorf("%s, closed to clients: %q", listen, got)
+		}
 	}
 	for _, private := range []string{"10.10.0.1/16", "172.31.0.1/16", "192.168.1.1/24", "100.64.0.1/10"} {
 		c.LAN.Address = netip.MustParsePrefix(private)

@@ -41,6 +41,7 @@ var keys = []key{
 	{path: "store.path", set: into(parseText, func(c *Config) *string { return &c.Store.Path })},
 	{path: "store.checkpoint", set: into(unquote(ParseDuration), func(c *Config) *time.Duration { return &c.Store.Checkpoint })},
 	{path: "api.socket", set: into(parseText, func(c *Config) *string { return &c.API.Socket })},
+	{path: "metrics.listen", set: into(parseText, func(c *Config) *string { return &c.Metrics.Listen })},
 	{path: "log.level", set: into(parseText, func(c *Config) *string { return &c.Log.Level })},
 	{path: "log.format", set: into(parseText, func(c *Config) *string { return &c.Log.Format })},
 	{path: "limits.clients", set: into(parseCount, func(c *Config) *int { return &c.Limits.Clients })},

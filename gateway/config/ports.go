@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,6 +36,13 @@ func (p Ports) String() string {
 		items[i] = r.String()
 	}
 	return "[" + strings.Join(items, ", ") + "]"
+}
+
+// Open says whether clients may reach a port.
+func (p Ports) Open(protocol string, port uint16) bool {
+	return p.All || slices.ContainsFunc(p.List, func(r PortRange) bool {
+		return r.Protocol == protocol && r.First <= port && port <= r.Last
+	})
 }
 
 // String returns the range as the config file writes it: tcp/80, tcp/8000-8010.
