@@ -16,6 +16,7 @@ import (
 	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/api"
 	"gatewayd/gateway/config"
+	"gatewayd/gateway/metrics"
 	"gatewayd/limiter"
 	"gatewayd/sessions"
 	"gatewayd/store/client"
@@ -32,6 +33,8 @@ type control struct {
 	manager *sessions.Manager
 	clock   clients.Clock
 	started time.Time
+	metrics *metrics.Metrics
+	scrapes chan net.Listener // for metrics; comes once at most
 
 	mu    sync.Mutex
 	state keeperState
@@ -40,14 +43,16 @@ type control struct {
 func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients.Bell) *control {
 	c := &control{
 		cfg: cfg, log: logger(cfg.Log, wordControl), table: table, bell: bell,
-		store: client.New(), clock: clients.NewClock(), started: time.Now(),
+		store: client.New(), clock: clients.NewClock(), started: time.Now(), scrapes: make(chan net.Listener, 1),
 	}
+	c.metrics = c.newMetrics()
 	c.manager = sessions.New(sessions.Options{
 		Table: table, Store: c.store, RingForwarder: forward.Ring,
 		Now: time.Now, Boot: c.clock.Now,
 		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
 		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
 		LAN: cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
+		Checkpointed: c.metrics.Checkpoint,
 	})
 	return c
 }
@@ -86,6 +91,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func()) 
 		}
 		return nil
 	})
+	group.Go(func() error { c.serveScrapes(ctx); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
 		late, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -150,6 +156,8 @@ func runControl(w *wire, m message, files []*os.File) error {
 				return
 			case m.State != nil:
 				c.learn(*m.State)
+			case m.Metrics && len(files) == 1:
+				c.takeScrapes(files[0])
 			case m.Connect && len(files) == 1:
 				if err := c.connect(files[0]); err != nil {
 					c.log.Error("connect to the store", "error", err)

@@ -37,13 +37,14 @@ type keeper struct {
 	toBell   *clients.Bell
 	fromBell *clients.Bell // the forwarder rings it
 	listener *net.UnixListener
-	inside   *control // the embedding program's; nil: control is a process
+	scrapes  *net.TCPListener // for metrics; nil: not open
+	inside   *control         // the embedding program's; nil: control is a process
 
 	lan, wan *ports.Port
 	host     *ports.Host
 	again    chan struct{} // the ports are to be opened again
 
-	endStore, endControl func() // each ends one and waits for it
+	endStore, endControl, endMetrics func() // each ends one and waits for it
 
 	forward, control, store process
 
@@ -51,6 +52,7 @@ type keeper struct {
 	ending       time.Time // when the end began; zero: it has not
 	states       map[string]ports.State
 	trouble      string // why the ports are not open
+	unmeasured   string // why metrics are not served
 	readyForward bool
 	readyControl bool
 	announced    chan struct{} // closed when both were ready first
@@ -115,6 +117,7 @@ func (k *keeper) begin() {
 		return func() { cancel(); <-done }
 	}
 	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.beginStore, k.storePatience) })
+	k.endMetrics = serve(k.openMetrics)
 	k.endControl = serve(func(ctx context.Context) {
 		if k.inside != nil {
 			k.runInside(ctx)
@@ -135,6 +138,7 @@ func (k *keeper) run(ctx context.Context) error {
 		running.Go(func() { k.keepForwarding(ctx) })
 		running.Wait()
 	}
+	k.endMetrics()
 	k.endControl()
 	k.endStore()
 	return errors.Join(err, k.closePorts())
@@ -161,6 +165,9 @@ func (k *keeper) storePatience() time.Duration {
 func (k *keeper) release() {
 	if k.listener != nil {
 		k.listener.Close()
+	}
+	if k.scrapes != nil {
+		k.scrapes.Close()
 	}
 	for _, b := range []*clients.Bell{k.toBell, k.fromBell} {
 		if b != nil {
@@ -288,6 +295,9 @@ func (k *keeper) beginControl() error {
 		k.memory, k.toBell.File(), k.fromBell.File(), l); err != nil {
 		return err
 	}
+	if err := k.handMetrics(); err != nil {
+		return err
+	}
 	return k.join()
 }
 
@@ -327,8 +337,10 @@ func (k *keeper) tell() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}}
-	if k.trouble != "" {
-		s.Degraded = append(s.Degraded, k.trouble)
+	for _, why := range []string{k.trouble, k.unmeasured} {
+		if why != "" {
+			s.Degraded = append(s.Degraded, why)
+		}
 	}
 	for side, name := range map[string]string{"lan": k.cfg.LAN.Interface, "wan": k.cfg.WAN.Interface} {
 		st := k.states[name]

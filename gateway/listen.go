@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,4 +47,24 @@ func listenAPI(path string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("open API socket: %w", err)
 	}
 	return l, nil
+}
+
+// listenMetrics opens the TCP socket for scrapes. The address need not be the
+// box's yet: the host link's appears later.
+func listenMetrics(ctx context.Context, address string) (*net.TCPListener, error) {
+	free := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
+		level, option := unix.SOL_IP, unix.IP_FREEBIND
+		if strings.HasSuffix(network, "6") {
+			level, option = unix.SOL_IPV6, unix.IPV6_FREEBIND
+		}
+		if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	l, err := free.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
 }

@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"gateway/api":       {"sessions"},
 	"gateway/config":    {},
 	"gateway/demo":      {},
+	"gateway/metrics":   {"sessions", "forwarder/clients"},
 	"gateway/ports":     {},
 	"forwarder":         {"forwarder/*", "limiter"},
 	"forwarder/clients": {"limiter"},
@@ -37,11 +38,12 @@ var arrows = map[string][]string{
 
 // onlyIn lists the packages that have one home.
 var onlyIn = map[string]string{
-	"github.com/dgraph-io/badger/v4":   "store",
-	"github.com/mdlayher/packet":       "gateway/ports",
-	"github.com/songgao/water":         "gateway/ports",
-	"github.com/spf13/cobra":           "cmd/gatewayd",
-	"github.com/danielgtaylor/huma/v2": "gateway/api",
+	"github.com/dgraph-io/badger/v4":      "store",
+	"github.com/mdlayher/packet":          "gateway/ports",
+	"github.com/songgao/water":            "gateway/ports",
+	"github.com/spf13/cobra":              "cmd/gatewayd",
+	"github.com/danielgtaylor/huma/v2":    "gateway/api",
+	"github.com/prometheus/client_golang": "gateway/metrics",
 }
 
 // imports reads the sources, not what the build tool says of them: its answers

@@ -38,6 +38,8 @@ type message struct {
 	// Keeper to control and to store whenever one of them was started: its end
 	// of a new connection between the two.
 	Connect bool `json:"connect,omitempty"`
+	// Keeper to control, once it is open: the listener for scrapes.
+	Metrics bool `json:"metrics,omitempty"`
 	// Keeper to control: what it sees of ports and processes.
 	State *keeperState `json:"state,omitempty"`
 	// Child to keeper: it serves.

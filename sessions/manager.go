@@ -48,8 +48,9 @@ type Options struct {
 	ResumeOnRestart bool          // connected devices go on after a restart
 	Checkpoint      time.Duration // between checkpoints; 0: 5 s
 	LAN             netip.Prefix
-	Gateway         netip.Addr   // the gateway's own address
-	Log             *slog.Logger // nil: none
+	Gateway         netip.Addr                          // the gateway's own address
+	Log             *slog.Logger                        // nil: none
+	Checkpointed    func(took time.Duration, err error) // told of each checkpoint; nil: nobody
 }
 
 // Limits of time.
@@ -112,6 +113,9 @@ func New(opt Options) *Manager {
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Checkpointed == nil {
+		opt.Checkpointed = func(time.Duration, error) {}
 	}
 	if opt.RingForwarder == nil {
 		opt.RingForwarder = func() {}

@@ -192,7 +192,9 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 		}
 		entries = entries[n:]
 	}
-	m.log.Debug("checkpoint", "sessions", running, "took", m.opt.Boot()-began, "error", err)
+	took := m.opt.Boot() - began
+	m.log.Debug("checkpoint", "sessions", running, "took", took, "error", err)
+	m.opt.Checkpointed(took, err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.late = err

@@ -1,0 +1,24 @@
+// Package metrics is what a Prometheus sees of the gateway: GET /metrics in its
+// text format.
+//
+// Counters of the packet path are read from the table at each scrape (package
+// clients), all of one moment, and go on over restarts of forwarder and
+// control. They balance, in packets and in layer-3 bytes; a super-packet counts
+// as the packets it becomes:
+//
+//	received + own + added = transmitted + dropped + queued
+//	transmitted = billed + exempt + own
+//
+//	received     sum of gateway_bytes_total{direction="rx"} over lan, wan and host
+//	own          gateway_own_bytes_total: ICMP errors; the gateway's ARP is not layer 3
+//	added        gateway_added_bytes_total: headers of fragments
+//	transmitted  sum of gateway_bytes_total{direction="tx"}; what is local, for the
+//	             box itself, is port="host"
+//	dropped      sum of gateway_drop_bytes_total over all reasons
+//	queued       gateway_queued_bytes: waiting for a client's rate or for a next hop
+//	billed       gateway_billed_bytes_total
+//	exempt       gateway_exempt_bytes_total: the box's own traffic and clients' with it
+//
+// What it does not do: it has no label that names a client, knows no history,
+// and does not ask who is asking. It never touches the disk or the packet path.
+package metrics
