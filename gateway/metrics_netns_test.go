@@ -130,7 +130,6 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 		l.client.run("sh", "-c", how)
 	}
 	l.server.run("nping", "-q", "-c", "100", "--rate", "2000", "--udp", "-p", "9", wanIP)
-	up, down := l.settle()
 	eventually(t, 2*soon, "nothing waits", func() error {
 		s := l.scraped()
 		if s["gateway_queued_packets"] != 0 {
@@ -138,7 +137,7 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 		}
 		return nil
 	})
-	up, down = l.settle()
+	up, down := l.settle()
 
 	s := l.scraped()
 	if err := s.balance(); err != nil {
