@@ -34,6 +34,7 @@ type control struct {
 	clock   clients.Clock
 	started time.Time
 	metrics *metrics.Metrics
+	losses  *losses
 	scrapes chan net.Listener // for metrics; comes once at most
 
 	mu    sync.Mutex
@@ -46,6 +47,7 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 		store: client.New(), clock: clients.NewClock(), started: time.Now(), scrapes: make(chan net.Listener, 1),
 	}
 	c.metrics = c.newMetrics()
+	c.losses = newLosses(table.Header().Counters())
 	c.manager = sessions.New(sessions.Options{
 		Table: table, Store: c.store, RingForwarder: forward.Ring,
 		Now: time.Now, Boot: c.clock.Now,
@@ -92,6 +94,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func()) 
 		return nil
 	})
 	group.Go(func() error { c.serveScrapes(ctx); return nil })
+	group.Go(func() error { c.losses.look(ctx, c.table.Header()); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
 		late, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

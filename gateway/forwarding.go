@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"gatewayd/forwarder"
 	"gatewayd/forwarder/clients"
@@ -118,7 +117,7 @@ func (k *keeper) keepForwarding(ctx context.Context) {
 		k.attend(ctx, p, done, k.again)
 		select {
 		case <-done:
-			k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
+			k.ended(p, end)
 		default:
 			p.stop(done, forwardPatience)
 			if ctx.Err() != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ const (
 type keeper struct {
 	cfg      *config.Config
 	log      *slog.Logger
+	clock    clients.Clock
 	table    *clients.Table
 	memory   *os.File // the table's
 	toBell   *clients.Bell
@@ -61,7 +63,7 @@ type keeper struct {
 // newKeeper makes what the processes share.
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
-		cfg: cfg, log: logger(cfg.Log, "keeper"),
+		cfg: cfg, log: logger(cfg.Log, "keeper"), clock: clients.NewClock(),
 		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice},
 		control: process{word: wordControl, calm: calm},
 		store:   process{word: wordStore, calm: calm},
@@ -194,8 +196,16 @@ func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, 
 			return
 		}
 		<-done
-		k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
+		k.ended(p, end)
 	}
+}
+
+// ended notes that a child ended by itself.
+func (k *keeper) ended(p *process, end error) {
+	k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
+	k.mu.Lock()
+	p.ends = append(p.ends[max(len(p.ends)-often+1, 0):], k.clock.Now())
+	k.mu.Unlock()
 }
 
 // launch starts a child and gives it its order; false when it could not be
@@ -336,7 +346,7 @@ func (k *keeper) runInside(ctx context.Context) {
 func (k *keeper) tell() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}}
+	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}, Ends: map[string][]time.Duration{}}
 	for _, why := range []string{k.trouble, k.unmeasured} {
 		if why != "" {
 			s.Degraded = append(s.Degraded, why)
@@ -358,6 +368,7 @@ func (k *keeper) tell() {
 		if p.failed != "" {
 			s.Degraded = append(s.Degraded, p.word+" does not run: "+p.failed)
 		}
+		s.Ends[p.word] = slices.Clone(p.ends)
 		s.Processes = append(s.Processes, api.Process{Name: p.word, PID: p.pid(), Restarts: max(p.starts-1, 0)})
 	}
 	switch {
@@ -376,7 +387,7 @@ func degraded(st ports.State) []string {
 	}
 	switch {
 	case st.Name != "" && !st.Present:
-		why = append(why, fmt.Sprintf("port %s: %v", st.Name, st.Err))
+		why = append(why, fmt.Sprintf("port %s is away: %v; plug it in, and it is taken again", st.Name, st.Err))
 	case st.Present && !(st.Up && st.Carrier):
 		why = append(why, fmt.Sprintf("port %s has no link: check the cable", st.Name))
 	}

@@ -68,6 +68,8 @@ type keeperState struct {
 	Processes []api.Process       `json:"processes"`
 	Degraded  []string            `json:"degraded"`
 	PortsOpen bool                `json:"ports_open"`
+	// When children ended by themselves, by their word, since boot.
+	Ends map[string][]time.Duration `json:"ends"`
 }
 
 const (

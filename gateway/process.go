@@ -35,9 +35,10 @@ type process struct {
 	started  time.Time
 	starts   int
 	pause    time.Duration
-	messages chan message  // what it says; closed when its wire ends
-	heard    chan struct{} // closed when all it said is in messages
-	failed   string        // why it ended last, in its own words; empty once it serves
+	messages chan message    // what it says; closed when its wire ends
+	heard    chan struct{}   // closed when all it said is in messages
+	ends     []time.Duration // when it ended by itself, since boot; the last ones
+	failed   string          // why it ended last, in its own words; empty once it serves
 }
 
 // start runs this binary again with the process's word.

@@ -70,6 +70,9 @@ func (c *control) status(context.Context) api.Status {
 			c.cfg.WAN.Interface+": check the cable and wan.gateway")
 	}
 	s.Degraded = append(s.Degraded, c.manager.Degraded()...)
+	before := c.losses.oldest()
+	s.Degraded = append(s.Degraded, lost(&before, &counters, c.cfg)...)
+	s.Degraded = append(s.Degraded, restless(state.Ends, c.clock.Now())...)
 	s.Ready = state.PortsOpen && forwards && h.Stop.Load() == 0
 	return s
 }

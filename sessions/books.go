@@ -309,11 +309,20 @@ func (m *Manager) Degraded() []string {
 	var why []string
 	b := &m.books
 	b.mu.Lock()
-	if b.trouble != nil {
-		why = append(why, "store: "+b.trouble.Error())
+	switch err := b.trouble; {
+	case err == nil:
+	case errors.Is(err, client.ErrFull):
+		why = append(why, fmt.Sprintf("nothing can be sold or changed: %v; free some space there (df shows it)", err))
+	case errors.Is(err, client.ErrAway):
+		why = append(why, fmt.Sprintf("nothing can be sold or changed: %v; it is being started again", err))
+	case errors.Is(err, context.DeadlineExceeded):
+		why = append(why, fmt.Sprintf("nothing can be sold or changed: the store does not answer in time (%v); "+
+			"its disk is slow or stuck: see dmesg", err))
+	default:
+		why = append(why, fmt.Sprintf("nothing can be sold or changed: %v", err))
 	}
 	if b.late != nil {
-		why = append(why, "checkpoint: "+b.late.Error())
+		why = append(why, fmt.Sprintf("what running sessions use is not being saved, and a power cut would give it back: %v", b.late))
 	}
 	b.mu.Unlock()
 	if !b.opened.Load() {
@@ -321,13 +330,17 @@ func (m *Manager) Degraded() []string {
 	}
 	switch by, trusted := m.clock.off(); {
 	case !trusted:
-		why = append(why, "wall clock is behind the newest stamp on disk or more than a year ahead: time goes on from that stamp")
+		why = append(why, "wall clock is behind the newest stamp on disk or more than a year ahead: time goes on from that stamp; set the clock (timedatectl)")
 	case by.Abs() > time.Minute:
-		why = append(why, fmt.Sprintf("wall clock has stepped by %v: stamps and expiry go by the clock before the step", by.Round(time.Second)))
+		why = append(why, fmt.Sprintf("wall clock has stepped by %v: stamps and expiry go by the clock before the step until the box is booted again", by.Round(time.Second)))
 	}
 	m.mu.Lock()
 	unsaved := len(m.dirty)
+	full := m.full != 0 && m.opt.Boot()-m.full < fullTime
 	m.mu.Unlock()
+	if full {
+		why = append(why, fmt.Sprintf("the client table is full, and newcomers are not served: raise limits.clients, which is %d", m.table.Slots()-1))
+	}
 	if unsaved > 0 && len(why) > 0 {
 		why = append(why, fmt.Sprintf("%d devices have changes that are not on disk yet", unsaved))
 	}

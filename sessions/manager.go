@@ -102,7 +102,8 @@ type Manager struct {
 		second time.Duration
 		count  int
 	}
-	refusals uint64 // addresses refused because their holder answered
+	full     time.Duration // when a newcomer last found no slot, since boot; 0: never
+	refusals uint64        // addresses refused because their holder answered
 }
 
 // New takes over the table as it is. It does not touch the store; the first

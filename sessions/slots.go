@@ -17,9 +17,10 @@ type leaving struct {
 }
 
 const (
-	newcomers  = 200 // unknown MACs taken in a second
-	freeTarget = 64  // slots kept free, but no more than a sixteenth of them
-	maxLeaving = 64  // slots emptied at once
+	newcomers  = 200              // unknown MACs taken in a second
+	freeTarget = 64               // slots kept free, but no more than a sixteenth of them
+	maxLeaving = 64               // slots emptied at once
+	fullTime   = 10 * time.Second // how long a full table is spoken of
 )
 
 // reap moves slots that the forwarder has let go to the free ones. m.mu is
@@ -110,6 +111,9 @@ func (m *Manager) bind(d *device, ip uint32) (gen uint64, err error) {
 		m.reap()
 	}
 	if len(m.free) == 0 {
+		if len(m.leaving) == 0 { // else one is free in a moment
+			m.full = max(m.opt.Boot(), 1)
+		}
 		return 0, fmt.Errorf("device %s: %w", macText(d.mac), ErrTableFull)
 	}
 	i := m.free[len(m.free)-1]
