@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -77,29 +79,84 @@ func (b *batch) size() int {
 	return n
 }
 
-// commit puts the group on the disk as one transaction. After an error none of it
-// may be there, or all of it, never a part.
+// commit puts the group on the disk: in the journal, and as one transaction in the
+// database. After an error none of it may be there, or any batches of it, never a part
+// of one.
 func (c *committer) commit(group []batch) error {
 	if err := c.disk.refuses(); err != nil {
 		return err
 	}
-	err := c.disk.use(func(db *badger.DB) error {
-		txn := db.NewTransaction(true)
-		defer txn.Discard()
-		for _, b := range group {
-			for _, r := range b.records {
-				if err := put(txn, r); err != nil {
-					return fmt.Errorf("key %q: %w", r.Key, err)
-				}
-			}
-		}
-		return txn.Commit()
-	})
+	err := c.disk.use(func(db *badger.DB) error { return c.disk.write(db, group) })
 	if err == nil {
 		err = c.syncNames()
 	}
 	c.disk.committed(err)
 	return err
+}
+
+// write is the committer's. After an error of either, journal and database may differ,
+// and nothing is written before they are opened again.
+func (d *disk) write(db *badger.DB, group []batch) error {
+	if d.isBroken() {
+		return errors.New("the last change failed halfway; the store is being opened again")
+	}
+	first := d.last + 1
+	if d.dir != "" {
+		if err := d.record(first, group); err != nil {
+			d.mend(err, true)
+			return err
+		}
+	}
+	records := make([][]client.Record, len(group))
+	for i, b := range group {
+		records[i] = b.records
+	}
+	last := d.last + uint64(len(group))
+	if err := commitTo(db, records, last); err != nil {
+		d.mend(err, true)
+		return err
+	}
+	d.last = last
+	if d.journal != nil && d.journal.size >= d.segmentSize.Load() {
+		if err := d.journal.close(); err != nil {
+			d.log.Warn("store: a segment of the journal closed badly", "err", err)
+		}
+		d.journal = nil
+		d.segment.Store(d.last)
+		select {
+		case d.due <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// record has the group in the journal, and on the disk there.
+func (d *disk) record(first uint64, group []batch) (err error) {
+	if d.journal == nil {
+		if d.journal, err = startSegment(d.dir, d.last); err != nil {
+			return err
+		}
+	}
+	return d.journal.append(first, group)
+}
+
+// commitTo puts batches and the sequence of the last one on the disk as one transaction.
+func commitTo(db *badger.DB, batches [][]client.Record, sequence uint64) error {
+	txn := db.NewTransaction(true)
+	defer txn.Discard()
+	for _, records := range batches {
+		for _, r := range records {
+			if err := put(txn, r); err != nil {
+				return fmt.Errorf("key %q: %w", r.Key, err)
+			}
+		}
+	}
+	value := binary.BigEndian.AppendUint64(nil, sequence)
+	if err := txn.Set(sequenceKey, seal(sequenceKey, value)); err != nil {
+		return fmt.Errorf("sequence: %w", err)
+	}
+	return txn.Commit()
 }
 
 func put(txn *badger.Txn, r client.Record) error {

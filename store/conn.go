@@ -19,7 +19,7 @@ const maxUnderWay = 32
 type service struct {
 	disk    *disk
 	commits chan<- batch
-	snap    sync.Mutex // one snapshot at a time
+	staged  staged
 	running sync.WaitGroup
 }
 
@@ -59,6 +59,7 @@ func (c *caller) hangUp() {
 	c.once.Do(func() {
 		close(c.gone)
 		c.conn.Close()
+		c.running.Go(func() { c.disk.outflow.end(errClosing) })
 	})
 }
 
@@ -141,8 +142,10 @@ func (c *caller) serve(ctx context.Context, req client.Request) client.Answer {
 		a.Value, a.Found, err = c.disk.get(req.Key)
 	case client.OpScan:
 		a.Records, a.More, err = c.disk.scan(req.Prefix, req.After, req.Limit)
-	case client.OpSnapshot:
-		err = c.snapshot(ctx, req.Path)
+	case client.OpBackup:
+		a.Value, a.More, err = c.disk.backup(ctx, req.Begin)
+	case client.OpRestore:
+		err = c.restore(ctx, req.Step, req.Part)
 	case client.OpHealth:
 		a.Health = c.disk.health()
 	}
@@ -161,6 +164,8 @@ func fail(a *client.Answer, err error) {
 		a.Status = client.Full
 	case errors.Is(err, client.ErrCorrupt):
 		a.Status = client.Corrupt
+	case errors.Is(err, ErrBadSnapshot):
+		a.Status = client.Unfit
 	default:
 		a.Status = client.Failed
 	}

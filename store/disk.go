@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -20,24 +21,41 @@ import (
 const (
 	lockWait = 5 * time.Second        // for a former instance to let go of the directory
 	lockPoll = 100 * time.Millisecond // how often it is asked
+
+	lastSnapshotTime = 500 * time.Millisecond // for the snapshot before the end
 )
 
-// disk is the directory, the database in it, and the room there is. In memory it has
-// no directory and always room.
+var errInUse = errors.New("in use")
+
+// disk is the directory, what is in it (the database, the journal, the snapshots), and
+// the room there is. In memory it has no directory, only a database, and always room.
 type disk struct {
 	dir     string // "" in memory
 	guard   int64  // bytes, beside what compaction takes
 	reserve int64  // bytes
 	free    func(dir string) (int64, error)
+	now     func() time.Time // wall clock, for stamps that people read
 	log     *slog.Logger
 
 	mu      sync.RWMutex // held for reading while db is used, for writing while it is opened or closed
 	db      *badger.DB   // nil while there is too little room to open it
 	lean    bool         // opened without compaction: no changes
 	shutWhy string       // why db is nil
+	renew   bool         // the snapshots and the journal are to be made anew
+
+	journal *journal // what is written to; nil: the next commit begins a segment
+	last    uint64   // sequence of the newest batch; this and journal are the committer's while db is used
+
+	snapshot    atomic.Uint64 // sequence of the newest snapshot
+	segment     atomic.Uint64 // sequence at which the newest segment begins
+	segmentSize atomic.Int64  // bytes after which a segment is full
+
+	due     chan struct{} // a snapshot is
+	outflow outflow
 
 	failMu  sync.Mutex
 	failure error // what the last commit failed with; nil when it did not
+	broken  bool  // journal and database may differ: no commit before they are opened again
 }
 
 // prepare makes the directory, if need be, for its owner only.
@@ -88,16 +106,9 @@ func (d *disk) open(ctx context.Context) error {
 		d.log.Warn("store: opened for reading only, the disk is nearly full", "free", free, "kept", kept, "dir", d.dir)
 		o, d.lean = lean(o), true
 	}
-	if !d.lean {
-		if err := d.thinOut(ctx, o); err != nil {
-			return err
-		}
-	}
-	if d.db, err = openLocked(ctx, o); err != nil {
+	d.mend(nil, false)
+	if err := d.openChecked(ctx, o); err != nil {
 		return err
-	}
-	if err := syncDir(d.dir); err != nil {
-		return errors.Join(err, d.close())
 	}
 	d.keepReserve()
 	return nil
@@ -135,7 +146,7 @@ func openLocked(ctx context.Context, o badger.Options) (*badger.DB, error) {
 		}
 		if waited >= lockWait {
 			return nil, fmt.Errorf("open the store at %s: process %s has had it open for %v: "+
-				"stop that gatewayd, or give this one another store.path: %w", o.Dir, holder(o.Dir), lockWait, err)
+				"stop that gatewayd, or give this one another store.path: %w: %w", o.Dir, holder(o.Dir), lockWait, errInUse, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -210,8 +221,8 @@ func (d *disk) keepReserve() {
 	}
 }
 
-// watch opens the disk whole when its space has come back. An error is one that
-// opening met, and leaves the disk shut.
+// watch opens the disk whole when its space has come back, and anew when a commit
+// failed halfway. An error is one that opening met, and leaves the disk shut.
 func (d *disk) watch(ctx context.Context) error {
 	d.mu.RLock()
 	whole := d.db != nil && !d.lean
@@ -219,24 +230,59 @@ func (d *disk) watch(ctx context.Context) error {
 		d.keepReserve()
 	}
 	d.mu.RUnlock()
-	if whole {
+	broken := d.isBroken()
+	if whole && !broken {
 		return nil
 	}
 	free, kept, err := d.space()
-	if err != nil || free < kept+d.reserve {
+	if err != nil || !broken && free < kept+d.reserve {
 		return err
 	}
-	d.mu.Lock()
+	d.lock()
 	defer d.mu.Unlock()
 	if err := d.close(); err != nil {
-		d.log.Warn("store: closed badly before opening whole", "err", err)
+		d.log.Warn("store: closed badly before opening it again", "err", err)
 	}
 	if err := d.open(ctx); err != nil {
 		d.shutWhy = err.Error()
 		return err
 	}
-	d.log.Info("store: the disk has room again", "free", free)
+	if d.db != nil {
+		d.log.Info("store: opened again", "free", free)
+	}
 	return nil
+}
+
+// keepSafe makes a snapshot when one is due: the journal has begun a new segment, or
+// the former ones are not whole.
+func (d *disk) keepSafe(ctx context.Context) {
+	due := d.renew || d.snapshot.Load() < d.segment.Load()
+	if d.dir == "" || !due {
+		return
+	}
+	err := d.use(func(db *badger.DB) error {
+		if d.renew {
+			d.renewAccount(ctx, db)
+			return nil
+		}
+		return d.keepSnapshot(ctx, db, keptGenerations)
+	})
+	if err != nil && !errors.Is(err, client.ErrFull) && ctx.Err() == nil {
+		d.log.Warn("store: no snapshot; it is tried again", "err", err)
+	}
+}
+
+// lastSnapshot makes a snapshot of a disk that changed since the last one, before it is
+// closed. Without it nothing is lost: the journal has it.
+func (d *disk) lastSnapshot() {
+	if d.dir == "" || d.db == nil || d.lean || d.isBroken() || d.snapshot.Load() == d.last {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotTime)
+	defer cancel()
+	if err := d.keepSnapshot(ctx, d.db, keptGenerations); err != nil {
+		d.log.Info("store: no snapshot at the end", "err", err)
+	}
 }
 
 // close closes the database. The caller holds mu, or is alone.
@@ -244,8 +290,8 @@ func (d *disk) close() error {
 	if d.db == nil {
 		return nil
 	}
-	err := d.db.Close()
-	d.db, d.shutWhy = nil, "the store is closed"
+	err := errors.Join(d.journal.close(), d.db.Close())
+	d.db, d.journal, d.shutWhy = nil, nil, "the store is closed"
 	return err
 }
 
@@ -308,6 +354,19 @@ func (d *disk) committed(err error) {
 	d.failMu.Unlock()
 }
 
+// mend notes whether the journal and the database may differ, and why.
+func (d *disk) mend(err error, broken bool) {
+	d.failMu.Lock()
+	d.failure, d.broken = err, broken
+	d.failMu.Unlock()
+}
+
+func (d *disk) isBroken() bool {
+	d.failMu.Lock()
+	defer d.failMu.Unlock()
+	return d.broken
+}
+
 // health is the disk's own view: whether a change would be accepted.
 func (d *disk) health() client.Health {
 	free, err := d.room()
@@ -317,9 +376,9 @@ func (d *disk) health() client.Health {
 		d.failMu.Unlock()
 	}
 	if err != nil {
-		return client.Health{Free: free, Why: reason(err)}
+		return client.Health{Free: free, Why: reason(err), Notice: d.notice()}
 	}
-	return client.Health{OK: true, Free: free}
+	return client.Health{OK: true, Free: free, Notice: d.notice()}
 }
 
 // collect lets Badger rewrite a value log that is mostly dead. Values are kept out of

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -110,6 +111,27 @@ func (l badgerLog) Errorf(f string, a ...any)   { l.log.Error(line(f, a)) }
 func (l badgerLog) Warningf(f string, a ...any) { l.log.Warn(line(f, a)) }
 func (l badgerLog) Infof(string, ...any)        {}
 func (l badgerLog) Debugf(string, ...any)       {}
+
+// complaints is what Badger says is wrong while it is opened: a table that fails its
+// checksum is left out with no more than that.
+type complaints struct {
+	badgerLog
+	mu   sync.Mutex
+	said []string
+}
+
+func (c *complaints) Errorf(f string, a ...any) {
+	c.badgerLog.Errorf(f, a...)
+	c.mu.Lock()
+	c.said = append(c.said, line(f, a))
+	c.mu.Unlock()
+}
+
+func (c *complaints) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.said, "; ")
+}
 
 func line(f string, a []any) string {
 	return "badger: " + strings.TrimSpace(fmt.Sprintf(f, a...))

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -61,6 +63,11 @@ func (d *disk) scan(prefix, after []byte, limit int) (page []client.Record, more
 func each(db *badger.DB, prefix, after []byte, f func(key, value []byte) (bool, error)) error {
 	txn := db.NewTransaction(false)
 	defer txn.Discard()
+	return eachIn(txn, prefix, after, f)
+}
+
+// eachIn is each in the view of txn.
+func eachIn(txn *badger.Txn, prefix, after []byte, f func(key, value []byte) (bool, error)) error {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: storedKey(prefix)})
 	defer it.Close()
 
@@ -85,4 +92,27 @@ func each(db *badger.DB, prefix, after []byte, f func(key, value []byte) (bool, 
 		}
 	}
 	return nil
+}
+
+// sequenceIn is the sequence of the newest batch in the view of txn; 0: there is none.
+func sequenceIn(txn *badger.Txn) (uint64, error) {
+	item, err := txn.Get(sequenceKey)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	stored, err := item.ValueCopy(nil)
+	if err != nil {
+		return 0, err
+	}
+	value, err := unseal(sequenceKey, stored)
+	if err != nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, fmt.Errorf("the sequence has %d bytes, want 8", len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
 }

@@ -29,6 +29,9 @@ func seal(key, value []byte) []byte {
 // stay free for the store's own records.
 const space = 'd'
 
+// sequenceKey has the sequence of the newest batch, as 8 bytes big-endian.
+var sequenceKey = []byte("sequence")
+
 func storedKey(key []byte) []byte {
 	b := make([]byte, 0, 1+len(key))
 	return append(append(b, space), key...)

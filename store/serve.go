@@ -32,14 +32,16 @@ type Option struct {
 // Serve opens the store in dir, which it makes (mode 0700) if need be, and serves
 // each connection that arrives, in place of the one before, until ctx ends. Then it
 // closes the store with everything on disk and returns nil. Any error is one of
-// opening or closing: a directory that another process has open for 5 s, a database
-// that Badger refuses. It owns the connections it takes.
+// opening or closing: a directory that another process has open for 5 s, a disk that
+// cannot be written. It owns the connections it takes.
 func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) error {
 	d := &disk{
 		dir:     dir,
 		guard:   orDefault(opt.Guard, DefaultGuard),
 		reserve: orDefault(opt.Reserve, DefaultReserve),
 		free:    freeSpace,
+		now:     time.Now,
+		due:     make(chan struct{}, 1),
 		log:     opt.Log,
 	}
 	if d.log == nil {
@@ -52,7 +54,7 @@ func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) e
 // rooms: the real protocol and the real database. The function it returns closes
 // both.
 func OpenMemory() (*client.Client, func(), error) {
-	d := &disk{log: slog.New(slog.DiscardHandler)}
+	d := &disk{log: slog.New(slog.DiscardHandler), now: time.Now}
 	near, far := net.Pipe()
 	conns := make(chan net.Conn, 1)
 	conns <- far
@@ -81,7 +83,11 @@ func serve(ctx context.Context, d *disk, conns <-chan net.Conn) error {
 	if err := d.open(ctx); err != nil {
 		return err
 	}
-	return errors.Join(attendAll(ctx, d, conns), d.close())
+	err := attendAll(ctx, d, conns)
+	if err == nil {
+		d.lastSnapshot()
+	}
+	return errors.Join(err, d.close())
 }
 
 // attendAll starts what serves the connections and stops it in reverse. It ends with
@@ -143,6 +149,9 @@ func keep(ctx context.Context, d *disk) error {
 			if err := d.watch(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
+			d.keepSafe(ctx)
+		case <-d.due:
+			d.keepSafe(ctx)
 		case <-collect.C:
 			d.collect()
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,7 +22,7 @@ import (
 
 // serveMemory serves a disk in memory that the test can reach into.
 func serveMemory(t *testing.T) (*disk, *client.Client) {
-	d := &disk{log: slog.New(slog.DiscardHandler)}
+	d := &disk{log: slog.New(slog.DiscardHandler), now: time.Now}
 	if err := d.open(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ const testGuard, testReserve = 1 << 20, 2 << 20
 func serveDir(t *testing.T, dir string, free int64) *room {
 	r := &room{dir: dir, conns: make(chan net.Conn), c: client.New(), ended: make(chan error, 1)}
 	r.free.Store(free)
-	r.d = &disk{dir: dir, guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
+	r.d = &disk{dir: dir, now: time.Now, due: make(chan struct{}, 1), guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
 		free: func(string) (int64, error) { return r.free.Load(), nil }}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
@@ -225,8 +226,11 @@ func TestUnderTheGuardChangesAreRefusedAndReadsAreNot(t *testing.T) {
 	if err != nil || h.OK || h.Free != testGuard-1 || !strings.Contains(h.Why, "1.0 MB kept free") {
 		t.Fatalf("health: %+v, %v", h, err)
 	}
-	if err := r.c.Snapshot(patient(t), t.TempDir()+"/s"); !errors.Is(err, client.ErrFull) {
-		t.Fatalf("a snapshot: %v", err)
+	if err := r.c.Backup(patient(t), io.Discard); err != nil {
+		t.Fatalf("a backup: %v", err)
+	}
+	if err := r.c.Stage(patient(t), bytes.NewReader(nil)); !errors.Is(err, client.ErrFull) {
+		t.Fatalf("a restore: %v", err)
 	}
 	r.free.Store(testGuard)
 	batchOf(t, r.c, record("a", "2"))
@@ -293,7 +297,7 @@ func TestTheReserveIsWhatOpensAFullDisk(t *testing.T) {
 	r := serveDir(t, dir, plenty)
 	batchOf(t, r.c, record("a", "1"))
 	r.end(t)
-	d := &disk{dir: dir, guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
+	d := &disk{dir: dir, now: time.Now, guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
 		free: func(string) (int64, error) {
 			if hasReserve(dir) {
 				return 0, nil

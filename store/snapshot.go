@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
@@ -17,37 +20,47 @@ import (
 	"gatewayd/store/client"
 )
 
-// A snapshot file, numbers big-endian: magic; for each record, in the order of the
-// keys, the length of its key (2 bytes, never 0), the length of its value (4), key
-// and value; then a key length of 0, the number of records (8) and the CRC-32C of
-// all bytes before (4).
+// A snapshot, numbers big-endian: magic; the newest sequence it holds (8 bytes); when
+// it was made (8, ms since 1970); compressed as RFC 1951 says: for each record, in the
+// order of the keys, the length of its key (2, never 0), the length of its value (4),
+// key and value, then a key length of 0 and the number of records (8); and last the
+// CRC-32C of all bytes before (4). A backup is the same.
 const (
-	magic         = "gatewayd store 1\n"
-	spaceInterval = 256 << 10 // bytes written between two looks at the free space
+	magic         = "gatewayd store 2\n"
+	anyMagic      = "gatewayd store "
+	spaceInterval = 256 << 10 // bytes of records between two looks at the free space
 )
 
-// ErrBadSnapshot is a snapshot file that is not whole.
-var ErrBadSnapshot = errors.New("not a whole snapshot")
+// ErrBadSnapshot is a snapshot that is not whole.
+var ErrBadSnapshot = errors.New("not a whole backup")
 
-// snapshot answers OpSnapshot.
-func (s *service) snapshot(ctx context.Context, path string) error {
-	if !filepath.IsAbs(path) {
-		return fmt.Errorf("the path %q is relative", path)
-	}
-	if !s.snap.TryLock() {
-		return errors.New("another snapshot is being written")
-	}
-	defer s.snap.Unlock()
-	return s.disk.use(func(db *badger.DB) error { return s.disk.snapshot(ctx, db, path) })
+// SnapshotInfo is what a snapshot says of itself.
+type SnapshotInfo struct {
+	Sequence uint64    // of the newest batch in it
+	Made     time.Time // by the wall clock
+	Records  uint64
 }
 
-// snapshot writes the file beside path, syncs it, reads it back, renames it and syncs
-// the directory. After an error the former file at path is as it was.
-func (d *disk) snapshot(ctx context.Context, db *badger.DB, path string) (err error) {
-	partial := path + ".partial"
+// keepSnapshot makes a snapshot generation of what the database holds, and removes
+// those that are too old once it is verified. keep is how many stay.
+func (d *disk) keepSnapshot(ctx context.Context, db *badger.DB, keep int) error {
+	info, err := d.makeGeneration(ctx, func(w io.Writer) (SnapshotInfo, error) {
+		return writeSnapshot(db, d.now(), w, func() error { return errors.Join(ctx.Err(), d.spare(d.guard/2)) })
+	})
+	if err != nil {
+		return fmt.Errorf("make a snapshot: %w", err)
+	}
+	d.log.Info("store: snapshot made", "sequence", info.Sequence, "records", info.Records)
+	return prune(d.dir, keep)
+}
+
+// makeGeneration has write make a snapshot in a file beside, syncs it, reads it back,
+// gives it its name and syncs the directory. After an error nothing has changed.
+func (d *disk) makeGeneration(ctx context.Context, write func(io.Writer) (SnapshotInfo, error)) (info SnapshotInfo, err error) {
+	partial := filepath.Join(d.dir, partialGeneration)
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return info, err
 	}
 	defer func() {
 		f.Close()
@@ -55,94 +68,177 @@ func (d *disk) snapshot(ctx context.Context, db *badger.DB, path string) (err er
 			os.Remove(partial)
 		}
 	}()
-	count, err := d.writeSnapshot(ctx, db, f, filepath.Dir(path))
-	if err != nil {
-		return err
+	if info, err = write(f); err != nil {
+		return info, err
 	}
-	if err := f.Sync(); err != nil {
-		return err
+	if err = f.Sync(); err != nil {
+		return info, err
 	}
 	// What is read back shall come from the device where the kernel lets it go.
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
+	if _, err = f.Seek(0, io.SeekStart); err != nil {
+		return info, err
 	}
 	read, err := ReadSnapshot(f, func(client.Record) error { return ctx.Err() })
 	if err != nil {
-		return fmt.Errorf("read back %s: %w", partial, err)
+		return info, fmt.Errorf("read back: %w", err)
 	}
-	if read != count {
-		return fmt.Errorf("read back %s: %d records of %d: %w", partial, read, count, ErrBadSnapshot)
+	if read != info {
+		return info, fmt.Errorf("read back: %+v is not %+v: %w", read, info, ErrBadSnapshot)
 	}
-	if err := os.Rename(partial, path); err != nil {
-		return err
+	size, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return info, err
 	}
-	return syncDir(filepath.Dir(path))
+	if err = os.Rename(partial, generationPath(d.dir, info.Sequence)); err != nil {
+		return info, err
+	}
+	d.snapshot.Store(info.Sequence)
+	d.segmentSize.Store(segmentSize(size))
+	return info, syncDir(d.dir)
 }
 
-// writeSnapshot writes all records and returns their number. It stops, with
-// client.ErrFull, where it would take the space that is kept.
-func (d *disk) writeSnapshot(ctx context.Context, db *badger.DB, f io.Writer, dir string) (count uint64, err error) {
-	sum := crc32.New(castagnoli)
-	w := bufio.NewWriter(io.MultiWriter(f, sum))
-	w.WriteString(magic)
+// segmentSize is after how many bytes of journal a new snapshot is due when the last
+// one has size bytes: so all snapshots together are written as much as the journal.
+func segmentSize(size int64) int64 { return min(max(journalLeast, size), journalMost) }
+
+// writeSnapshot writes all records as of one moment. allowed is asked now and then
+// and stops it with its error.
+func writeSnapshot(db *badger.DB, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
+	txn := db.NewTransaction(false)
+	defer txn.Discard()
+	sequence, err := sequenceIn(txn)
+	if err != nil {
+		return SnapshotInfo{}, err
+	}
+	w := newSnapshotWriter(to, sequence, made)
 	unchecked := spaceInterval
-	err = each(db, nil, nil, func(key, value []byte) (bool, error) {
+	err = eachIn(txn, nil, nil, func(key, value []byte) (bool, error) {
 		if unchecked >= spaceInterval {
 			unchecked = 0
-			if err := errors.Join(ctx.Err(), d.spare(dir)); err != nil {
+			if err := allowed(); err != nil {
 				return false, err
 			}
 		}
-		var head [6]byte
-		binary.BigEndian.PutUint16(head[:], uint16(len(key)))
-		binary.BigEndian.PutUint32(head[2:], uint32(len(value)))
-		w.Write(head[:])
-		w.Write(key)
-		_, err := w.Write(value) // bufio keeps the first error
-		unchecked += len(head) + len(key) + len(value)
-		count++
-		return err == nil, err
+		unchecked += len(key) + len(value)
+		return true, w.add(key, value)
 	})
 	if err != nil {
-		return 0, err
+		return SnapshotInfo{}, err
 	}
-	w.Write(binary.BigEndian.AppendUint64([]byte{0, 0}, count))
-	if err := w.Flush(); err != nil {
-		return 0, err
-	}
-	_, err = f.Write(binary.BigEndian.AppendUint32(nil, sum.Sum32()))
-	return count, err
+	return w.end()
 }
 
-// spare says whether dir has more free space than the store keeps.
-func (d *disk) spare(dir string) error {
+// snapshotWriter writes a snapshot, record by record.
+type snapshotWriter struct {
+	info   SnapshotInfo
+	to     io.Writer
+	sum    *summedWriter
+	packed *flate.Writer
+	plain  *bufio.Writer
+}
+
+func newSnapshotWriter(to io.Writer, sequence uint64, made time.Time) *snapshotWriter {
+	made = time.UnixMilli(made.UnixMilli())
+	sum := &summedWriter{w: bufio.NewWriterSize(to, 64<<10)}
+	sum.Write([]byte(magic))
+	sum.Write(binary.BigEndian.AppendUint64(nil, sequence))
+	sum.Write(binary.BigEndian.AppendUint64(nil, uint64(made.UnixMilli())))
+	packed, err := flate.NewWriter(sum, flate.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a good one
+	}
+	return &snapshotWriter{SnapshotInfo{Sequence: sequence, Made: made}, to, sum, packed, bufio.NewWriter(packed)}
+}
+
+func (w *snapshotWriter) add(key, value []byte) error {
+	var head [6]byte
+	binary.BigEndian.PutUint16(head[:], uint16(len(key)))
+	binary.BigEndian.PutUint32(head[2:], uint32(len(value)))
+	w.plain.Write(head[:])
+	w.plain.Write(key)
+	_, err := w.plain.Write(value) // bufio keeps the first error
+	w.info.Records++
+	return err
+}
+
+func (w *snapshotWriter) end() (SnapshotInfo, error) {
+	w.plain.Write(binary.BigEndian.AppendUint64([]byte{0, 0}, w.info.Records))
+	if err := errors.Join(w.plain.Flush(), w.packed.Close()); err != nil {
+		return w.info, err
+	}
+	w.sum.Write(binary.BigEndian.AppendUint32(nil, w.sum.sum))
+	return w.info, w.sum.w.Flush()
+}
+
+// summedWriter sums what it writes. The first error stays.
+type summedWriter struct {
+	w   *bufio.Writer
+	sum uint32
+}
+
+func (s *summedWriter) Write(b []byte) (int, error) {
+	s.sum = crc32.Update(s.sum, castagnoli, b)
+	return s.w.Write(b)
+}
+
+// spare says whether the file system has more free space than compaction takes and
+// guard. A snapshot may go into half of the guard, because the journal that it replaces
+// gives more back.
+func (d *disk) spare(guard int64) error {
 	if d.dir == "" {
 		return nil
 	}
-	free, err := d.free(dir)
+	free, kept, err := d.space()
 	if err != nil {
 		return err
 	}
-	need, err := roomToCompact(d.dir)
-	if err != nil {
-		return err
-	}
-	if free < d.guard+need+2*spaceInterval {
-		return fmt.Errorf("%w: %s free at %s", client.ErrFull, megabytes(free), dir)
+	if free < kept-d.guard+guard+2*spaceInterval {
+		return fmt.Errorf("%w: %s free at %s", client.ErrFull, megabytes(free), d.dir)
 	}
 	return nil
 }
 
 // ReadSnapshot gives f every record of a snapshot in the order of the keys and
-// returns their number. What f got is good only when the error is nil: a file that is
-// cut, changed or no snapshot is ErrBadSnapshot, wrapped, and that shows at its end.
-// A record's memory is f's to keep.
-func ReadSnapshot(r io.Reader, f func(client.Record) error) (count uint64, err error) {
-	s := &summed{r: bufio.NewReader(r)}
-	if string(s.take(len(magic))) != magic {
-		return 0, fmt.Errorf("%w: wrong beginning", ErrBadSnapshot)
+// returns what it says of itself. What f got is good only when the error is nil: a
+// file that is cut, changed or no snapshot is ErrBadSnapshot, wrapped, and that shows
+// at its end. A record's memory is f's to keep.
+func ReadSnapshot(r io.Reader, f func(client.Record) error) (info SnapshotInfo, err error) {
+	raw := &summed{r: bufio.NewReaderSize(r, 64<<10)}
+	if begin := string(raw.take(len(magic))); begin != magic {
+		if strings.HasPrefix(begin, anyMagic) {
+			return info, fmt.Errorf("%w: it is of another version, %q, and this gatewayd reads %q", ErrBadSnapshot,
+				strings.TrimSpace(begin), strings.TrimSpace(magic))
+		}
+		return info, fmt.Errorf("%w: it does not begin with %q", ErrBadSnapshot, strings.TrimSpace(magic))
 	}
+	info.Sequence = binary.BigEndian.Uint64(raw.take(8))
+	info.Made = time.UnixMilli(int64(binary.BigEndian.Uint64(raw.take(8))))
+	packed := flate.NewReader(raw)
+	s := &summed{r: bufio.NewReader(packed)}
+	told, err := readRecords(s, &info, f)
+	if err != nil {
+		return info, err
+	}
+	if _, end := s.r.ReadByte(); s.err == nil && end != io.EOF {
+		s.err = errors.New("records behind the last")
+	}
+	sum := raw.sum
+	right := binary.BigEndian.Uint32(raw.take(4)) == sum && told == info.Records
+	switch bad := errors.Join(s.err, raw.err); {
+	case bad != nil:
+		return info, fmt.Errorf("%w: after %d records: %w", ErrBadSnapshot, info.Records, bad)
+	case !right:
+		return info, fmt.Errorf("%w: wrong count or checksum after %d records", ErrBadSnapshot, info.Records)
+	}
+	if _, err := raw.r.ReadByte(); err != io.EOF {
+		return info, fmt.Errorf("%w: bytes after its end", ErrBadSnapshot)
+	}
+	return info, nil
+}
+
+// readRecords reads up to the number of records, which it returns.
+func readRecords(s *summed, info *SnapshotInfo, f func(client.Record) error) (told uint64, err error) {
 	for {
 		klen := int(binary.BigEndian.Uint16(s.take(2)))
 		if s.err != nil || klen == 0 {
@@ -150,30 +246,18 @@ func ReadSnapshot(r io.Reader, f func(client.Record) error) (count uint64, err e
 		}
 		vlen := binary.BigEndian.Uint32(s.take(4))
 		if klen > client.MaxKey || vlen > client.MaxValue {
-			return count, fmt.Errorf("%w: record %d has a key of %d and a value of %d bytes", ErrBadSnapshot, count, klen, vlen)
+			return 0, fmt.Errorf("%w: record %d has a key of %d and a value of %d bytes", ErrBadSnapshot, info.Records, klen, vlen)
 		}
 		rec := client.Record{Key: s.take(klen), Value: s.take(int(vlen))}
 		if s.err != nil {
 			break
 		}
-		count++
+		info.Records++
 		if err := f(rec); err != nil {
-			return count, err
+			return 0, err
 		}
 	}
-	told := binary.BigEndian.Uint64(s.take(8))
-	sum := s.sum
-	right := binary.BigEndian.Uint32(s.take(4)) == sum && told == count
-	switch {
-	case s.err != nil:
-		return count, fmt.Errorf("%w: after %d records: %w", ErrBadSnapshot, count, s.err)
-	case !right:
-		return count, fmt.Errorf("%w: wrong count or checksum after %d records", ErrBadSnapshot, count)
-	}
-	if _, err := s.r.ReadByte(); err != io.EOF {
-		return count, fmt.Errorf("%w: bytes after its end", ErrBadSnapshot)
-	}
-	return count, nil
+	return binary.BigEndian.Uint64(s.take(8)), nil
 }
 
 // summed reads and sums. After its first error it gives zeros.
@@ -181,6 +265,7 @@ type summed struct {
 	r   *bufio.Reader
 	sum uint32
 	err error
+	one [1]byte
 }
 
 func (s *summed) take(n int) []byte {
@@ -194,4 +279,21 @@ func (s *summed) take(n int) []byte {
 	}
 	s.sum = crc32.Update(s.sum, castagnoli, b)
 	return b
+}
+
+// Read and ReadByte make a summed what flate reads from, byte by byte to its end and
+// no further.
+func (s *summed) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.sum = crc32.Update(s.sum, castagnoli, b[:n])
+	return n, err
+}
+
+func (s *summed) ReadByte() (byte, error) {
+	b, err := s.r.ReadByte()
+	if err == nil {
+		s.one[0] = b
+		s.sum = crc32.Update(s.sum, castagnoli, s.one[:])
+	}
+	return b, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"sync"
@@ -12,6 +13,9 @@ import (
 
 // DefaultTimeout is the deadline of a call whose context has none.
 const DefaultTimeout = 5 * time.Second
+
+// longTimeout is the deadline of a step that reads or writes all records.
+const longTimeout = 5 * time.Minute
 
 // What a call can end with, beside its context's error. Compare with errors.Is.
 var (
@@ -22,8 +26,11 @@ var (
 	ErrFull = errors.New("the store's disk is full")
 	// ErrCorrupt: a stored value fails its checksum. The error's text names the key.
 	ErrCorrupt = errors.New("the stored value fails its checksum")
-	// ErrTooLarge: a key, a value, a batch or a path is over its limit, or a key is
-	// empty. Nothing was sent.
+	// ErrUnfit: refused, nothing was changed, because what was sent is not a whole
+	// backup. The error's text says what is wrong with it.
+	ErrUnfit = errors.New("it cannot be restored")
+	// ErrTooLarge: a key, a value or a batch is over its limit, or a key is empty.
+	// Nothing was sent.
 	ErrTooLarge = errors.New("over the size limit")
 )
 
@@ -101,16 +108,62 @@ func (c *Client) Batch(ctx context.Context, records []Record) error {
 	return err
 }
 
-// Snapshot writes everything the store holds, as of one moment, to the file at path
-// in the store process's view of the file system, and reads it back before it takes
-// that name. The file that had the name stays until then. Give ctx a deadline that
-// fits the size; the store goes on writing after it.
-func (c *Client) Snapshot(ctx context.Context, path string) error {
-	if len(path) == 0 || len(path) > MaxPath {
-		return fmt.Errorf("store: snapshot: path of %d bytes: %w", len(path), ErrTooLarge)
+// Backup writes everything the store holds, as of one moment, to w. The store goes on
+// meanwhile; one backup at a time is written, a second ends the first. What w got is
+// good only when the error is nil. Between two parts w may take 30 s; ctx may be
+// without a deadline.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	for begin, more := true, true; more; begin = false {
+		a, err := c.do(ctx, Request{Op: OpBackup, Begin: begin})
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(a.Value); err != nil {
+			return err
+		}
+		more = a.More
 	}
-	_, err := c.do(ctx, Request{Op: OpSnapshot, Path: path})
+	return nil
+}
+
+// Stage sends a backup to the store, which keeps it beside and reads all of it; nothing
+// is changed. Only Restore makes it count. Errors of r are returned wrapped; a file
+// that is no whole backup is ErrUnfit.
+func (c *Client) Stage(ctx context.Context, r io.Reader) error {
+	if _, err := c.do(ctx, Request{Op: OpRestore, Step: StepBegin}); err != nil {
+		return err
+	}
+	part := make([]byte, MaxChunk)
+	for {
+		n, err := io.ReadFull(r, part)
+		if n > 0 {
+			if _, err := c.do(ctx, Request{Op: OpRestore, Step: StepPart, Part: part[:n]}); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read the backup: %w", err)
+		}
+	}
+	_, err := c.long(ctx, Request{Op: OpRestore, Step: StepCheck})
 	return err
+}
+
+// Restore puts the staged backup in the place of all records. After an error the
+// records are all as before or all as in the backup.
+func (c *Client) Restore(ctx context.Context) error {
+	_, err := c.long(ctx, Request{Op: OpRestore, Step: StepCommit})
+	return err
+}
+
+// long is do for what takes longer the more there is.
+func (c *Client) long(ctx context.Context, req Request) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, longTimeout)
+	defer cancel()
+	return c.do(ctx, req)
 }
 
 // Health asks the store whether it accepts changes.
@@ -151,6 +204,8 @@ func (a *Answer) err() error {
 		return fmt.Errorf("%w: %s", ErrFull, a.Text)
 	case Corrupt:
 		return fmt.Errorf("%w: %s", ErrCorrupt, a.Text)
+	case Unfit:
+		return fmt.Errorf("%w: %s", ErrUnfit, a.Text)
 	}
 	return errors.New(a.Text)
 }

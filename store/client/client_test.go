@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func TestADetachedClientSaysAway(t *testing.T) {
 	_, _, scan := c.Scan(ctx, nil, nil, 0)
 	_, health := c.Health(ctx)
 	for name, err := range map[string]error{"get": get, "scan": scan, "health": health,
-		"batch": c.Batch(ctx, one), "snapshot": c.Snapshot(ctx, "/x")} {
+		"batch": c.Batch(ctx, one), "backup": c.Backup(ctx, io.Discard), "stage": c.Stage(ctx, strings.NewReader("x")), "restore": c.Restore(ctx)} {
 		if !errors.Is(err, ErrAway) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -85,8 +86,6 @@ func TestSizesAreCheckedBeforeAnythingIsSent(t *testing.T) {
 		"a batch of many records":       c.Batch(ctx, manyRecords(MaxRecords+1)),
 		"a batch of many bytes":         c.Batch(ctx, []Record{{Key: k(1), Value: k(MaxValue)}, {Key: k(2), Value: k(MaxValue)}}),
 		"a batch that deletes and puts": c.Batch(ctx, []Record{{Key: k(1), Value: k(1), Delete: true}}),
-		"a snapshot without a path":     c.Snapshot(ctx, ""),
-		"a snapshot with a long path":   c.Snapshot(ctx, string(k(MaxPath+1))),
 	} {
 		if !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)

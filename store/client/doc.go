@@ -31,11 +31,13 @@
 //	request   Get       the key
 //	          Scan      limit (4), length of the prefix (4), prefix, after
 //	          Batch     number of records (4), records
-//	          Snapshot  the path
+//	          Backup    from its beginning (1)
+//	          Restore   step (1), a part of the backup
 //	          Health    nothing
 //	answer    Get       found (1), the value
 //	          Scan      more (1), number of records (4), records
-//	          Health    ok (1), free bytes (8), why not
+//	          Backup    more (1), the next part
+//	          Health    ok (1), free bytes (8), length of why (4), why not, notice
 //	          others    nothing; any with a status other than done: the reason, as text
 //	record              delete (1), length of key (2), length of value (4), key, value
 //

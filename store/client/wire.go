@@ -15,7 +15,7 @@ const (
 	MaxValue   = 192 << 10 // a value: a packed record of 8192 sessions at 24 bytes
 	MaxRecords = 2048      // records in one batch (a number)
 	MaxBatch   = 256 << 10 // keys and values of a batch, RecordCost counted for each record
-	MaxPath    = 4 << 10   // a path of a snapshot
+	MaxChunk   = 128 << 10 // a part of a backup
 	ScanSize   = 1 << 20   // where an answer to Scan is cut
 
 	// MaxFrame is the largest frame without its length: a cut scan plus the one
@@ -37,12 +37,13 @@ const (
 	OpGet Op = 1 + iota
 	OpScan
 	OpBatch
-	OpSnapshot
+	OpBackup
+	OpRestore
 	OpHealth
 	lastOp = OpHealth
 )
 
-var opNames = [...]string{OpGet: "get", OpScan: "scan", OpBatch: "batch", OpSnapshot: "snapshot", OpHealth: "health"}
+var opNames = [...]string{OpGet: "get", OpScan: "scan", OpBatch: "batch", OpBackup: "backup", OpRestore: "restore", OpHealth: "health"}
 
 func (o Op) String() string {
 	if o < OpGet || o > lastOp {
@@ -59,8 +60,21 @@ const (
 	Done    Status = iota // it was done
 	Full                  // refused: the disk has too little room
 	Corrupt               // a stored value fails its checksum
+	Unfit                 // refused: what was sent is not a whole backup
 	Failed                // anything else; Text says what
 	lastStatus
+)
+
+// Step is what a request to restore does.
+type Step byte
+
+// The steps, as they are on the wire.
+const (
+	StepBegin  Step = iota // forget what was sent before
+	StepPart               // take a part of the backup
+	StepCheck              // say whether what was sent is a whole backup
+	StepCommit             // put it in the place of all records
+	lastStep   = StepCommit
 )
 
 // Record is a key and its value, or, with Delete, a key to be removed.
@@ -74,6 +88,9 @@ type Health struct {
 	OK   bool   // changes are accepted
 	Free int64  // bytes free on the file system for this process; negative: there is none, it is in memory
 	Why  string // when not OK, why not
+
+	// Notice is what an earlier damage cost; empty: nothing that somebody has to know.
+	Notice string
 }
 
 // Request is one request. Only the fields of its Op are sent.
@@ -85,7 +102,9 @@ type Request struct {
 	After   []byte   // Scan: only keys that sort after it; empty means from the start
 	Limit   int      // Scan: most records wanted; 0 means as many as fit in an answer
 	Records []Record // Batch
-	Path    string   // Snapshot
+	Begin   bool     // Backup: from its beginning
+	Step    Step     // Restore
+	Part    []byte   // Restore, StepPart
 }
 
 // Answer is the answer to the request of the same ID. Only the fields of its Op
@@ -96,9 +115,9 @@ type Answer struct {
 	Status  Status
 	Text    string   // any status but Done: the reason
 	Found   bool     // Get
-	Value   []byte   // Get
+	Value   []byte   // Get; Backup: the next part
 	Records []Record // Scan
-	More    bool     // Scan: keys are left after the last record
+	More    bool     // Scan: keys are left after the last record; Backup: parts are left
 	Health  Health   // Health
 }
 
@@ -115,8 +134,11 @@ func (r *Request) Append(b []byte) []byte {
 		b = append(b, r.After...)
 	case OpBatch:
 		b = appendRecords(b, r.Records)
-	case OpSnapshot:
-		b = append(b, r.Path...)
+	case OpBackup:
+		b = append(b, bit(r.Begin))
+	case OpRestore:
+		b = append(b, byte(r.Step))
+		b = append(b, r.Part...)
 	}
 	return closeFrame(b, start)
 }
@@ -141,10 +163,12 @@ func ParseRequest(frame []byte) (Request, error) {
 	case OpBatch:
 		r.Records = p.records(MaxRecords)
 		p.need(batchSize(r.Records) <= MaxBatch, "batch size")
-	case OpSnapshot:
-		path := p.all()
-		p.need(len(path) > 0 && len(path) <= MaxPath, "path length")
-		r.Path = string(path)
+	case OpBackup:
+		r.Begin = p.bit()
+	case OpRestore:
+		r.Step = Step(p.byte())
+		r.Part = p.all()
+		p.need(r.Step <= lastStep && len(r.Part) <= MaxChunk && (r.Step == StepPart || len(r.Part) == 0), "step")
 	case OpHealth:
 	default:
 		p.need(false, "operation")
@@ -165,10 +189,15 @@ func (a *Answer) Append(b []byte) []byte {
 	case a.Op == OpScan:
 		b = append(b, bit(a.More))
 		b = appendRecords(b, a.Records)
+	case a.Op == OpBackup:
+		b = append(b, bit(a.More))
+		b = append(b, a.Value...)
 	case a.Op == OpHealth:
 		b = append(b, bit(a.Health.OK))
 		b = binary.BigEndian.AppendUint64(b, uint64(a.Health.Free))
+		b = binary.BigEndian.AppendUint32(b, uint32(len(a.Health.Why)))
 		b = append(b, a.Health.Why...)
+		b = append(b, a.Health.Notice...)
 	}
 	return closeFrame(b, start)
 }
@@ -191,10 +220,15 @@ func ParseAnswer(frame []byte) (Answer, error) {
 	case a.Op == OpScan:
 		a.More = p.bit()
 		a.Records = p.records(MaxFrame)
+	case a.Op == OpBackup:
+		a.More = p.bit()
+		a.Value = p.all()
+		p.need(len(a.Value) <= MaxChunk, "part")
 	case a.Op == OpHealth:
 		a.Health.OK = p.bit()
 		a.Health.Free = int64(p.uint64())
-		a.Health.Why = string(p.all())
+		a.Health.Why = string(p.bytes(p.uint32(), MaxFrame))
+		a.Health.Notice = string(p.all())
 	}
 	return a, p.end("answer")
 }

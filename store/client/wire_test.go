@@ -25,7 +25,10 @@ var requests = []struct {
 		{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b")}, {Key: []byte{0, 255}, Delete: true}}}},
 	{"a batch of one largest value", Request{ID: 5, Op: OpBatch, Records: []Record{{Key: k(MaxKey), Value: k(MaxValue)}}}},
 	{"a batch of the most records", Request{ID: 6, Op: OpBatch, Records: manyRecords(MaxRecords)}},
-	{"a snapshot", Request{ID: 7, Op: OpSnapshot, Path: "/var/lib/x"}},
+	{"the beginning of a backup", Request{ID: 7, Op: OpBackup, Begin: true}},
+	{"more of a backup", Request{ID: 7, Op: OpBackup}},
+	{"a part of a restore", Request{ID: 7, Op: OpRestore, Step: StepPart, Part: k(MaxChunk)}},
+	{"the end of a restore", Request{ID: 7, Op: OpRestore, Step: StepCommit}},
 	{"a question for health", Request{ID: 8, Op: OpHealth}},
 }
 
@@ -51,6 +54,10 @@ var answers = []struct {
 	{"a failed scan", Answer{ID: 5, Op: OpScan, Status: Failed, Text: "no"}},
 	{"a corrupt value", Answer{ID: 5, Op: OpGet, Status: Corrupt, Text: "key a"}},
 	{"good health", Answer{ID: 6, Op: OpHealth, Health: Health{OK: true, Free: 1 << 40}}},
+	{"a part of a backup", Answer{ID: 6, Op: OpBackup, Value: k(MaxChunk), More: true}},
+	{"a backup refused", Answer{ID: 6, Op: OpRestore, Status: Unfit, Text: "cut"}},
+	{"health with a notice", Answer{ID: 6, Op: OpHealth, Health: Health{OK: true, Free: 1, Why: "", Notice: "lost"}}},
+	{"bad health with a notice", Answer{ID: 6, Op: OpHealth, Health: Health{Why: "because", Notice: "lost"}}},
 	{"bad health in memory", Answer{ID: 6, Op: OpHealth, Health: Health{Free: -1, Why: "because"}}},
 }
 
@@ -139,8 +146,11 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		{"a delete with a value", batch(Record{Key: k(1), Value: k(1), Delete: true})},
 		{"a batch with bytes after it", append(batch(Record{Key: k(1)}), 0)},
 		{"a flag that is 2", body(OpBatch, 0, 0, 0, 1, 2, 0, 1, 0, 0, 0, 0, 'k')},
-		{"a snapshot without a path", body(OpSnapshot)},
-		{"a snapshot with a long path", body(OpSnapshot, k(MaxPath+1)...)},
+		{"a backup that does not say from where", body(OpBackup)},
+		{"a restore without a step", body(OpRestore)},
+		{"a restore with a step that is none", body(OpRestore, byte(lastStep+1))},
+		{"a restore with a large part", body(OpRestore, append([]byte{byte(StepPart)}, k(MaxChunk+1)...)...)},
+		{"a check with a part", body(OpRestore, byte(StepCheck), 0)},
 		{"health with something after it", body(OpHealth, 1)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -166,6 +176,8 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		{"a page that is cut", body(OpScan, Done, 0, 0, 0)},
 		{"a page of more records than bytes", body(OpScan, Done, 1, 0, 15, 0, 0)},
 		{"health that is cut", body(OpHealth, Done, 1, 0, 0)},
+		{"health whose reason is longer than the frame", body(OpHealth, Done, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 'a')},
+		{"a large part of a backup", body(OpBackup, Done, append([]byte{1}, k(MaxChunk+1)...)...)},
 		{"a batch done, and more", body(OpBatch, Done, 1)},
 	} {
 		t.Run(row.name, func(t *testing.T) {

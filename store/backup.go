@@ -1,0 +1,248 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+
+	"gatewayd/store/client"
+)
+
+const (
+	stagedName = "restore.partial"
+	partWait   = 30 * time.Second // for the next part of a backup to be asked for
+)
+
+var (
+	errOtherBackup = errors.New("another backup was begun")
+	errNoBackup    = errors.New("no backup is under way")
+	errSlowBackup  = errors.New("the backup was not read on in time")
+	errClosing     = errors.New("the store is being closed or opened; begin the backup again")
+)
+
+// outflow is the one backup that may be under way: a snapshot on its way to whoever
+// asks for its parts.
+type outflow struct {
+	mu    sync.Mutex
+	parts *bufio.Reader // nil: none is under way
+	pipe  *io.PipeReader
+	timer *time.Timer
+	done  chan struct{} // closed when nothing of it runs
+}
+
+// end ends the backup that is under way.
+func (o *outflow) end(why error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stop(why)
+}
+
+// stop is end with mu held.
+func (o *outflow) stop(why error) {
+	if o.parts == nil {
+		return
+	}
+	o.timer.Stop()
+	o.pipe.CloseWithError(why)
+	<-o.done
+	o.parts = nil
+}
+
+// backup answers OpBackup: the next part of a snapshot that goes nowhere else.
+func (d *disk) backup(ctx context.Context, begin bool) (part []byte, more bool, err error) {
+	o := &d.outflow
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if begin {
+		o.stop(errOtherBackup)
+		d.beginBackup(ctx)
+	}
+	if o.parts == nil {
+		return nil, false, errNoBackup
+	}
+	part = make([]byte, client.MaxChunk)
+	n, err := io.ReadFull(o.parts, part)
+	if err == nil {
+		o.timer.Reset(partWait)
+		_, err = o.parts.Peek(1)
+	}
+	switch {
+	case err == nil:
+		return part[:n], true, nil
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		o.stop(nil)
+		return part[:n], false, nil
+	}
+	o.stop(err)
+	return nil, false, fmt.Errorf("read the store: %w", err)
+}
+
+// beginBackup starts the goroutine that writes the snapshot, as fast as it is read.
+func (d *disk) beginBackup(ctx context.Context) {
+	from, to := io.Pipe()
+	done := make(chan struct{})
+	o := &d.outflow
+	o.pipe, o.parts, o.done = from, bufio.NewReaderSize(from, 4096), done
+	o.timer = time.AfterFunc(partWait, func() { from.CloseWithError(errSlowBackup) })
+	go func() {
+		defer close(done)
+		to.CloseWithError(d.use(func(db *badger.DB) error {
+			_, err := writeSnapshot(db, d.now(), to, ctx.Err)
+			return err
+		}))
+	}()
+}
+
+// staged is a backup that was sent to be restored.
+type staged struct {
+	mu    sync.Mutex
+	f     *os.File // nil: none
+	whole bool
+	info  SnapshotInfo
+}
+
+// restore answers OpRestore.
+func (s *service) restore(ctx context.Context, step client.Step, part []byte) error {
+	st := &s.staged
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if step == client.StepBegin {
+		if err := s.disk.refuses(); err != nil {
+			return err
+		}
+		return st.begin(s.disk.dir)
+	}
+	if st.f == nil {
+		return errors.New("no restore was begun")
+	}
+	var err error
+	switch step {
+	case client.StepPart:
+		if err = s.disk.spare(s.disk.guard); err == nil {
+			_, err = st.f.Write(part)
+		}
+	case client.StepCheck:
+		if _, err = st.f.Seek(0, io.SeekStart); err == nil {
+			st.info, err = ReadSnapshot(st.f, func(client.Record) error { return ctx.Err() })
+			st.whole = err == nil
+		}
+	case client.StepCommit:
+		if err = errors.New("what was sent has not been checked"); st.whole {
+			err = s.disk.restore(ctx, st)
+		}
+	}
+	if err != nil || step == client.StepCommit {
+		st.drop(s.disk.dir)
+	}
+	return err
+}
+
+// begin forgets what was staged before.
+func (st *staged) begin(dir string) (err error) {
+	st.drop(dir)
+	if dir == "" {
+		fd, err := unix.MemfdCreate(stagedName, unix.MFD_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		st.f = os.NewFile(uintptr(fd), stagedName)
+		return nil
+	}
+	st.f, err = os.OpenFile(filepath.Join(dir, stagedName), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	return err
+}
+
+func (st *staged) drop(dir string) {
+	if st.f == nil {
+		return
+	}
+	st.f.Close()
+	if dir != "" {
+		os.Remove(filepath.Join(dir, stagedName))
+	}
+	st.f, st.whole = nil, false
+}
+
+// restore puts the staged backup in the place of all records: it becomes the newest
+// snapshot, and the database is made anew from that. From then on a power cut changes
+// nothing: the rebuild begins again.
+func (d *disk) restore(ctx context.Context, st *staged) error {
+	if err := d.refuses(); err != nil {
+		return err
+	}
+	d.lock()
+	defer d.mu.Unlock()
+	if d.db == nil {
+		return errors.New(d.shutWhy)
+	}
+	if d.dir == "" {
+		return d.refill(st)
+	}
+	marker := filepath.Join(d.dir, rebuildingName)
+	if err := writeFile(marker, ""); err != nil {
+		return err
+	}
+	_, err := d.makeGeneration(ctx, func(w io.Writer) (SnapshotInfo, error) {
+		to := newSnapshotWriter(w, d.last+1, st.info.Made)
+		if err := st.each(to.add); err != nil {
+			return SnapshotInfo{}, err
+		}
+		return to.end()
+	})
+	if err != nil {
+		return errors.Join(err, removeFile(marker))
+	}
+	if err := d.close(); err != nil {
+		d.log.Warn("store: closed badly before a restore", "err", err)
+	}
+	err = os.RemoveAll(filepath.Join(d.dir, damagedName)) // what it says is of no more use
+	if err == nil {
+		err = d.open(ctx)
+	}
+	if err == nil && d.db == nil {
+		err = errors.New(d.shutWhy)
+	}
+	if err != nil {
+		d.shutWhy = err.Error()
+		return err
+	}
+	d.log.Info("store: a backup was restored", "made", st.info.Made, "records", st.info.Records)
+	return nil
+}
+
+// each gives f all records of the backup.
+func (st *staged) each(f func(key, value []byte) error) error {
+	if _, err := st.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := ReadSnapshot(st.f, func(r client.Record) error { return f(r.Key, r.Value) })
+	return err
+}
+
+// refill is restore in memory.
+func (d *disk) refill(st *staged) error {
+	if err := d.db.DropAll(); err != nil {
+		return err
+	}
+	g := grouped{db: d.db}
+	if err := st.each(g.add); err != nil {
+		return err
+	}
+	d.last++
+	return g.end(d.last)
+}
+
+// lock is mu.Lock for what closes the database: what holds mu for long is ended.
+func (d *disk) lock() {
+	d.outflow.end(errClosing)
+	d.mu.Lock()
+}
