@@ -24,6 +24,7 @@ type books struct {
 
 	mu       sync.Mutex
 	trouble  error           // of the last call to the store
+	notice   string          // what an earlier damage of the store cost
 	sequence uint64          // of the newest checkpoint
 	late     error           // of the last checkpoint
 	owed     []client.Record // undo what a change in doubt may have written; first in line
@@ -73,8 +74,13 @@ func (m *Manager) askHealth(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	h, err := m.store.Health(ctx)
-	if err == nil && !h.OK {
-		err = errors.New(h.Why)
+	if err == nil {
+		m.books.mu.Lock()
+		m.books.notice = h.Notice
+		m.books.mu.Unlock()
+		if !h.OK {
+			err = errors.New(h.Why)
+		}
 	}
 	m.books.note(err)
 }
@@ -323,6 +329,9 @@ func (m *Manager) Degraded() []string {
 	}
 	if b.late != nil {
 		why = append(why, fmt.Sprintf("what running sessions use is not being saved, and a power cut would give it back: %v", b.late))
+	}
+	if b.notice != "" {
+		why = append(why, "store: "+b.notice)
 	}
 	b.mu.Unlock()
 	if !b.opened.Load() {

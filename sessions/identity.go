@@ -231,6 +231,8 @@ func (m *Manager) wonder(d *device) {
 // meet identifies a device that was seen and admits it again if it was
 // connected.
 func (m *Manager) meet(ctx context.Context, d *device) error {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	if err := d.turn.take(ctx); err != nil {

@@ -106,11 +106,7 @@ func (m *Manager) known(ctx context.Context, d *device) (Device, error) {
 // reading prepares a call that changes nothing: it does not wait long for
 // the store.
 func (m *Manager) reading(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if m.stopped.Load() {
-		return nil, nil, ErrStopped
-	}
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	return ctx, cancel, nil
+	return m.enter(ctx, readTime)
 }
 
 // DeviceAt returns the device that the packet path has at an address;

@@ -31,6 +31,8 @@ var (
 	ErrBadCursor        = errors.New("bad cursor")
 	ErrForwarder        = errors.New("the forwarder does not answer")
 	ErrStopped          = errors.New("the gateway has stopped")
+	// ErrBadBackup: what was to be restored is not a whole backup of this version.
+	ErrBadBackup = errors.New("bad backup")
 	// ErrUnavailable: the store is away or full. Nothing changed; what may be
 	// on disk all the same is undone when the store is back.
 	ErrUnavailable = errors.New("the store is unavailable")
@@ -81,6 +83,7 @@ type Manager struct {
 	ready chan struct{}
 	warm  bool // the table had been in use when this process started
 
+	gate    sync.RWMutex // held for reading by whatever uses devices, for writing while all are replaced
 	stopped atomic.Bool
 	running atomic.Bool
 	jobs    sync.WaitGroup // address contests under way
@@ -170,7 +173,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.stopped.Store(true)
 	loops.Wait()
 	m.jobs.Wait()
+	m.gate.RLock()
 	err := m.lastWrite()
+	m.gate.RUnlock()
 	m.hub.close()
 	return err
 }
@@ -192,6 +197,8 @@ func (m *Manager) rounds(ctx context.Context) {
 
 // round reads sightings, follows the grants in use and keeps slots free.
 func (m *Manager) round(ctx context.Context) {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
 	var buf [64]clients.Sighting
 	for {
 		n := m.table.Sightings(buf[:])
@@ -225,15 +232,27 @@ func (m *Manager) round(ctx context.Context) {
 
 // call prepares a call: it gets a deadline, and the books are open.
 func (m *Manager) call(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if m.stopped.Load() {
-		return nil, nil, ErrStopped
+	ctx, cancel, err := m.enter(ctx, callTime)
+	if err != nil {
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
 	if err := m.openSoon(ctx); err != nil {
 		cancel()
 		return nil, nil, err
 	}
 	return ctx, cancel, nil
+}
+
+// enter gives a call its deadline and keeps a restore out until cancel.
+func (m *Manager) enter(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc, error) {
+	if m.stopped.Load() {
+		return nil, nil, ErrStopped
+	}
+	if !m.gate.TryRLock() {
+		return nil, nil, fmt.Errorf("%w: a backup is being restored", ErrUnavailable)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	return ctx, func() { cancel(); m.gate.RUnlock() }, nil
 }
 
 // finish gives a device's turn back and has the rest of the work done.

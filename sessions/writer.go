@@ -26,29 +26,7 @@ func (m *Manager) keepBooks(ctx context.Context) {
 		case <-checkpoint.C:
 			due = true
 		}
-		if now := m.opt.Boot(); now-asked >= askTime {
-			asked = now
-			m.askHealth(ctx)
-		}
-		if !m.books.opened.Load() {
-			long, cancel := context.WithTimeout(ctx, 30*time.Second)
-			err := m.open(long)
-			cancel()
-			if err != nil {
-				continue
-			}
-			m.Wake()
-			nudge(m.ask)
-		}
-		failed := m.flush(ctx) != nil
-		if due && !failed {
-			force := m.opt.Boot()-stamped >= idleStamp
-			if wrote, err := m.checkpoint(ctx, force); wrote && err == nil {
-				stamped = m.opt.Boot()
-			}
-			m.refill(ctx)
-			m.forget()
-		}
+		failed := m.keep(ctx, due, &stamped, &asked)
 		if failed {
 			select { // the disk is not asked more often than this
 			case <-ctx.Done():
@@ -56,6 +34,38 @@ func (m *Manager) keepBooks(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// keep is one turn of keepBooks: it opens the books, writes what has changed and, when
+// it is due, the checkpoint. It reports whether writing failed.
+func (m *Manager) keep(ctx context.Context, due bool, stamped, asked *time.Duration) (failed bool) {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	if now := m.opt.Boot(); now-*asked >= askTime {
+		*asked = now
+		m.askHealth(ctx)
+	}
+	if !m.books.opened.Load() {
+		long, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		if m.open(long) != nil {
+			return false
+		}
+		m.Wake()
+		nudge(m.ask)
+	}
+	if m.flush(ctx) != nil {
+		return true
+	}
+	if due {
+		force := m.opt.Boot()-*stamped >= idleStamp
+		if wrote, err := m.checkpoint(ctx, force); wrote && err == nil {
+			*stamped = m.opt.Boot()
+		}
+		m.refill(ctx)
+		m.forget()
+	}
+	return false
 }
 
 // flushSize is how many devices are written at once; their turns are held

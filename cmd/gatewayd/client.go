@@ -61,11 +61,16 @@ func (d *daemon) ask(ctx context.Context, method, path string, in any) ([]byte, 
 	if answer.StatusCode < 300 {
 		return text, nil
 	}
+	return text, refused(d.problem(answer, text))
+}
+
+// problem is what an answer that is no good end says.
+func (d *daemon) problem(answer *http.Response, text []byte) error {
 	var problem struct{ Detail string }
 	if json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
 		problem.Detail = fmt.Sprintf("%s answered %s; is it the socket of a gatewayd of this version? see gatewayd version", d.socket, answer.Status)
 	}
-	return text, refused(errors.New(problem.Detail))
+	return errors.New(problem.Detail)
 }
 
 // unreachable says why no answer came. A call that was already sent may have

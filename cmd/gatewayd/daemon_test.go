@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -111,5 +113,54 @@ func TestScreenShowsTheRealStatus(t *testing.T) {
 		if !strings.Contains(out, part) {
 			t.Errorf("no %q on\n%s", part, out)
 		}
+	}
+}
+
+func TestBackupAndRestoreAgainstTheRealAPI(t *testing.T) {
+	daemon := &fakeDaemon{socket: serveDaemon(t, api.Status{})}
+	dir := t.TempDir()
+	at := filepath.Join(dir, "b")
+	run := func(line string, want int, say string) {
+		t.Helper()
+		code, out, errs := daemon.command(t, strings.Fields(line)...)
+		if code != want || !strings.Contains(out+errs, say) {
+			t.Fatalf("gatewayd %s: exit %d\n%s%s\nwant exit %d and %s", line, code, out, errs, want, say)
+		}
+	}
+	run("devices add --mac 02:00:00:00:00:0c", 0, "device 1")
+	run("backup "+at, 0, "gatewayd restore "+at)
+	st, err := os.Stat(at)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st, err)
+	}
+	run("backup "+filepath.Join(dir, "no", "such", "place"), 1, "no such file or directory")
+	run("devices add --mac 02:00:00:00:00:0d", 0, "device 2")
+	whole, err := os.ReadFile(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"cut": whole[:len(whole)-1], "empty": nil, "more": append(bytes.Clone(whole), 0), "text": []byte("hello, this is no backup"),
+		"version": bytes.Replace(whole, []byte("store 2"), []byte("store 3"), 1),
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run("restore "+file, 1, "nothing was changed")
+	}
+	run("restore "+filepath.Join(dir, "version"), 1, `of another version, "gatewayd store 3"`)
+	run("restore "+filepath.Join(dir, "none"), 1, "no such file")
+	run("devices show 02:00:00:00:00:0d", 0, "02:00:00:00:00:0d")
+	run("restore "+at, 0, "restored: ")
+	run("devices show 02:00:00:00:00:0d", 1, "no such device")
+	run("devices show 02:00:00:00:00:0c", 0, "02:00:00:00:00:0c")
+	if left, _ := filepath.Glob(filepath.Join(dir, "*partial*")); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+	daemon.socket += "x"
+	run("backup "+at, 3, "is the daemon running?")
+	if now, _ := os.ReadFile(at); !bytes.Equal(now, whole) {
+		t.Error("a backup that failed changed the file")
 	}
 }

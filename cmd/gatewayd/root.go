@@ -36,6 +36,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newRun(), newCheck(opt), newDemo(), newVersion(opt),
 		newStatus(opt), newDevices(opt), newSessions(opt), newConnect(opt), newDisconnect(opt),
+		newBackup(opt), newRestore(opt),
 		newChild("forward"), newChild("control"), newChild("store"),
 	)
 	return root

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -41,6 +42,9 @@ type Core interface {
 	Session(ctx context.Context, id int64) (sessions.Session, error)
 	Update(ctx context.Context, id int64, c sessions.Change) (sessions.Session, error)
 	Delete(ctx context.Context, id int64) error
+
+	Backup(ctx context.Context, w io.Writer) error
+	Restore(ctx context.Context, r io.Reader) error
 }
 
 // New returns the handler of everything under Base. status is asked once a
@@ -53,6 +57,7 @@ func New(core Core, status func(context.Context) Status) http.Handler {
 	registerStatus(api, status)
 	registerDevices(api, core)
 	registerSessions(api, core)
+	registerBackup(mux, api, core)
 
 	document := describe(api.OpenAPI())
 	mux.HandleFunc("GET "+Base+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {

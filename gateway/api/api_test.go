@@ -273,9 +273,9 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /sessions/{id}", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions",
+		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions",
 		"GET /sessions", "GET /sessions/{id}", "GET /status", "PATCH /sessions/{id}", "POST /devices",
-		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/sessions",
+		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/sessions", "POST /restore",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("document lists\n%v, want\n%v", got, want)

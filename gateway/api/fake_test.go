@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -16,7 +17,10 @@ type fakeCore struct {
 	session sessions.Session
 	empty   bool // lists hold nothing
 	fail    error
-	slow    bool // Session answers when its deadline has passed
+	slow    bool  // Session answers when its deadline has passed
+	halfway error // a backup ends with it
+
+	restored string
 
 	notify   string
 	plan     sessions.Plan
@@ -123,4 +127,23 @@ func (f *fakeCore) Delete(ctx context.Context, id int64) error {
 		return fmt.Errorf("session %d: %w", id, sessions.ErrUnknownSession)
 	}
 	return f.asked(ctx)
+}
+
+func (f *fakeCore) Backup(_ context.Context, w io.Writer) error {
+	if f.fail != nil {
+		return f.fail
+	}
+	if _, err := io.WriteString(w, "all there is"); err != nil {
+		return err
+	}
+	return f.halfway
+}
+
+func (f *fakeCore) Restore(_ context.Context, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	f.restored = string(b)
+	return f.fail
 }

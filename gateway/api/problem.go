@@ -37,6 +37,7 @@ var reasons = []struct {
 	{sessions.ErrBadPlan, http.StatusUnprocessableEntity, "correct it and send it again: gatewayd sessions create --help"},
 	{sessions.ErrBadDevice, http.StatusUnprocessableEntity, "correct it and send it again: gatewayd devices add --help"},
 	{sessions.ErrBadCursor, http.StatusUnprocessableEntity, "begin again without cursor"},
+	{sessions.ErrBadBackup, http.StatusUnprocessableEntity, "nothing was changed; take another file that gatewayd backup wrote"},
 	{sessions.ErrUnavailable, http.StatusServiceUnavailable, "try again in a few seconds; the reason stands in: gatewayd status"},
 	{sessions.ErrForwarder, http.StatusServiceUnavailable, "it is restarted: look whether it was done before asking again, see gatewayd status"},
 	{sessions.ErrTableFull, http.StatusServiceUnavailable, "raise limits.clients in the config and restart gatewayd"},

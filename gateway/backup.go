@@ -1,0 +1,22 @@
+package gateway
+
+import (
+	"io"
+	"time"
+
+	"gatewayd/store"
+	"gatewayd/store/client"
+)
+
+// BackupInfo is what a backup says of itself.
+type BackupInfo struct {
+	Made    time.Time
+	Records uint64
+}
+
+// ReadBackup reads a backup to its end and checks all of it: that it is one, of this
+// version, whole and unchanged.
+func ReadBackup(r io.Reader) (BackupInfo, error) {
+	info, err := store.ReadSnapshot(r, func(client.Record) error { return nil })
+	return BackupInfo{info.Made, info.Records}, err
+}

@@ -1,0 +1,176 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"gatewayd/store/client"
+)
+
+// Backup writes everything that is on disk, as of one moment, to w: devices, sessions
+// and what they have used up to the last checkpoint. What w got is good only when the
+// error is nil. ErrUnavailable, ErrStopped, or w's own.
+func (m *Manager) Backup(ctx context.Context, w io.Writer) error {
+	if m.stopped.Load() {
+		return ErrStopped
+	}
+	to := &errWriter{w: w}
+	if err := m.store.Backup(ctx, to); err != nil {
+		if to.err != nil {
+			return fmt.Errorf("back up: %w", to.err)
+		}
+		return unavailable("back up", err)
+	}
+	return nil
+}
+
+// errWriter keeps the error of its writer, so that it is told from the store's.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (e *errWriter) Write(b []byte) (n int, err error) {
+	n, e.err = e.w.Write(b)
+	return n, e.err
+}
+
+// errReader keeps the error of its reader.
+type errReader struct {
+	r   io.Reader
+	err error
+}
+
+func (e *errReader) Read(b []byte) (n int, err error) {
+	n, err = e.r.Read(b)
+	if err != nil && err != io.EOF {
+		e.err = err
+	}
+	return n, err
+}
+
+// Restore puts a backup in the place of everything that is on disk. All of it is read
+// and checked first: with ErrBadBackup nothing was changed. Then every client is
+// disconnected, and devices and sessions are as they were when the backup was made; a
+// client whose session ran then goes on with its next packet, as after a restart. Ids
+// that were given away since are not given again. Calls made meanwhile are refused with
+// ErrUnavailable. ErrForwarder and ErrUnavailable say that nothing was restored, or
+// all of it: the clients may be disconnected.
+func (m *Manager) Restore(ctx context.Context, r io.Reader) error {
+	if m.stopped.Load() {
+		return ErrStopped
+	}
+	from := &errReader{r: r}
+	switch err := m.store.Stage(ctx, from); {
+	case from.err != nil:
+		return fmt.Errorf("restore: read the backup: %w", from.err)
+	case errors.Is(err, client.ErrUnfit):
+		return fmt.Errorf("%w: %w", ErrBadBackup, err)
+	case err != nil:
+		return unavailable("restore", err)
+	}
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	m.jobs.Wait()
+	if err := m.open(ctx); err != nil {
+		return err
+	}
+	if err := m.disconnectAll(ctx); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	reserved := m.forgetAll()
+	m.log.Warn("a backup is restored: all clients are disconnected")
+	if err := m.store.Restore(ctx); err != nil {
+		return unavailable("restore", err)
+	}
+	if err := m.openRestored(ctx, reserved); err != nil {
+		return fmt.Errorf("restored, but not read yet: %w", err)
+	}
+	m.log.Info("a backup was restored")
+	return nil
+}
+
+// disconnectAll ends all grants and has on disk what they used. m.gate is held.
+func (m *Manager) disconnectAll(ctx context.Context) error {
+	m.mu.Lock()
+	var granted []*device
+	for _, d := range m.slots {
+		if d != nil && (d.connected || len(d.grants) > 0) {
+			granted = append(granted, d)
+		}
+	}
+	m.mu.Unlock()
+	for _, d := range granted {
+		if err := d.turn.take(ctx); err != nil {
+			return err
+		}
+		err := m.disconnect(ctx, d, "a backup is restored")
+		d.turn.done()
+		if err != nil && !errors.Is(err, ErrNotConnected) {
+			return err
+		}
+	}
+	if err := m.flush(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range granted {
+		if m.follow(d); len(d.grants) > 0 {
+			return fmt.Errorf("disconnect %s: %w", macText(d.mac), ErrForwarder)
+		}
+	}
+	return nil
+}
+
+// forgetAll takes everything out of memory and the table, and returns which ids were
+// not given away. Nothing is granted. m.gate is held.
+func (m *Manager) forgetAll() (reserved idsRecord) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.slots {
+		if d != nil {
+			m.unbind(d)
+		}
+	}
+	for _, d := range m.byMAC {
+		m.drop(d)
+	}
+	clear(m.byID)
+	clear(m.byIP)
+	clear(m.sessions)
+	clear(m.dirty)
+	clear(m.moves)
+	m.lookups = nil
+
+	b := &m.books
+	reserved = idsRecord{b.ids[deviceIDs].end, b.ids[sessionIDs].end}
+	b.opened.Store(false)
+	b.mu.Lock()
+	b.owed, b.late, b.sequence = nil, nil, 0
+	b.mu.Unlock()
+	return reserved
+}
+
+// openRestored opens the books of another time: the clock goes on unless the backup is
+// from the future, and so do the ids. m.gate is held.
+func (m *Manager) openRestored(ctx context.Context, reserved idsRecord) error {
+	var newest stamp
+	ids := idsRecord{1, 1}
+	if err := errors.Join(m.getJSON(ctx, clockKey, &newest), m.getJSON(ctx, idsKey, &ids)); err != nil {
+		return err
+	}
+	ids.Devices, ids.Sessions = max(ids.Devices, reserved.Devices), max(ids.Sessions, reserved.Sessions)
+	if m.warm = !newest.Wall.After(m.clock.read().Wall); !m.warm {
+		if err := m.open(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.save(ctx, []client.Record{write(idsKey, ids)}); err != nil { // with this moment's stamp
+		return err
+	}
+	m.books.opened.Store(false)
+	return m.open(ctx)
+}
