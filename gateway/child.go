@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -16,7 +15,6 @@ import (
 	"gatewayd/forwarder"
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/link"
-	"gatewayd/gateway/config"
 	"gatewayd/store"
 )
 
@@ -75,18 +73,6 @@ func serveWire(w *wire, run func(*wire, message, []*os.File) error) error {
 		_ = w.send(message{Failed: err.Error()}) // the keeper may be gone
 	}
 	return err
-}
-
-// logger writes to standard error as the config says.
-func logger(c config.Log, process string) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // checked by config
-	opt := &slog.HandlerOptions{Level: level}
-	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
-	if c.Format == "json" {
-		h = slog.NewJSONHandler(os.Stderr, opt)
-	}
-	return slog.New(h).With("process", process)
 }
 
 // runForward is the forwarder's process.

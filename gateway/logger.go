@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"gatewayd/gateway/config"
+)
+
+// How much is logged: of one message, and of all together, in a minute. What
+// happens more often is counted, and the next line says how many were left out.
+const (
+	sameLines  = 5
+	debugLines = 60 // of one message below info
+	allLines   = 120
+	logMinute  = time.Minute
+)
+
+// logger writes to standard error as the config says.
+func logger(c config.Log, process string) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // checked by config
+	opt := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
+	if c.Format == "json" {
+		h = slog.NewJSONHandler(os.Stderr, opt)
+	}
+	return slog.New(sparing{h, newRation()}).With("process", process)
+}
+
+// sparing is a handler that no flood of events makes talkative.
+type sparing struct {
+	slog.Handler
+	ration *ration // shared by all that are derived from it
+}
+
+func (s sparing) Handle(ctx context.Context, r slog.Record) error {
+	leftOut, ok := s.ration.take(r.Message, r.Level, r.Time)
+	if !ok {
+		return nil
+	}
+	if leftOut > 0 {
+		r = r.Clone()
+		r.Add("left_out", leftOut)
+	}
+	return s.Handler.Handle(ctx, r)
+}
+
+func (s sparing) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return sparing{s.Handler.WithAttrs(attrs), s.ration}
+}
+
+func (s sparing) WithGroup(name string) slog.Handler {
+	return sparing{s.Handler.WithGroup(name), s.ration}
+}
+
+// ration counts lines by message.
+type ration struct {
+	mu   sync.Mutex
+	all  spent
+	each map[string]*spent // never more than allLines
+}
+
+// spent is what was used of a minute.
+type spent struct {
+	since   time.Time
+	lines   int
+	leftOut int
+}
+
+func newRation() *ration { return &ration{each: map[string]*spent{}} }
+
+// take says whether a line may be written, and how many of its message were
+// left out before it.
+func (n *ration) take(message string, level slog.Level, now time.Time) (leftOut int, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all.turn(now)
+	e := n.each[message]
+	if e == nil {
+		if n.all.lines >= allLines {
+			return 0, false
+		}
+		n.forget(now)
+		e = &spent{since: now}
+		n.each[message] = e
+	}
+	e.turn(now)
+	most := sameLines
+	if level < slog.LevelInfo {
+		most = debugLines
+	}
+	if e.lines >= most || n.all.lines >= allLines {
+		e.leftOut++
+		return 0, false
+	}
+	e.lines++
+	n.all.lines++
+	leftOut, e.leftOut = e.leftOut, 0
+	return leftOut, true
+}
+
+// turn begins a new minute when one is over.
+func (s *spent) turn(now time.Time) {
+	if d := now.Sub(s.since); d >= logMinute || d < 0 { // the wall clock may be set
+		s.since, s.lines = now, 0
+	}
+}
+
+// forget drops messages that were not heard for a minute, so that ever new ones
+// do not fill the memory.
+func (n *ration) forget(now time.Time) {
+	if len(n.each) < allLines {
+		return
+	}
+	for message, e := range n.each {
+		if now.Sub(e.since) >= logMinute {
+			delete(n.each, message)
+		}
+	}
+}
