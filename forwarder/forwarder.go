@@ -43,13 +43,16 @@ type Forwarder struct {
 	now          time.Duration // since boot, read once a batch
 	nextDeadline time.Duration // of all grants
 	nextMind     time.Duration
-	stopped      bool   // admission, as a whole
-	ring         bool   // control is to be woken after this batch
+	stopped      bool // admission, as a whole
+	ring         bool // control is to be woken after this batch
+	hint         bool // likewise, but no more than every hintEvery
+	rang         time.Duration
 	again        bool   // a frame that waited is on its way again
 	touched      uint32 // first client whose counters are to be stored; 0: none
 	paths        [clients.NumPorts][]step
 	pacing       [clients.NumPorts]int // position of pace in each path; quota is behind it
 	pacer        pacer
+	turn         turn
 	frame        frame
 	heads        [2]head // what conforms to the rate of a frame, and what of that fits the grant
 	portions     int     // heads on their way
@@ -73,6 +76,10 @@ type Forwarder struct {
 	downed [clients.NumPorts]bool // did not serve; tried again soon
 	stop   atomic.Bool
 }
+
+// hintEvery is how often sightings alone wake control: those of a flood fill
+// their ring meanwhile.
+const hintEvery = 10 * time.Millisecond
 
 // glimpse remembers a sighting, so that a flood makes few.
 type glimpse struct {
@@ -111,6 +118,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		hop:       &neighbour{},
 		fragments: newFragments(),
 	}
+	f.turn = turn{counts: make([]turnCount, table.Slots()), last: nobody, mixed: -2 * alone}
 	f.lanMask, f.wanMask = mask(cfg.LAN), mask(cfg.WAN)
 	f.lanNet, f.wanNet = f.lan&f.lanMask, f.wan&f.wanMask
 	f.neighbours = map[uint32]*neighbour{f.gateway: f.hop}
@@ -159,7 +167,7 @@ func (f *Forwarder) sight(kind clients.Kind, slot uint32, mac uint64, ip uint32)
 		return false
 	}
 	*g = glimpse{mac, ip, kind, f.now}
-	f.ring = true
+	f.hint = true
 	return true
 }
 
@@ -231,6 +239,9 @@ func (f *Forwarder) patience() int {
 	if len(f.pacer.due) > 0 {
 		wait = min(wait, time.Millisecond)
 	}
+	if f.hint {
+		wait = min(wait, f.rang+hintEvery-f.clock())
+	}
 	return int(min(max((wait+time.Millisecond-1)/time.Millisecond, 0), 100))
 }
 
@@ -262,7 +273,11 @@ func (f *Forwarder) Round() bool {
 			continue
 		}
 		busy = true
+		crowded := f.crowded(port, l)
 		for _, raw := range frames {
+			if crowded && f.overShare(raw) {
+				continue
+			}
 			f.enter(uint8(port), raw)
 		}
 		f.flushAll()
@@ -273,8 +288,8 @@ func (f *Forwarder) Round() bool {
 	f.header.Flows.Store(uint64(flows))
 	f.publish()
 	f.header.Beat.Store(int64(f.now))
-	if f.ring {
-		f.ring = false
+	if f.ring || f.hint && f.now-f.rang >= hintEvery {
+		f.ring, f.hint, f.rang = false, false, f.now
 		f.wake()
 	}
 	f.busy = busy

@@ -52,6 +52,7 @@ type pace struct {
 type pacer struct {
 	due      []pace
 	idle     [2]*waiting // spare buffers: small, large
+	leaving  *waiting    // buffers of frames in the batches; spare once those are sent
 	used     [2]int
 	released time.Duration
 }
@@ -81,16 +82,30 @@ func (p *pacer) buffer(q *backlog, n int) *waiting {
 	return w
 }
 
-// spare takes a backlog's buffer back.
+// spare takes a backlog's buffer back, whose frame may be in a batch.
 func (p *pacer) spare(q *backlog, w *waiting) {
-	size := 0
-	if len(w.buffer) > smallBuffer {
-		size = 1
-	}
+	size := w.size()
 	q.buffers[size]--
 	p.used[size]--
-	w.behind, w.raw = p.idle[size], nil
-	p.idle[size] = w
+	w.behind, w.raw = p.leaving, nil
+	p.leaving = w
+}
+
+// sent makes the buffers spare whose frames were in batches.
+func (p *pacer) sent() {
+	for w := p.leaving; w != nil; w = p.leaving {
+		size := w.size()
+		p.leaving, w.behind = w.behind, p.idle[size]
+		p.idle[size] = w
+	}
+}
+
+// size is 0 for a small buffer, 1 for a large one.
+func (w *waiting) size() int {
+	if len(w.buffer) > smallBuffer {
+		return 1
+	}
+	return 0
 }
 
 // pace holds a frame to its client's rate: what conforms passes straight
@@ -166,6 +181,8 @@ func (f *Forwarder) releaseDue() {
 	}
 	clear(p.due[len(kept):])
 	p.due = kept
+	f.flushAll()
+	p.sent()
 }
 
 // releaseFirst sends the first frame of a backlog, or as many of its wire
@@ -202,7 +219,6 @@ func (f *Forwarder) releaseFirst(c *client, q *backlog, b *limiter.Bucket) bool 
 	} else {
 		b.Take(fr.wireLen(), f.now)
 		f.run(fr, first)
-		f.flushAll() // the buffer is needed again
 	}
 	f.pacer.spare(q, w)
 	return true
@@ -223,5 +239,6 @@ func (f *Forwarder) forget(c *client) {
 		}
 		*q = backlog{}
 	}
+	f.pacer.sent() // nothing is in flight when control's word is taken in
 	f.pacer.due = slices.DeleteFunc(f.pacer.due, func(p pace) bool { return p.client == c })
 }

@@ -13,6 +13,7 @@ const (
 	Kept  Reason = iota // the next step is asked
 	Taken               // dealt with aside: sent, answered, held
 
+	OverShare       // more than its sender's share of a crowded port
 	Malformed       // lengths, versions or offload fields that contradict each other
 	BadChecksum     // the IPv4 header's, or an ICMP error's own
 	SourceRouted    // RFC 1812, 5.3.13.4
@@ -51,7 +52,7 @@ const (
 
 var reasonNames = [numReasons]string{
 	Kept: "kept", Taken: "taken",
-	Malformed: "malformed", BadChecksum: "bad_checksum", SourceRouted: "source_routed", Tagged: "tagged",
+	OverShare: "over_share", Malformed: "malformed", BadChecksum: "bad_checksum", SourceRouted: "source_routed", Tagged: "tagged",
 	IPv6: "ipv6", UnknownProtocol: "unknown_protocol", BadARP: "bad_arp", NotForUs: "not_for_us", BadSource: "bad_source",
 	UnknownClient: "unknown_client", Spoofed: "spoofed", LocalClosed: "local_closed", LANDestination: "lan_destination",
 	Stopped: "stopped", NoGrant: "no_grant", DataUsedUp: "data_used_up", TTLExceeded: "ttl_exceeded", TooBig: "too_big",

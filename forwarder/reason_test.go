@@ -12,6 +12,13 @@ var dropRows = map[Reason]struct {
 	change func(*Config)
 	drop   func(b *bench)
 }{
+	OverShare: {"who fills a port that others use", nil, func(b *bench) {
+		b.offer(clients.LAN, bobUp.udp(10))
+		for range crowd + 2*turnShare {
+			b.offer(clients.LAN, aliceUp.udp(10))
+		}
+		b.round()
+	}},
 	Malformed:   {"a total length beyond the frame", nil, func(b *bench) { raw := aliceUp.udp(10); raw[26]++; b.in(clients.LAN, raw) }},
 	BadChecksum: {"an IPv4 header whose checksum is wrong", nil, func(b *bench) { raw := aliceUp.udp(10); raw[34]++; b.in(clients.LAN, raw) }},
 	SourceRouted: {"a loose source route", nil, func(b *bench) {

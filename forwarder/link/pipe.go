@@ -72,6 +72,13 @@ func (e *pipeEnd) Receive() ([][]byte, error) {
 	return e.held[:n], nil
 }
 
+// Waiting says whether at least n frames wait.
+func (e *pipeEnd) Waiting(n int) bool {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	return e.in.count >= n
+}
+
 func (e *pipeEnd) Send(frames [][]byte, taken []bool) error {
 	d := e.out
 	d.mu.Lock()

@@ -119,6 +119,16 @@ func (p *Packet) Receive() ([][]byte, error) {
 	return p.frames[:kept], nil
 }
 
+// Waiting says whether at least n frames wait behind those of the last
+// Receive, n from 1 to ringSlots - Batch. It costs a look at one slot.
+func (p *Packet) Waiting(n int) bool {
+	if p.fd < 0 {
+		return false
+	}
+	h, _ := p.ring.slot(p.ring.head + n - 1)
+	return atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER != 0
+}
+
 // fetch reads the long frames of a batch of n, and closes the gaps of those
 // that cannot be had. It returns how many frames there are then.
 func (p *Packet) fetch(n, long int) int {
