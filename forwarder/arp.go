@@ -76,7 +76,6 @@ func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) {
 			f.sight(clients.NewAddress, slot, mac, ip)
 		default:
 			c.slot.Heard.Store(int64(f.now))
-			f.ring = true
 		}
 	}
 	if op == layers.ARPRequest && target == f.lan && ip != f.lan && f.mayAnswer(clients.LAN, c) {
@@ -86,9 +85,8 @@ func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) {
 
 // arpWAN answers for the WAN address and learns next hops that were asked for.
 func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) {
-	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && ip != f.wan &&
-		(n.asked > 0 && op == layers.ARPReply && target == f.wan || n.mac != 0) {
-		f.resolved(n, mac)
+	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && ip != f.wan {
+		f.claimed(ip, n, mac, op == layers.ARPReply && target == f.wan)
 	}
 	if op == layers.ARPRequest && target == f.wan && ip != f.wan && f.mayAnswer(clients.WAN, nil) {
 		f.reply(clients.WAN, f.cfg.WANMAC, f.wan, mac, ip)

@@ -331,3 +331,42 @@ func TestABroadcastOnTheWANIsNotForwarded(t *testing.T) {
 	b.silent(clients.WAN, clients.LAN)
 	b.dropped(NotForUs, 1)
 }
+
+func TestTheRouterIsNotMovedByAnother(t *testing.T) {
+	const rogueMAC = 0x020000000666
+	claim := func(op uint16, from, to uint64) []byte {
+		return arp{from: from, to: to, op: op, mac: from, ip: routerIP, targetMAC: wanMAC, target: wanIP}.raw()
+	}
+	b := online(t, free())
+	toRouter := func(mac uint64) {
+		t.Helper()
+		b.in(clients.LAN, aliceUp.udp(10))
+		if p := b.one(clients.WAN); p.dstMAC != mac {
+			t.Fatalf("sent to %012x, want %012x", p.dstMAC, mac)
+		}
+	}
+	for range 20 {
+		b.in(clients.WAN, claim(2, rogueMAC, wanMAC), claim(1, rogueMAC, broadcast), claim(2, rogueMAC, broadcast))
+		for _, p := range b.out(clients.WAN) {
+			if p.arp != nil && p.arp.Operation == 1 {
+				if p.dstMAC != routerMAC {
+					t.Fatalf("asks %012x whether it is there", p.dstMAC)
+				}
+				b.in(clients.WAN, claim(2, routerMAC, wanMAC))
+			}
+		}
+		toRouter(routerMAC)
+		b.pass(500 * time.Millisecond)
+	}
+	b.take(clients.WAN)
+	b.in(clients.WAN, claim(2, rogueMAC, broadcast)) // another router takes over: the old one is silent
+	for range 40 {
+		b.pass(100 * time.Millisecond)
+		for _, p := range b.out(clients.WAN) {
+			if p.arp != nil && p.dstMAC == broadcast {
+				b.in(clients.WAN, claim(2, rogueMAC, wanMAC))
+			}
+		}
+	}
+	toRouter(rogueMAC)
+}

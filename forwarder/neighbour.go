@@ -88,6 +88,19 @@ func (f *Forwarder) ask(ip uint32, n *neighbour) {
 	f.request(clients.WAN, to, ip)
 }
 
+// claimed hears who says to be a next hop; answer: to our question. One that
+// is known is not moved by another MAC's word: it is asked whether it is still
+// there, and only when it is silent and everybody was asked does another's
+// answer count.
+func (f *Forwarder) claimed(ip uint32, n *neighbour, mac uint64, answer bool) {
+	switch {
+	case n.mac == mac, n.mac == 0 && n.asked > 0 && answer, n.asked == askTimes && answer:
+		f.resolved(n, mac)
+	case n.mac != 0 && n.asked == 0 && f.now-n.askedAt >= askEvery:
+		f.ask(ip, n)
+	}
+}
+
 // resolved notes a next hop's MAC and sends what waited for it.
 func (f *Forwarder) resolved(n *neighbour, mac uint64) {
 	n.mac, n.confirmed, n.asked, n.failedAt = mac, f.now, 0, 0
