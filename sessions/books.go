@@ -146,6 +146,7 @@ func (m *Manager) batch(ctx context.Context, records []client.Record) error {
 	if err != nil {
 		return unavailable("save", err)
 	}
+	m.learn(records)
 	return nil
 }
 

@@ -38,6 +38,7 @@ type device struct {
 	slot    int           // 0: none
 	boundAt time.Duration // since boot
 	sighted bool          // a packet of it has come since this process started
+	awaited bool          // it is among those to be looked up
 
 	known  bool // id and the rest are the disk's, or it is new
 	onDisk bool // its record is on disk

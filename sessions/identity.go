@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -206,12 +207,13 @@ func (m *Manager) lookUp(ctx context.Context) {
 			}
 			d := m.lookups[0]
 			mac := macText(d.mac)
-			m.lookups = m.lookups[1:]
+			m.lookups[0], m.lookups = nil, m.lookups[1:]
+			d.awaited = false
 			m.mu.Unlock()
 			if err := m.meet(ctx, d); err != nil && ctx.Err() == nil {
 				m.log.Debug("look up device", "mac", mac, "error", err)
 				m.mu.Lock()
-				m.lookups = append(m.lookups, d)
+				m.wonder(d)
 				m.mu.Unlock()
 				select {
 				case <-ctx.Done():
@@ -222,8 +224,19 @@ func (m *Manager) lookUp(ctx context.Context) {
 	}
 }
 
-// wonder has a device looked up. m.mu is held.
+// wonder has a device looked up, once. While the store is away, those that
+// have lost their slot since are forgotten. m.mu is held.
 func (m *Manager) wonder(d *device) {
+	if d.awaited {
+		return
+	}
+	if len(m.lookups) >= 2*len(m.slots) {
+		m.lookups = slices.DeleteFunc(m.lookups, func(d *device) bool {
+			d.awaited = !d.gone && d.slot != 0
+			return !d.awaited
+		})
+	}
+	d.awaited = true
 	m.lookups = append(m.lookups, d)
 	nudge(m.ask)
 }

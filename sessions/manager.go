@@ -101,9 +101,10 @@ type Manager struct {
 	lookups  []*device
 	dirty    map[*device]bool
 	moves    map[int64]time.Duration // by how much a clock that was not trusted since that ns was behind
-	newcomer struct {                // unknown MACs taken in during one second
+	regulars *regulars
+	newcomer struct { // unknown MACs taken in during one second: strangers, regulars
 		second time.Duration
-		count  int
+		count  [2]int
 	}
 	full     time.Duration // when a newcomer last found no slot, since boot; 0: never
 	refusals uint64        // addresses refused because their holder answered
@@ -131,6 +132,7 @@ func New(opt Options) *Manager {
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
 		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
 		moves:    make(map[int64]time.Duration),
+		regulars: newRegulars(),
 		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),
 	}
 	m.books.init()
@@ -168,6 +170,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 	var loops sync.WaitGroup
 	loops.Go(func() { m.lookUp(ctx) })
+	loops.Go(func() { m.learnRegulars(ctx) })
 	loops.Go(func() { m.keepBooks(ctx) })
 	m.rounds(ctx)
 	m.stopped.Store(true)

@@ -25,6 +25,7 @@ const (
 	sessionKeys    = "s/"
 	checkpointKeys = "c/"
 	moveKeys       = "t/"
+	macKeys        = "m/"
 )
 
 func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
@@ -37,7 +38,7 @@ func numberOf(b []byte) (int64, error) {
 }
 
 func deviceKey(id int64) []byte { return append([]byte(deviceKeys), number(id)...) }
-func macKey(mac uint64) []byte  { return append([]byte("m/"), number(int64(mac))[2:]...) }
+func macKey(mac uint64) []byte  { return append([]byte(macKeys), number(int64(mac))[2:]...) }
 func sessionKey(device, id int64) []byte {
 	return append(append([]byte(sessionKeys), number(device)...), number(id)...)
 }

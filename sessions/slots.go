@@ -17,10 +17,11 @@ type leaving struct {
 }
 
 const (
-	newcomers  = 200              // unknown MACs taken in a second
-	freeTarget = 64               // slots kept free, but no more than a sixteenth of them
-	maxLeaving = 64               // slots emptied at once
-	fullTime   = 10 * time.Second // how long a full table is spoken of
+	newcomers   = 200              // unknown MACs taken in a second, and as many of those on disk
+	freeTarget  = 64               // slots kept free, but no more than a sixteenth of them
+	maxLeaving  = 64               // slots emptied at once
+	forRegulars = 8                // free slots that strangers leave, but no more than a 32nd of all
+	fullTime    = 10 * time.Second // how long a full table is spoken of
 )
 
 // reap moves slots that the forwarder has let go to the free ones. m.mu is
@@ -227,10 +228,7 @@ func (m *Manager) meetUnknown(ctx context.Context, s clients.Sighting) {
 		return
 	}
 	now := m.opt.Boot()
-	if second := now / time.Second; m.newcomer.second != second {
-		m.newcomer.second, m.newcomer.count = second, 0
-	}
-	if m.newcomer.count++; m.newcomer.count > newcomers {
+	if !m.admits(s.MAC, now) {
 		return
 	}
 	made := d == nil
@@ -253,4 +251,30 @@ func (m *Manager) meetUnknown(ctx context.Context, s clients.Sighting) {
 	if s.IP != ip {
 		m.moved(ctx, d, s.IP)
 	}
+}
+
+// admits says whether an unknown MAC may be taken in now. A flood of made-up
+// ones leaves room for those that are on disk. m.mu is held.
+func (m *Manager) admits(mac uint64, now time.Duration) bool {
+	if second := now / time.Second; m.newcomer.second != second {
+		m.newcomer.second, m.newcomer.count = second, [2]int{}
+	}
+	kind := 0
+	if m.regulars.has(mac) {
+		kind = 1
+	}
+	if m.newcomer.count[kind] >= newcomers {
+		return false
+	}
+	m.newcomer.count[kind]++
+	if kind == 0 && len(m.free) <= min(forRegulars, m.table.Slots()/32) {
+		if len(m.leaving) == 0 {
+			m.vacate(1)
+		}
+		if len(m.leaving) == 0 {
+			m.full = max(now, 1)
+		}
+		return false
+	}
+	return true
 }
