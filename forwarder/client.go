@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -187,7 +188,9 @@ func (f *Forwarder) review(c *client) {
 // adjust reads limits and rates of the active grant.
 func (f *Forwarder) adjust(c *client) {
 	g := c.grant
-	c.limit = g.ByteLimit.Load()
+	if c.limit = g.ByteLimit.Load(); c.limit == clients.NoLimit {
+		c.limit = boundless
+	}
 	c.deadline, c.why = g.Deadline(c.use.Started)
 	f.nextDeadline = min(f.nextDeadline, c.deadline)
 	for dir, r := range [2]int64{up: g.RateUp.Load(), down: g.RateDown.Load()} {
@@ -197,6 +200,10 @@ func (f *Forwarder) adjust(c *client) {
 		}
 	}
 }
+
+// boundless is the limit of a grant that has none: what was used and is in
+// flight stays below it.
+const boundless = math.MaxUint64 - 1<<32
 
 // end closes the active grant as of at.
 func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"math"
 	"time"
 
 	"gatewayd/forwarder/clients"
@@ -66,7 +67,25 @@ type use struct {
 	time     time.Duration
 }
 
-func (u use) plus(v use) use { return use{u.up + v.up, u.down + v.down, u.time + v.time} }
+func (u use) plus(v use) use {
+	return use{sum(u.up, v.up), sum(u.down, v.down), time.Duration(sumSigned(int64(u.time), int64(v.time)))}
+}
+
+// sum adds what was counted and stays at the most instead of beginning anew.
+func sum(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
+		return math.MaxUint64
+	}
+	return a + b
+}
+
+// sumSigned is likewise for a, at least 0, and an edit of it.
+func sumSigned(a, b int64) int64 {
+	if b > 0 && a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
 
 // most is the later of two readings of the same counters.
 func (u use) most(v use) use { return use{max(u.up, v.up), max(u.down, v.down), max(u.time, v.time)} }
@@ -86,7 +105,8 @@ func (s *session) plan() Plan {
 
 // consumed returns what counts against the limits, given what was used.
 func (s *session) consumed(u use) (time.Duration, int64) {
-	return max(u.time+s.timeEdit, 0), max(int64(u.up+u.down)+s.dataEdit, 0)
+	bytes := int64(min(sum(u.up, u.down), math.MaxInt64))
+	return time.Duration(max(sumSigned(int64(u.time), int64(s.timeEdit)), 0)), max(sumSigned(bytes, s.dataEdit), 0)
 }
 
 // left returns what remains of the limits that the type has, never below
@@ -184,7 +204,7 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 	v := Session{
 		ID: s.id, DeviceID: s.device, Provider: Local, Type: s.kind, State: Available,
 		TimeSecs: uint(s.timeLimit / time.Second), DataMB: float64(s.dataLimit) / 1e6,
-		TimeCons: uint(ct / time.Second), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
+		TimeCons: uint(min(ct/time.Second, math.MaxUint32)), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
 		UpBytes: u.up, DownBytes: u.down, ExpDays: s.expDays,
 		DownMbits: s.downMbits, UpMbits: s.upMbits, UseGlobalSpeed: s.global, CreatedAt: s.createdAt,
 	}
