@@ -78,7 +78,8 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 # What the tests drive the gateway with; programs nobody here wrote.
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
-	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng promtool:prometheus
+	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng promtool:prometheus \
+	tcpreplay:tcpreplay editcap:wireshark-common
 
 deps:
 	@missing=(); for t in $(TOOLS); do PATH=$$PATH:/usr/sbin:/sbin command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \
