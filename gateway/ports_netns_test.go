@@ -51,7 +51,7 @@ func TestStartRefusesPortsThatTheKernelUses(t *testing.T) {
 func TestAConflictWhileRunningStopsAdmission(t *testing.T) {
 	l := newLab(t)
 	d := l.start()
-	d.admit(anHour)
+	v := d.admit(anHour)
 	l.client.run("ping", "-c", "1", "-W", "2", serverIP)
 	for _, row := range []struct {
 		name, spoil, mend string
@@ -75,6 +75,7 @@ func TestAConflictWhileRunningStopsAdmission(t *testing.T) {
 			return nil
 		})
 		before, _ := l.settle()
+		billed := d.session(v.ID)
 		for _, to := range []string{serverIP, routerIP} { // the kernel may know a way to the second
 			if said, err := l.client.try("ping", "-c", "3", "-i", "0.1", "-W", "1", to); err == nil {
 				t.Errorf("%s: the client still passes: %s", row.name, said)
@@ -82,6 +83,9 @@ func TestAConflictWhileRunningStopsAdmission(t *testing.T) {
 		}
 		if after, _ := l.settle(); after != before {
 			t.Errorf("%s: %d packets of the client left", row.name, after.packets-before.packets)
+		}
+		if now := d.session(v.ID); now.UpBytes != billed.UpBytes || now.DownBytes != billed.DownBytes {
+			t.Errorf("%s: billed %d bytes", row.name, now.UpBytes+now.DownBytes-billed.UpBytes-billed.DownBytes)
 		}
 		l.gateway.run("sh", "-c", row.mend)
 		eventually(t, soon, row.name+" mended, the client passes", func() error {
