@@ -25,6 +25,9 @@
 // nor limited. Sent frames wait in one batch a port; what the kernel took of
 // a batch is billed, what it refused is not.
 //
+// A frame of a crowded LAN port may end before decode: who sends more than its
+// share then loses the rest (share.go).
+//
 // # A byte limit to the byte
 //
 // A client's packets are tested against used + in flight. When one does not

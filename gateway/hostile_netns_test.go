@@ -213,9 +213,12 @@ func TestHostileCapturesHarmNobodyElse(t *testing.T) {
 			s := l.streamOf(victim, neighbourIP, 100*time.Microsecond, 100)
 			s.t = t
 			s.flows()
-			for seed := range copies {
-				broken := fmt.Sprintf("%s/%s.%d.pcap", l.dir, row.side, seed)
-				l.client.run("editcap", "-E", "0.05", "--seed", fmt.Sprint(seed+1), clean, broken)
+			for seed := range copies + 1 {
+				broken := clean // the first time as it is
+				if seed > 0 {
+					broken = fmt.Sprintf("%s/%s.%d.pcap", l.dir, row.side, seed)
+					l.client.run("editcap", "-E", "0.05", "--seed", fmt.Sprint(seed), clean, broken)
+				}
 				if out, err := row.from.try("tcpreplay", "-q", "-i", "eth0", "--pps", fmt.Sprint(pace), "--loop", fmt.Sprint(loops), broken); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				} else if seed == 0 {
