@@ -76,13 +76,23 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.Nanos += uint64(d)
 }
 
-// words is how many 64-bit words Counters has.
-const words = int(unsafe.Sizeof(Counters{}) / 8)
+// Counters as 64-bit words, in blocks: most of them have not changed, which is
+// seen of a whole block at once.
+const (
+	words = int(unsafe.Sizeof(Counters{}) / 8)
+	block = 16
+)
+
+var _ [0]struct{} = [words % block]struct{}{} // there is no rest
 
 // published is one copy of Counters in the table.
 type published [words]atomic.Uint64
 
 func (c *Counters) words() *[words]uint64 { return (*[words]uint64)(unsafe.Pointer(c)) }
+
+func (c *Counters) blocks() *[words / block][block]uint64 {
+	return (*[words / block][block]uint64)(unsafe.Pointer(c))
+}
 
 // Counters returns what was published last, all of the same moment.
 func (h *Header) Counters() (c Counters) {
@@ -120,11 +130,17 @@ func NewPublisher(h *Header) *Publisher {
 // Publish stores the counters.
 func (p *Publisher) Publish(c *Counters) {
 	n := p.header.counted.Load() + 1
-	last, to := p.copies[n%2].words(), &p.header.counters[n%2]
-	for i, w := range c.words() {
-		if w != last[i] {
-			last[i] = w
-			to[i].Store(w)
+	last, to := p.copies[n%2].blocks(), &p.header.counters[n%2]
+	from := c.blocks()
+	for i := range from {
+		if from[i] == last[i] {
+			continue
+		}
+		for j := range from[i] {
+			if w := from[i][j]; w != last[i][j] {
+				last[i][j] = w
+				to[i*block+j].Store(w)
+			}
 		}
 	}
 	p.header.counted.Store(n)
