@@ -83,7 +83,6 @@ func TestTheStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 	d.degradedBy("the forwarder is not running", "started again")
 	goOn()
 	d.degradedBy("port eth1: the kernel lost", "sell lower speeds")
-	d.sound()
 
 	for range 10 {
 		pid := d.kill("control")
