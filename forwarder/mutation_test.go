@@ -224,7 +224,7 @@ func TestNoMutatedFrameHarmsAnybodyElse(t *testing.T) {
 		}
 	}
 	matrix()
-	for range 1100 { // the pipes' own buffers have their largest size then
+	for range 2100 { // the pipes' own buffers have their largest size then
 		for port := range b.ends {
 			b.offer(port, make([]byte, 10000))
 			b.round()

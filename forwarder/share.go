@@ -15,9 +15,9 @@ import (
 // where the kernel would drop anybody's frames, does not fill. Who is alone
 // takes nothing from anybody and is not held to a share.
 const (
-	crowd      = 256              // frames that wait: an eighth of the ring
+	crowd      = 1024             // frames that wait: half of the ring
 	turnLength = 256              // frames of a turn
-	turnShare  = 32               // of them, a client's; also all strangers' together
+	turnShare  = 64               // of them, a client's; also all strangers' together
 	alone      = 10 * time.Second // since another one sent in a turn
 )
 

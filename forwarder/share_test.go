@@ -6,11 +6,14 @@ import (
 	"gatewayd/forwarder/clients"
 )
 
-// flooded offers a port 1024 frames: one of bob's in every 32, the rest made by
+// offered is a flood, in frames.
+const offered = 2 * crowd
+
+// flooded offers a port a flood: one frame of bob's in every 32, the rest made by
 // other, and returns how many of bob's and of the others' came out.
 func flooded(b *bench, other func(i int) []byte) (ofBob, others int) {
 	b.Helper()
-	for i := range 1024 {
+	for i := range offered {
 		if i%32 == 0 {
 			b.offer(clients.LAN, bobUp.udp(10))
 		} else {
@@ -55,10 +58,10 @@ func TestAFloodTakesNothingFromTheOthers(t *testing.T) {
 			b.take(clients.WAN)
 			for i := range 3 {
 				ofBob, others := flooded(b, row.flood)
-				if ofBob != 32 || (others > 0) != row.passes {
-					t.Fatalf("%d of bob's 32 frames passed, %d of the flood: %v", ofBob, others, b.allDrops())
+				if ofBob != offered/32 || (others > 0) != row.passes {
+					t.Fatalf("%d of bob's %d frames passed, %d of the flood: %v", ofBob, offered/32, others, b.allDrops())
 				}
-				if n := b.drops(OverShare); (n > 0) != (row.name != "of runts") || n > uint64(i+1)*992 {
+				if n := b.drops(OverShare); (n > 0) != (row.name != "of runts") || n > uint64(i+1)*offered*31/32 {
 					t.Fatalf("%d frames were over the share", n)
 				}
 			}
@@ -70,7 +73,7 @@ func TestWhoIsAloneHasNoShare(t *testing.T) {
 	b := online(t, free())
 	sends := func() {
 		b.Helper()
-		for range 1024 {
+		for range offered {
 			b.offer(clients.LAN, aliceUp.udp(18))
 		}
 		b.round()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeFrames is how many frames each direction of a Pipe holds.
-const pipeFrames = 1024
+// pipeFrames is how many frames each direction of a Pipe holds, as a port's ring.
+const pipeFrames = ringSlots
 
 // Pipe returns two ends of a link in memory: what one sends the other receives,
 // in order and copied. A direction holds 1024 frames; a frame beyond that is
