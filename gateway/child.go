@@ -7,8 +7,10 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -36,47 +38,69 @@ func Child() {
 	if len(os.Args) != 2 || os.Getenv(childEnv) != os.Args[1] {
 		return
 	}
-	run := map[string]func(*wire, message, []*os.File) error{
-		wordForward: runForward,
-		wordControl: runControl,
-		wordStore:   runStore,
+	c, known := map[string]child{
+		wordForward: {runForward, forwardCalls},
+		wordControl: {runControl, controlCalls},
+		wordStore:   {runStore, storeCalls},
 	}[os.Args[1]]
-	if run == nil {
+	if !known {
 		return
 	}
 	if t, err := unix.GetsockoptInt(3, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || t != unix.SOCK_SEQPACKET {
 		return
 	}
 	unix.CloseOnExec(3)
-	if err := runChild(run); err != nil {
+	nameProcess()
+	err := checkBare()
+	if err == nil {
+		err = runChild(c)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "gatewayd %s: %v\n", os.Args[1], err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func runChild(run func(*wire, message, []*os.File) error) error {
+// nameProcess names this process as ps shows it, which was started as
+// /proc/self/exe. The name is the first thread's, on which main begins.
+func nameProcess() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(unsafe.StringData("gatewayd\x00"))), 0, 0, 0) // else its name is "exe"
+	}
+}
+
+// child is what one of the children does, and the system calls it takes.
+type child struct {
+	run   func(w *wire, order message, files []*os.File, shut func() (open string)) error
+	calls func() []call
+}
+
+func runChild(c child) error {
 	w, err := openWire(os.NewFile(3, "wire"))
 	if err != nil {
 		return err
 	}
-	return serveWire(w, run)
+	return serveWire(w, c.run, func() string { return shut(c.calls()) })
 }
 
-// serveWire waits for the keeper's order and follows it.
-func serveWire(w *wire, run func(*wire, message, []*os.File) error) error {
+// serveWire waits for the keeper's order and follows it. shut is called when all
+// that the child opens itself is open.
+func serveWire(w *wire, run func(*wire, message, []*os.File, func() string) error, shut func() string) error {
 	m, files, err := w.receive()
 	if err != nil {
 		return fmt.Errorf("wait for the keeper's order: %w", err)
 	}
-	if err = run(w, m, files); err != nil {
+	if err = run(w, m, files, shut); err != nil {
 		_ = w.send(message{Failed: err.Error()}) // the keeper may be gone
 	}
 	return err
 }
 
 // runForward is the forwarder's process.
-func runForward(w *wire, m message, files []*os.File) error {
+func runForward(w *wire, m message, files []*os.File, shut func() string) error {
 	if m.Forward == nil || len(files) != 6 {
 		return fmt.Errorf("order to forward: %d descriptors, want 6", len(files))
 	}
@@ -93,7 +117,7 @@ func runForward(w *wire, m message, files []*os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := w.send(message{Ready: true}); err != nil {
+	if err := w.send(message{Ready: true, Open: shut()}); err != nil {
 		return err
 	}
 	go func() { // nothing else is said: the end of the wire is the end
@@ -130,10 +154,19 @@ func openLinks(files []*os.File) (forwarder.Links, error) {
 
 // runStore is the store's process. It outlives a keeper that is gone for as
 // long as control is still writing, at most a few seconds.
-func runStore(w *wire, m message, _ []*os.File) error {
-	if m.Store == nil {
-		return fmt.Errorf("order to store: none")
+func runStore(w *wire, m message, files []*os.File, shut func() string) error {
+	if m.Store == nil || len(files) != 1 {
+		return fmt.Errorf("order to store: %d descriptors, want 1", len(files))
 	}
+	defer files[0].Close()
+	dir, err := clients.FD(files[0])
+	if err != nil {
+		return err
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d", dir) // also where the way to it is not this user's
+	log := rewordingLogger(m.Store.Log, wordStore, func(text string) string { return strings.ReplaceAll(text, path, m.Store.Path) })
+	debug.SetMemoryLimit(storeMemory)
+	open := shut()
 	ctx, cancel := context.WithCancel(context.Background())
 	conns := make(chan net.Conn, 1) // the newest, which waits while the store is opened
 	go func() {
@@ -159,7 +192,7 @@ func runStore(w *wire, m message, _ []*os.File) error {
 				old.Close()
 			default:
 			}
-			conns <- &watched{Conn: c, closed: gone, read: func() { _ = w.send(message{Ready: true}) }}
+			conns <- &watched{Conn: c, closed: gone, read: func() { _ = w.send(message{Ready: true, Open: open}) }}
 		}
 		select {
 		case unread := <-conns: // the store is not open
@@ -171,8 +204,7 @@ func runStore(w *wire, m message, _ []*os.File) error {
 		case <-time.After(lastWords):
 		}
 	}()
-	debug.SetMemoryLimit(storeMemory)
-	return store.Serve(ctx, m.Store.Path, conns, store.Option{Log: logger(m.Store.Log, wordStore)})
+	return store.Serve(ctx, path, conns, store.Option{Name: m.Store.Path, Log: log})
 }
 
 // watched is a connection that says when it is read first, which is when the

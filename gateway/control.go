@@ -132,7 +132,7 @@ func (c *control) learn(s keeperState) {
 }
 
 // runControl is control's process.
-func runControl(w *wire, m message, files []*os.File) error {
+func runControl(w *wire, m message, files []*os.File, shut func() string) error {
 	if m.Control == nil || len(files) != 4 {
 		return fmt.Errorf("order to control: %d descriptors, want 4", len(files))
 	}
@@ -149,6 +149,7 @@ func runControl(w *wire, m message, files []*os.File) error {
 		u.SetUnlinkOnClose(false) // the keeper's
 	}
 	c := newControl(&m.Control.Config, table, clients.OpenBell(files[1]), clients.OpenBell(files[2]))
+	open := shut()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer cancel()
@@ -168,7 +169,7 @@ func runControl(w *wire, m message, files []*os.File) error {
 			}
 		}
 	}()
-	return c.run(ctx, listener, func() { _ = w.send(message{Ready: true}) })
+	return c.run(ctx, listener, func() { _ = w.send(message{Ready: true, Open: open}) })
 }
 
 // connect takes over a new connection to the store.

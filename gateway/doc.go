@@ -24,6 +24,24 @@
 //
 // A child whose keeper is gone ends by itself in the same order.
 //
+// # Privileges
+//
+// Only the keeper has any. A child is started by a thread that first gives up
+// what an exec could pass on (privilege.go), as the user gatewayd or, where
+// nobody made it, as user and group 65530 (identity.go). The descriptors it is
+// handed go on working; what could not be opened without privileges, the keeper
+// opened. Then:
+//
+//  1. The child sees that it has no capability and cannot gain one, or ends.
+//  2. It opens what is its own to open, and shuts the door: a list of system calls
+//     (filter_calls.go) for all threads. Forward and control can open no file and
+//     no socket; the store no socket, and by Landlock, where the kernel has it, no
+//     file but its own (landlock.go).
+//  3. It says that it serves, and what could not be shut; the status says it on.
+//
+// The store's directory is made and given to its user by the keeper (storage.go),
+// in whatever place, and reached through its descriptor.
+//
 // # Embedding
 //
 // A program that calls New and Run is keeper and control in one process; the

@@ -24,13 +24,13 @@ func TestAStoreThatCannotStartSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	order := message{Store: &storeOrder{Path: filepath.Join(file, "store")}}
+	order := message{Store: &storeOrder{Path: file}}
 	order.Store.Log.Level = "error"
-	if err := near.send(order); err != nil {
+	if err := near.send(order, openDir(t, file)); err != nil {
 		t.Fatal(err)
 	}
-	if err := serveWire(child, runStore); err == nil {
-		t.Fatal("a store below a file")
+	if err := serveWire(child, runStore, func() string { return "" }); err == nil {
+		t.Fatal("a store in a file")
 	}
 	words, _, err := near.receive()
 	if err != nil || !strings.Contains(words.Failed, file) {

@@ -41,6 +41,8 @@ type keeper struct {
 	listener *net.UnixListener
 	scrapes  *net.TCPListener // for metrics; nil: not open
 	inside   *control         // the embedding program's; nil: control is a process
+	id       identity         // the children's
+	program  *os.File         // holds a copy of this binary; nil: there is none
 
 	lan, wan *ports.Port
 	host     *ports.Host
@@ -74,6 +76,9 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 			k.release()
 		}
 	}()
+	if err := k.identify(); err != nil {
+		return nil, err
+	}
 	k.table, k.memory, err = clients.Create(cfg.Limits.Clients+1, forwarder.TableBytes(cfg.Limits.NATFlows))
 	if err != nil {
 		return nil, err
@@ -86,6 +91,26 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	}
 	k.listener, err = listenAPI(cfg.API.Socket)
 	return k, err
+}
+
+// identify settles as whom the children run.
+func (k *keeper) identify() error {
+	id, weak := childIdentity()
+	path, hold, err := programFor(id)
+	if err != nil {
+		return err
+	}
+	k.id, k.program = id, hold
+	for _, p := range []*process{&k.forward, &k.control, &k.store} {
+		p.confined.id, p.confined.program, p.weak = id, path, weak
+	}
+	if weak != "" {
+		k.log.Warn("children run without capabilities, but as the keeper's own user", "because", weak)
+	}
+	if landlockABI() < leastABI {
+		k.log.Info("the store is not held to its directory: this kernel has no Landlock, or one before Linux 5.19 (CONFIG_SECURITY_LANDLOCK and lsm=landlock)")
+	}
+	return nil
 }
 
 // check refuses ports that the kernel has its hands on.
@@ -118,14 +143,15 @@ func (k *keeper) begin() {
 		go func() { what(ctx); close(done) }()
 		return func() { cancel(); <-done }
 	}
-	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.beginStore, k.storePatience) })
+	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.prepareStore, k.beginStore, k.storePatience) })
 	k.endMetrics = serve(k.openMetrics)
 	k.endControl = serve(func(ctx context.Context) {
 		if k.inside != nil {
 			k.runInside(ctx)
 			return
 		}
-		k.supervise(ctx, &k.control, k.beginControl, func() time.Duration { return controlPatience })
+		nothing := func(context.Context) error { return nil }
+		k.supervise(ctx, &k.control, nothing, k.beginControl, func() time.Duration { return controlPatience })
 	})
 }
 
@@ -176,14 +202,25 @@ func (k *keeper) release() {
 			b.Close()
 		}
 	}
-	if k.memory != nil {
-		k.memory.Close()
+	for _, f := range []*os.File{k.memory, k.program} {
+		if f != nil {
+			f.Close()
+		}
 	}
 }
 
-// supervise keeps one child running until ctx ends.
-func (k *keeper) supervise(ctx context.Context, p *process, begin func() error, patience func() time.Duration) {
+// supervise keeps one child running until ctx ends: prepare comes before its
+// start and may take long, begin gives it its order.
+func (k *keeper) supervise(ctx context.Context, p *process, prepare func(context.Context) error, begin func() error,
+	patience func() time.Duration) {
 	for p.rest(ctx) {
+		if err := prepare(ctx); err != nil {
+			if ctx.Err() == nil {
+				k.log.Error("start child", "child", p.word, "error", err)
+				k.hear(p, message{Failed: err.Error()})
+			}
+			continue
+		}
 		if !k.launch(p, begin) {
 			continue
 		}
@@ -223,6 +260,7 @@ func (k *keeper) launch(p *process, begin func() error) bool {
 	k.tell()
 	if err != nil {
 		k.log.Error("start child", "child", p.word, "error", err)
+		k.hear(p, message{Failed: err.Error()})
 	}
 	return started
 }
@@ -254,6 +292,12 @@ func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, a
 func (k *keeper) hear(p *process, m message) {
 	switch {
 	case m.Ready:
+		if m.Open != "" {
+			k.log.Warn("child is not shut in", "child", p.word, "because", m.Open)
+		}
+		k.mu.Lock()
+		p.open = m.Open
+		k.mu.Unlock()
 		k.isReady(p)
 	case m.Failed != "":
 		k.mu.Lock()
@@ -288,7 +332,9 @@ func (k *keeper) isReady(p *process) {
 
 // beginStore gives a new store its order and control a connection to it.
 func (k *keeper) beginStore() error {
-	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Log: k.cfg.Log}}); err != nil {
+	dir := k.store.confined.only
+	defer dir.Close()
+	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Log: k.cfg.Log}}, dir); err != nil {
 		return err
 	}
 	return k.join()
@@ -369,6 +415,11 @@ func (k *keeper) tell() {
 			s.Degraded = append(s.Degraded, p.word+" does not run: "+p.failed)
 		}
 		s.Ends[p.word] = slices.Clone(p.ends)
+		for _, why := range []string{p.weak, p.open} {
+			if why != "" {
+				s.Degraded = append(s.Degraded, p.word+" may do more than it needs: "+why)
+			}
+		}
 		s.Processes = append(s.Processes, api.Process{Name: p.word, PID: p.pid(), Restarts: max(p.starts-1, 0)})
 	}
 	switch {

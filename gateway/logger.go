@@ -20,10 +20,25 @@ const (
 )
 
 // logger writes to standard error as the config says.
-func logger(c config.Log, process string) *slog.Logger {
+func logger(c config.Log, process string) *slog.Logger { return rewordingLogger(c, process, nil) }
+
+// rewordingLogger is logger with a say in what is written: reword sees every
+// text; nil changes none.
+func rewordingLogger(c config.Log, process string, reword func(string) string) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // checked by config
 	opt := &slog.HandlerOptions{Level: level}
+	if reword != nil {
+		opt.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if err, ok := a.Value.Any().(error); ok {
+				a.Value = slog.StringValue(err.Error())
+			}
+			if a.Value.Kind() == slog.KindString {
+				a.Value = slog.StringValue(reword(a.Value.String()))
+			}
+			return a
+		}
+	}
 	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
 	if c.Format == "json" {
 		h = slog.NewJSONHandler(os.Stderr, opt)

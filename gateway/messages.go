@@ -33,7 +33,7 @@ type message struct {
 	// Keeper to control, first: table, forward's bell, control's bell, API
 	// listener.
 	Control *controlOrder `json:"control,omitempty"`
-	// Keeper to store, first: nothing.
+	// Keeper to store, first: its directory.
 	Store *storeOrder `json:"store,omitempty"`
 	// Keeper to control and to store whenever one of them was started: its end
 	// of a new connection between the two.
@@ -42,8 +42,9 @@ type message struct {
 	Metrics bool `json:"metrics,omitempty"`
 	// Keeper to control: what it sees of ports and processes.
 	State *keeperState `json:"state,omitempty"`
-	// Child to keeper: it serves.
-	Ready bool `json:"ready,omitempty"`
+	// Child to keeper: it serves, and what it could not shut behind itself.
+	Ready bool   `json:"ready,omitempty"`
+	Open  string `json:"open,omitempty"`
 	// Child to keeper, last: why it ends.
 	Failed string `json:"failed,omitempty"`
 }

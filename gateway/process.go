@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,29 +40,42 @@ type process struct {
 	heard    chan struct{}   // closed when all it said is in messages
 	ends     []time.Duration // when it ended by itself, since boot; the last ones
 	failed   string          // why it ended last, in its own words; empty once it serves
+	confined confinement     // as what it is started
+	weak     string          // what keeps it from being started with less; empty: nothing
+	open     string          // what it could not give up; empty: nothing
 }
 
-// start runs this binary again with the process's word.
+// start runs this binary again with the process's word, as confined.
 func (p *process) start() error {
 	w, far, err := newWire()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.word, err)
 	}
 	defer far.Close()
-	self, err := os.Executable()
+	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // exec would open it where that is forbidden already
 	if err != nil {
 		w.close()
 		return fmt.Errorf("start %s: %w", p.word, err)
 	}
-	cmd := exec.Command(self, p.word)
+	defer nothing.Close()
+	cmd := exec.Command(p.confined.program, p.word)
 	cmd.Args[0] = "gatewayd"
-	cmd.Env = append(os.Environ(), childEnv+"="+p.word)
-	cmd.Stderr = os.Stderr
+	cmd.Env = childEnviron(p.word)
+	cmd.Dir = "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = nothing, nothing, os.Stderr
 	cmd.ExtraFiles = []*os.File{far}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's interrupt is the keeper's to pass on
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:    true, // a terminal's interrupt is the keeper's to pass on
+		Credential: p.confined.id.credential(),
+	}
+	if err := onBareThread(func() error {
+		if err := p.confined.drop(); err != nil {
+			return err
+		}
+		return cmd.Start()
+	}); err != nil {
 		w.close()
-		return fmt.Errorf("start %s: %w", p.word, err)
+		return fmt.Errorf("start %s as %v: %w", p.word, p.confined.id, err)
 	}
 	if p.nice != 0 {
 		// All its threads, those to come too. A keeper that may not
@@ -73,6 +87,18 @@ func (p *process) start() error {
 	p.messages, p.heard = make(chan message, 8), make(chan struct{})
 	go listen(w, p.messages, p.heard)
 	return nil
+}
+
+// childEnviron is what a child needs of this process's environment: how Go's
+// runtime works, and the time zone.
+func childEnviron(word string) []string {
+	env := []string{childEnv + "=" + word}
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, "GO") || strings.HasPrefix(e, "TZ=") {
+			env = append(env, e)
+		}
+	}
+	return env
 }
 
 // listen hands on what a child says; what finds no room is lost.

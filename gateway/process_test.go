@@ -92,11 +92,20 @@ func TestAStoreThatWaitsForItsDirectoryEndsWithItsKeeper(t *testing.T) {
 	order := message{Store: &storeOrder{Path: dir}}
 	order.Store.Log.Level = "error"
 	second := make(chan error, 1)
-	go func() { second <- runStore(inside, order, nil) }()
+	go func() { second <- runStore(inside, order, []*os.File{openDir(t, dir)}, func() string { return "" }) }()
 	w.close()
 	if err := <-second; err == nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v, want the end of its keeper", err)
 	}
+}
+
+func openDir(t *testing.T, dir string) *os.File {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func pairOfFiles(t *testing.T) (a, b *os.File) {

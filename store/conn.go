@@ -119,7 +119,7 @@ func (c *caller) start(ctx context.Context, req client.Request) bool {
 	}
 	done := func(err error) {
 		a := client.Answer{ID: req.ID, Op: req.Op}
-		fail(&a, err)
+		fail(&a, c.disk.called(err))
 		c.answer(a)
 	}
 	select {
@@ -149,7 +149,7 @@ func (c *caller) serve(ctx context.Context, req client.Request) client.Answer {
 	case client.OpHealth:
 		a.Health = c.disk.health()
 	}
-	fail(&a, err)
+	fail(&a, c.disk.called(err))
 	return a
 }
 

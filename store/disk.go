@@ -31,6 +31,7 @@ var errInUse = errors.New("in use")
 // the room there is. In memory it has no directory, only a database, and always room.
 type disk struct {
 	dir     string // "" in memory
+	name    string // what people call it
 	guard   int64  // bytes, beside what compaction takes
 	reserve int64  // bytes
 	free    func(dir string) (int64, error)
@@ -376,7 +377,7 @@ func (d *disk) health() client.Health {
 		d.failMu.Unlock()
 	}
 	if err != nil {
-		return client.Health{Free: free, Why: reason(err), Notice: d.notice()}
+		return client.Health{Free: free, Why: reason(d.called(err)), Notice: d.notice()}
 	}
 	return client.Health{OK: true, Free: free, Notice: d.notice()}
 }

@@ -257,7 +257,7 @@ func (d *disk) lossText(a *account, why string) string {
 		b.WriteString(": nothing is lost")
 	}
 	fmt.Fprintf(&b, "; the damaged files are in %s; this stands here until that directory is removed", filepath.Join(d.dir, damagedName))
-	return b.String()
+	return d.named(b.String())
 }
 
 // fillFrom writes the account's records to an empty database.

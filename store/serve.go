@@ -27,6 +27,7 @@ type Option struct {
 	Guard   int64        // bytes kept free beside the size of the tables: below, changes are refused; 0 means DefaultGuard, negative none
 	Reserve int64        // bytes held back for opening on a full disk; 0 means DefaultReserve, negative none
 	Log     *slog.Logger // nil means silence
+	Name    string       // what people call dir, where that is a way of reaching it; empty means dir
 }
 
 // Serve opens the store in dir, which it makes (mode 0700) if need be, and serves
@@ -37,6 +38,7 @@ type Option struct {
 func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) error {
 	d := &disk{
 		dir:     dir,
+		name:    opt.Name,
 		guard:   orDefault(opt.Guard, DefaultGuard),
 		reserve: orDefault(opt.Reserve, DefaultReserve),
 		free:    freeSpace,
@@ -44,10 +46,13 @@ func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) e
 		due:     make(chan struct{}, 1),
 		log:     opt.Log,
 	}
+	if d.name == "" {
+		d.name = dir
+	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	return serve(ctx, d, conns)
+	return d.called(serve(ctx, d, conns))
 }
 
 // OpenMemory serves a store that lives in memory, over a pipe, for the tests of other
