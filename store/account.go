@@ -202,34 +202,22 @@ func (a *account) each(q uint64, f func(key, value []byte) error) error {
 	return give(nil)
 }
 
-// differs compares the database with the account as of sequence q, to which it is
-// whole. why is the first difference; empty: there is none.
-func (a *account) differs(db *badger.DB, q uint64) (why string, err error) {
-	txn := db.NewTransaction(false)
-	defer txn.Discard()
+// differs compares the database, in the view of txn, with the account as of sequence q,
+// to which it is whole, and gives f what the account has. why is the first difference;
+// empty: there is none.
+func (a *account) differs(txn *badger.Txn, q uint64, f func(key, value []byte) error) (why string, err error) {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: storedKey(nil)})
 	defer it.Close()
 	it.Rewind()
 	err = a.each(q, func(key, value []byte) error {
-		if !it.Valid() {
-			why = fmt.Sprintf("key %q is missing", key)
-			return errStop
-		}
-		item := it.Item()
-		if got := item.Key()[1:]; !bytes.Equal(got, key) {
-			why = fmt.Sprintf("key %q is there where %q should be", got, key)
-			return errStop
-		}
-		err := item.Value(func(stored []byte) error {
-			got, err := unseal(key, stored)
-			if err == nil && !bytes.Equal(got, value) {
-				why = fmt.Sprintf("key %q has another value", key)
-				err = errStop
-			}
+		if why, err = compare(it, key, value); err != nil {
 			return err
-		})
+		}
+		if why != "" {
+			return errStop
+		}
 		it.Next()
-		return err
+		return f(key, value)
 	})
 	switch {
 	case errors.Is(err, errStop):
@@ -238,4 +226,23 @@ func (a *account) differs(db *badger.DB, q uint64) (why string, err error) {
 		return fmt.Sprintf("key %q should not be there", it.Item().Key()[1:]), nil
 	}
 	return "", err
+}
+
+// compare says how the record that it stands at is not the one that should be there.
+func compare(it *badger.Iterator, key, value []byte) (why string, err error) {
+	if !it.Valid() {
+		return fmt.Sprintf("key %q is missing", key), nil
+	}
+	item := it.Item()
+	if got := item.Key()[1:]; !bytes.Equal(got, key) {
+		return fmt.Sprintf("key %q is there where %q should be", got, key), nil
+	}
+	err = item.Value(func(stored []byte) error {
+		got, err := unseal(key, stored)
+		if err == nil && !bytes.Equal(got, value) {
+			why = fmt.Sprintf("key %q has another value", key)
+		}
+		return err
+	})
+	return why, err
 }

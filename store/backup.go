@@ -96,8 +96,10 @@ func (d *disk) beginBackup(ctx context.Context) {
 	go func() {
 		defer close(done)
 		to.CloseWithError(d.use(func(db *badger.DB) error {
-			_, err := writeSnapshot(db, d.now(), to, ctx.Err)
-			return err
+			txn := db.NewTransaction(false)
+			defer txn.Discard()
+			_, err := writeSnapshot(txn, d.now(), to, ctx.Err)
+			return errors.Join(err, d.scrub(db))
 		}))
 	}()
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,7 +40,9 @@ func beStore(dir string) error {
 	}
 	conns := make(chan net.Conn, 1)
 	conns <- conn
-	return Serve(context.Background(), dir, conns, Option{})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return Serve(ctx, dir, conns, Option{})
 }
 
 // startChild starts a store process for dir and attaches c to it.

@@ -21,8 +21,6 @@ import (
 const (
 	lockWait = 5 * time.Second        // for a former instance to let go of the directory
 	lockPoll = 100 * time.Millisecond // how often it is asked
-
-	lastSnapshotTime = 500 * time.Millisecond // for the snapshot before the end
 )
 
 var errInUse = errors.New("in use")
@@ -42,7 +40,6 @@ type disk struct {
 	db      *badger.DB   // nil while there is too little room to open it
 	lean    bool         // opened without compaction: no changes
 	shutWhy string       // why db is nil
-	renew   bool         // the snapshots and the journal are to be made anew
 
 	journal *journal // what is written to; nil: the next commit begins a segment
 	last    uint64   // sequence of the newest batch; this and journal are the committer's while db is used
@@ -51,7 +48,9 @@ type disk struct {
 	segment     atomic.Uint64 // sequence at which the newest segment begins
 	segmentSize atomic.Int64  // bytes after which a segment is full
 
+	renew   atomic.Bool   // the snapshots and the journal are to be made anew
 	due     chan struct{} // a snapshot is
+	doubts  chan error    // of reading from the database
 	outflow outflow
 
 	failMu  sync.Mutex
@@ -232,7 +231,7 @@ func (d *disk) watch(ctx context.Context) error {
 	}
 	d.mu.RUnlock()
 	broken := d.isBroken()
-	if whole && !broken {
+	if whole && !broken || d.dir == "" {
 		return nil
 	}
 	free, kept, err := d.space()
@@ -252,38 +251,6 @@ func (d *disk) watch(ctx context.Context) error {
 		d.log.Info("store: opened again", "free", free)
 	}
 	return nil
-}
-
-// keepSafe makes a snapshot when one is due: the journal has begun a new segment, or
-// the former ones are not whole.
-func (d *disk) keepSafe(ctx context.Context) {
-	due := d.renew || d.snapshot.Load() < d.segment.Load()
-	if d.dir == "" || !due {
-		return
-	}
-	err := d.use(func(db *badger.DB) error {
-		if d.renew {
-			d.renewAccount(ctx, db)
-			return nil
-		}
-		return d.keepSnapshot(ctx, db, keptGenerations)
-	})
-	if err != nil && !errors.Is(err, client.ErrFull) && ctx.Err() == nil {
-		d.log.Warn("store: no snapshot; it is tried again", "err", err)
-	}
-}
-
-// lastSnapshot makes a snapshot of a disk that changed since the last one, before it is
-// closed. Without it nothing is lost: the journal has it.
-func (d *disk) lastSnapshot() {
-	if d.dir == "" || d.db == nil || d.lean || d.isBroken() || d.snapshot.Load() == d.last {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotTime)
-	defer cancel()
-	if err := d.keepSnapshot(ctx, d.db, keptGenerations); err != nil {
-		d.log.Info("store: no snapshot at the end", "err", err)
-	}
 }
 
 // close closes the database. The caller holds mu, or is alone.

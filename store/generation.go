@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,12 +10,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatewayd/store/client"
 )
 
 const (
 	generationPrefix  = "snapshot-"
 	partialGeneration = "snapshot.partial"
 	keptGenerations   = 2
+
+	lastSnapshotTime = 500 * time.Millisecond // for the snapshot before the end
 )
 
 // sequenced is a file whose name ends with a sequence: a snapshot holds everything up
@@ -77,6 +85,89 @@ func prune(dir string, keep int) error {
 func removeFile(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	return nil
+}
+
+// keepSafe makes a snapshot when one is due: the journal has begun a new segment, or
+// the former ones are not whole. The error is a damage.
+func (d *disk) keepSafe(ctx context.Context) error {
+	due := d.renew.Load() || d.snapshot.Load() < d.segment.Load()
+	if d.dir == "" || !due {
+		return nil
+	}
+	err := d.use(func(db *badger.DB) error {
+		if d.renew.Load() {
+			d.renewAccount(ctx, db)
+			return nil
+		}
+		return d.nextSnapshot(ctx, db)
+	})
+	var bad *damage
+	switch {
+	case errors.As(err, &bad):
+		return err
+	case errors.Is(err, errNotWhole):
+		d.log.Error("store: the snapshots and the journal are made anew", "err", err)
+		d.renew.Store(true)
+	case err != nil && !errors.Is(err, client.ErrFull) && ctx.Err() == nil:
+		d.log.Warn("store: no snapshot; it is tried again", "err", err)
+	}
+	return nil
+}
+
+// lastSnapshot makes a snapshot of a disk that changed since the last one, before it is
+// closed. Without it nothing is lost: the journal has it.
+func (d *disk) lastSnapshot() {
+	if d.dir == "" || d.db == nil || d.lean || d.renew.Load() || d.isBroken() || d.snapshot.Load() == d.last {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotTime)
+	defer cancel()
+	if err := d.nextSnapshot(ctx, d.db); err != nil {
+		d.log.Info("store: no snapshot at the end", "err", err)
+	}
+}
+
+// doubt has the database looked at, because reading from it failed.
+func (d *disk) doubt(err error) error {
+	if err != nil && d.dir != "" && !errors.Is(err, client.ErrFull) {
+		select {
+		case d.doubts <- err:
+		default: // it is looked at already
+		}
+	}
+	return err
+}
+
+// settle says whether a doubt is a damage.
+func (d *disk) settle(doubt error) error {
+	if errors.Is(doubt, client.ErrCorrupt) {
+		return damaged("reading it: %v", doubt)
+	}
+	return d.check()
+}
+
+// check is scrub of the database that is open, if one is.
+func (d *disk) check() error {
+	if d.dir == "" {
+		return nil
+	}
+	if err := d.use(d.scrub); !errors.Is(err, client.ErrFull) {
+		return err
+	}
+	return nil
+}
+
+// scrub reads all tables of the database and checks their sums. The error is a damage.
+func (d *disk) scrub(db *badger.DB) (err error) {
+	defer func() { // Badger panics on some of what it finds
+		if r := recover(); r != nil {
+			err = damaged("checking its tables: %v", r)
+		}
+	}()
+	if err := db.VerifyChecksum(); err != nil {
+		return damaged("checking its tables: %v", err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (d *disk) get(key []byte) (value []byte, found bool, err error) {
 		found = err == nil
 		return err
 	})
-	return value, found, err
+	return value, found, d.doubt(err)
 }
 
 // scan answers OpScan: a page of at most limit records (0: no such limit), cut where
@@ -52,7 +52,7 @@ func (d *disk) scan(prefix, after []byte, limit int) (page []client.Record, more
 		})
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, false, d.doubt(err)
 	}
 	return page, more, nil
 }

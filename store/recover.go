@@ -14,11 +14,8 @@ import (
 )
 
 const (
-	attemptsName   = "opening"    // as many bytes as openings that did not come to an end
-	mostAttempts   = 3            // after which the database is taken for damaged
-	rebuildingName = "rebuilding" // while it exists, what the database holds is not to be believed
-	damagedName    = "damaged"    // the newest damaged database, until somebody removes it
-	noticeName     = "WHY"        // in it: what happened and what was lost
+	attemptsName = "opening" // as many bytes as openings that did not come to an end
+	mostAttempts = 3         // after which the database is taken for damaged
 )
 
 // damage is an error that says that the database cannot be believed.
@@ -27,6 +24,11 @@ type damage struct{ why string }
 func (e *damage) Error() string { return e.why }
 
 func damaged(format string, a ...any) error { return &damage{fmt.Sprintf(format, a...)} }
+
+func isDamage(err error) bool {
+	var bad *damage
+	return errors.As(err, &bad)
+}
 
 // openChecked opens the database and compares it with the account. When it cannot be
 // opened or lacks what it has to hold, it is set aside and made anew.
@@ -90,8 +92,8 @@ func (d *disk) judge(db *badger.DB, a *account, complaint string) (q uint64, err
 		return 0, damaged("%s", complaint)
 	}
 	txn := db.NewTransaction(false)
+	defer txn.Discard()
 	q, err = sequenceIn(txn)
-	txn.Discard()
 	if err != nil {
 		return 0, damaged("its newest sequence: %v", err)
 	}
@@ -105,14 +107,19 @@ func (d *disk) judge(db *badger.DB, a *account, complaint string) (q uint64, err
 	case !a.whole(q):
 		return q, d.readAll(db)
 	}
-	why, err := a.differs(db, q)
+	return q, a.same(txn, q, func(_, _ []byte) error { return nil })
+}
+
+// same is differs with a difference, and what prevents looking for one, as damage.
+func (a *account) same(txn *badger.Txn, q uint64, f func(key, value []byte) error) error {
+	why, err := a.differs(txn, q, f)
 	if err != nil {
-		return 0, damaged("reading it: %v", err)
+		return damaged("reading it: %v", err)
 	}
 	if why != "" {
-		return 0, damaged("%s", why)
+		return damaged("%s", why)
 	}
-	return q, nil
+	return nil
 }
 
 // readAll reads every record of a database whose account is not whole.
@@ -151,7 +158,7 @@ func (d *disk) adopt(ctx context.Context, db *badger.DB, a *account) error {
 		d.log.Error("store: a snapshot or the journal was damaged; the database is whole and nothing is lost; they are made anew",
 			"bad", a.bad, "missing", a.holes, "dir", d.dir)
 	}
-	d.renew = true
+	d.renew.Store(true)
 	d.renewAccount(ctx, db)
 	return nil
 }
@@ -159,215 +166,11 @@ func (d *disk) adopt(ctx context.Context, db *badger.DB, a *account) error {
 // renewAccount replaces the snapshots and the journal, which are not whole, by one
 // snapshot of the database. Where there is no room it is tried again.
 func (d *disk) renewAccount(ctx context.Context, db *badger.DB) {
-	if err := d.keepSnapshot(ctx, db, 1); err != nil {
+	if err := d.firstSnapshot(ctx, db); err != nil {
 		d.log.Error("store: the snapshots are not whole and cannot be made anew", "err", err)
 		return
 	}
-	d.renew = false
-}
-
-// rebuild makes the database anew from the account. why is what was wrong with it,
-// empty when nothing is to be said; what was there is set aside with keep, else
-// removed.
-func (d *disk) rebuild(ctx context.Context, o badger.Options, a *account, why string, keep bool) error {
-	marker := filepath.Join(d.dir, rebuildingName)
-	if keep {
-		if err := writeFile(marker, why); err != nil {
-			return err
-		}
-	}
-	if err := d.setAside(keep, a); err != nil {
-		return fmt.Errorf("set the damaged store aside: %w", err)
-	}
-	free, err := d.free(d.dir)
-	if err != nil {
-		return err
-	}
-	if need := roomToFill(a); free < need {
-		d.shutWhy = fmt.Sprintf("%s free at %s, %s needed to rebuild the store, which was damaged", megabytes(free), d.dir, megabytes(need))
-		d.log.Error("store: shut, no room to rebuild it", "free", free, "need", need, "dir", d.dir)
-		return nil
-	}
-	db, err := openLocked(ctx, o)
-	if err != nil {
-		return err
-	}
-	err = d.fillFrom(db, a)
-	if err == nil && why != "" {
-		err = d.sayLoss(a, why)
-	}
-	d.last = a.last
-	d.segment.Store(a.last)
-	if err == nil {
-		d.renewAfter(ctx, db, a)
-		err = errors.Join(removeFile(marker), syncDir(d.dir))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("rebuild the store at %s: %w", d.dir, err), db.Close())
-	}
-	d.db = db
-	return nil
-}
-
-// renewAfter sees that a rebuilt database has snapshots and a journal that are whole.
-func (d *disk) renewAfter(ctx context.Context, db *badger.DB, a *account) {
-	if a.base == nil || len(a.bad) > 0 || len(a.holes) > 0 {
-		d.renew = true
-		d.renewAccount(ctx, db)
-		return
-	}
-	d.snapshot.Store(a.base.sequence)
-	d.segmentSize.Store(journalLeast)
-}
-
-// sayLoss says what happened and what is gone: in the log, and in the file that makes
-// the store's health say it.
-func (d *disk) sayLoss(a *account, why string) error {
-	text := d.lossText(a, why)
-	d.log.Error("store: " + text)
-	aside := filepath.Join(d.dir, damagedName)
-	if err := os.MkdirAll(aside, 0o700); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(aside, noticeName), text)
-}
-
-// lossText says in words what happened and what is gone.
-func (d *disk) lossText(a *account, why string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "the database was damaged (%s), found %s; ", why, d.now().UTC().Format("2006-01-02 15:04:05 UTC"))
-	switch {
-	case a.last == 0:
-		b.WriteString("no snapshot and no journal is left: everything is LOST")
-	case a.base == nil:
-		fmt.Fprintf(&b, "no snapshot is whole; it was restored from %d batches of the journal", len(a.entries))
-	default:
-		fmt.Fprintf(&b, "it was restored from the snapshot of %s and %d later batches", a.info.Made.UTC().Format("2006-01-02 15:04:05 UTC"), len(a.entries))
-	}
-	for _, h := range a.holes {
-		fmt.Fprintf(&b, ", %v LOST", h)
-	}
-	switch {
-	case len(a.holes) > 0 || a.last == 0:
-	case a.gone:
-		fmt.Fprintf(&b, ": the journal is gone, and what followed batch %d is LOST", a.last)
-	case a.unclean:
-		b.WriteString(": nothing is lost but, perhaps, the batch that was under way at the end")
-	default:
-		b.WriteString(": nothing is lost")
-	}
-	fmt.Fprintf(&b, "; the damaged files are in %s; this stands here until that directory is removed", filepath.Join(d.dir, damagedName))
-	return d.named(b.String())
-}
-
-// fillFrom writes the account's records to an empty database.
-func (d *disk) fillFrom(db *badger.DB, a *account) error {
-	g := grouped{db: db}
-	if err := a.each(a.last, g.add); err != nil {
-		return err
-	}
-	return g.end(a.last)
-}
-
-// grouped writes records to an empty database, as many at once as one commit takes.
-type grouped struct {
-	db      *badger.DB
-	records []client.Record
-	size    int
-}
-
-func (g *grouped) add(key, value []byte) error {
-	more := len(key) + len(value) + client.RecordCost
-	if g.size+more > maxGroup || len(g.records) == client.MaxRecords {
-		if err := g.end(0); err != nil {
-			return err
-		}
-	}
-	g.size += more
-	g.records = append(g.records, client.Record{Key: key, Value: value})
-	return nil
-}
-
-// end writes what is left, and the sequence that all of it stands for.
-func (g *grouped) end(sequence uint64) error {
-	err := commitTo(g.db, [][]client.Record{g.records}, sequence)
-	g.records, g.size = nil, 0
-	return err
-}
-
-// databaseFile says whether a file in the directory is Badger's.
-func databaseFile(name string) bool {
-	for _, suffix := range []string{".mem", ".sst", ".vlog"} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
-	}
-	return name == badger.ManifestFilename || name == "MANIFEST-REWRITE" || name == "KEYREGISTRY" || name == "REWRITE-KEYREGISTRY" || name == "DISCARD"
-}
-
-// setAside takes the database out of the directory: with keep into damagedName, in
-// place of the one that was there, unless there is no room for both.
-func (d *disk) setAside(keep bool, a *account) error {
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		return err
-	}
-	aside := filepath.Join(d.dir, damagedName)
-	if keep {
-		if err := os.RemoveAll(aside); err != nil {
-			return err
-		}
-		free, err := d.free(d.dir)
-		if err != nil {
-			return err
-		}
-		if keep = free >= roomToFill(a)+d.guard; !keep {
-			d.log.Warn("store: no room to keep the damaged files", "free", free, "dir", d.dir)
-		}
-	}
-	if keep {
-		if err := os.Mkdir(aside, 0o700); err != nil {
-			return err
-		}
-	}
-	for _, e := range entries {
-		path := filepath.Join(d.dir, e.Name())
-		switch {
-		case !databaseFile(e.Name()):
-			continue
-		case keep:
-			err = os.Rename(path, filepath.Join(aside, e.Name()))
-		default:
-			err = os.Remove(path)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return syncDir(d.dir)
-}
-
-// roomToFill is the free space that a database takes that is filled from the account,
-// at most.
-func roomToFill(a *account) int64 {
-	need := int64(openSlack + memTable)
-	_ = a.each(a.last, func(key, value []byte) error { // an error shows again when it is filled
-		need += 2 * int64(len(key)+len(value)+client.RecordCost)
-		return nil
-	})
-	return need
-}
-
-// notice is what an earlier damage cost, until its directory is removed.
-func (d *disk) notice() string {
-	if d.dir == "" {
-		return ""
-	}
-	text, err := os.ReadFile(filepath.Join(d.dir, damagedName, noticeName))
-	if err != nil {
-		return ""
-	}
-	return string(text)
+	d.renew.Store(false)
 }
 
 // countAttempt counts an opening that may end this process; after too many the

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -19,7 +20,8 @@ const (
 
 const (
 	watchInterval   = time.Second      // how often the free space is looked at
-	collectInterval = 10 * time.Minute // how often the value log is
+	scrubInterval   = time.Minute      // how often all tables are read
+	collectInterval = 10 * time.Minute // how often the value log is looked at
 )
 
 // Option is how a store is served. Its zero value is good for a small box.
@@ -34,7 +36,8 @@ type Option struct {
 // each connection that arrives, in place of the one before, until ctx ends. Then it
 // closes the store with everything on disk and returns nil. Any error is one of
 // opening or closing: a directory that another process has open for 5 s, a disk that
-// cannot be written. It owns the connections it takes.
+// cannot be written; or a database that is found damaged, which is not closed: the
+// process has to end, and the next one mends it. It owns the connections it takes.
 func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) error {
 	d := &disk{
 		dir:     dir,
@@ -44,6 +47,7 @@ func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) e
 		free:    freeSpace,
 		now:     time.Now,
 		due:     make(chan struct{}, 1),
+		doubts:  make(chan error, 1),
 		log:     opt.Log,
 	}
 	if d.name == "" {
@@ -89,6 +93,10 @@ func serve(ctx context.Context, d *disk, conns <-chan net.Conn) error {
 		return err
 	}
 	err := attendAll(ctx, d, conns)
+	if isDamage(err) {
+		d.log.Error("store: the database is damaged; the next start mends it", "err", err)
+		return fmt.Errorf("the store at %s is damaged, and is mended at its next start: %w", d.dir, err)
+	}
 	if err == nil {
 		d.lastSnapshot()
 	}
@@ -125,11 +133,14 @@ func attendAll(ctx context.Context, d *disk, conns <-chan net.Conn) error {
 			current = s.attend(ctx, conn)
 		}
 	}
+	keeping.Wait()
+	if isDamage(kept) {
+		return kept // what waits for the database may wait for ever
+	}
 	current.leave()
 	s.running.Wait()
 	close(queue)
 	committing.Wait()
-	keeping.Wait()
 	return kept
 }
 
@@ -143,8 +154,9 @@ func (c *caller) leave() {
 
 // keep looks after the disk until ctx ends.
 func keep(ctx context.Context, d *disk) error {
-	watch, collect := time.NewTicker(watchInterval), time.NewTicker(collectInterval)
+	watch, scrub, collect := time.NewTicker(watchInterval), time.NewTicker(scrubInterval), time.NewTicker(collectInterval)
 	defer watch.Stop()
+	defer scrub.Stop()
 	defer collect.Stop()
 	for {
 		select {
@@ -154,9 +166,21 @@ func keep(ctx context.Context, d *disk) error {
 			if err := d.watch(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
-			d.keepSafe(ctx)
+			if err := d.keepSafe(ctx); err != nil {
+				return err
+			}
 		case <-d.due:
-			d.keepSafe(ctx)
+			if err := d.keepSafe(ctx); err != nil {
+				return err
+			}
+		case err := <-d.doubts:
+			if err := d.settle(err); err != nil {
+				return err
+			}
+		case <-scrub.C:
+			if err := d.check(); err != nil {
+				return err
+			}
 		case <-collect.C:
 			d.collect()
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"compress/flate"
 	"context"
 	"encoding/binary"
@@ -41,17 +42,42 @@ type SnapshotInfo struct {
 	Records  uint64
 }
 
-// keepSnapshot makes a snapshot generation of what the database holds, and removes
-// those that are too old once it is verified. keep is how many stay.
-func (d *disk) keepSnapshot(ctx context.Context, db *badger.DB, keep int) error {
+// keepSnapshot makes a snapshot generation by write, and removes those that are too old
+// once it is verified; keep is how many stay.
+func (d *disk) keepSnapshot(ctx context.Context, keep int, write func(w io.Writer, allowed func() error) (SnapshotInfo, error)) error {
 	info, err := d.makeGeneration(ctx, func(w io.Writer) (SnapshotInfo, error) {
-		return writeSnapshot(db, d.now(), w, func() error { return errors.Join(ctx.Err(), d.spare(d.guard/2)) })
+		return write(w, func() error { return errors.Join(ctx.Err(), d.spare(d.guard/2)) })
 	})
 	if err != nil {
 		return fmt.Errorf("make a snapshot: %w", err)
 	}
 	d.log.Info("store: snapshot made", "sequence", info.Sequence, "records", info.Records)
 	return prune(d.dir, keep)
+}
+
+// nextSnapshot makes the generation that follows the newest: from that and the journal,
+// and the database is compared with them on the way. So what a table lost while the
+// store ran does not get into a snapshot. The error may be a damage, or errNotWhole.
+func (d *disk) nextSnapshot(ctx context.Context, db *badger.DB) error {
+	txn := db.NewTransaction(false) // what it sees is in the journal
+	defer txn.Discard()
+	a, err := takeAccount(d.dir)
+	if err != nil {
+		return err
+	}
+	return d.keepSnapshot(ctx, keptGenerations, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
+		return a.writeSnapshot(txn, d.now(), w, allowed)
+	})
+}
+
+// firstSnapshot makes the only generation, from the database.
+func (d *disk) firstSnapshot(ctx context.Context, db *badger.DB) error {
+	txn := db.NewTransaction(false)
+	defer txn.Discard()
+	return d.keepSnapshot(ctx, 1, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
+		info, err := writeSnapshot(txn, d.now(), w, allowed)
+		return info, errors.Join(err, d.scrub(db)) // what cannot be read is left out without an error
+	})
 }
 
 // makeGeneration has write make a snapshot in a file beside, syncs it, reads it back,
@@ -102,32 +128,47 @@ func (d *disk) makeGeneration(ctx context.Context, write func(io.Writer) (Snapsh
 // one has size bytes: so all snapshots together are written as much as the journal.
 func segmentSize(size int64) int64 { return min(max(journalLeast, size), journalMost) }
 
-// writeSnapshot writes all records as of one moment. allowed is asked now and then
+// writeSnapshot writes all records in the view of txn. allowed is asked now and then
 // and stops it with its error.
-func writeSnapshot(db *badger.DB, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
-	txn := db.NewTransaction(false)
-	defer txn.Discard()
+func writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
 	sequence, err := sequenceIn(txn)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
 	w := newSnapshotWriter(to, sequence, made)
-	unchecked := spaceInterval
-	err = eachIn(txn, nil, nil, func(key, value []byte) (bool, error) {
-		if unchecked >= spaceInterval {
-			unchecked = 0
-			if err := allowed(); err != nil {
-				return false, err
-			}
-		}
-		unchecked += len(key) + len(value)
-		return true, w.add(key, value)
-	})
+	add := w.addWhile(allowed)
+	err = eachIn(txn, nil, nil, func(key, value []byte) (bool, error) { return true, add(key, value) })
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
 	return w.end()
 }
+
+// writeSnapshot writes the account as of the sequence in the view of txn, if it is
+// what the database holds.
+func (a *account) writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
+	q, err := sequenceIn(txn)
+	if err != nil {
+		return SnapshotInfo{}, damaged("its newest sequence: %v", err)
+	}
+	if !a.whole(q) {
+		return SnapshotInfo{}, fmt.Errorf("%w: a snapshot or the journal is damaged before batch %d", errNotWhole, q)
+	}
+	w := newSnapshotWriter(to, q, made)
+	var failed error
+	add := w.addWhile(allowed)
+	err = a.same(txn, q, func(key, value []byte) error {
+		failed = add(key, value)
+		return failed
+	})
+	if err = cmp.Or(failed, err); err != nil {
+		return SnapshotInfo{}, err
+	}
+	return w.end()
+}
+
+// errNotWhole: the account cannot tell what the database has to hold.
+var errNotWhole = errors.New("not whole")
 
 // snapshotWriter writes a snapshot, record by record.
 type snapshotWriter struct {
@@ -160,6 +201,21 @@ func (w *snapshotWriter) add(key, value []byte) error {
 	_, err := w.plain.Write(value) // bufio keeps the first error
 	w.info.Records++
 	return err
+}
+
+// addWhile is add as long as allowed, which is asked now and then, has no error.
+func (w *snapshotWriter) addWhile(allowed func() error) func(key, value []byte) error {
+	unasked := spaceInterval
+	return func(key, value []byte) error {
+		if unasked >= spaceInterval {
+			unasked = 0
+			if err := allowed(); err != nil {
+				return err
+			}
+		}
+		unasked += len(key) + len(value)
+		return w.add(key, value)
+	}
 }
 
 func (w *snapshotWriter) end() (SnapshotInfo, error) {

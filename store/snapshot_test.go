@@ -156,7 +156,7 @@ func TestASnapshotThatFailsLeavesTheFormerOnes(t *testing.T) {
 	batchOf(t, r.c, record("a", "1"))
 	before := generationsIn(t, dir)
 	r.free.Store(testGuard / 2)
-	err := r.d.use(func(db *badger.DB) error { return r.d.keepSnapshot(context.Background(), db, 1) })
+	err := r.d.use(func(db *badger.DB) error { return r.d.nextSnapshot(context.Background(), db) })
 	if !errors.Is(err, client.ErrFull) {
 		t.Fatal(err)
 	}
