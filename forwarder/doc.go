@@ -28,6 +28,9 @@
 // A frame of a crowded LAN port may end before decode: who sends more than its
 // share then loses the rest (share.go).
 //
+// A port whose link does not work, by the keeper's word, is sent nothing: the
+// kernel would take the frames, and lose them.
+//
 // # A byte limit to the byte
 //
 // A client's packets are tested against used + in flight. When one does not

@@ -74,7 +74,10 @@ type Forwarder struct {
 
 	ready  [clients.NumPorts]bool // may have frames waiting
 	downed [clients.NumPorts]bool // did not serve; tried again soon
-	stop   atomic.Bool
+	down   uint64                 // ports without a link, as in the header
+
+	announcements [clients.NumPorts]announcement
+	stop          atomic.Bool
 }
 
 // hintEvery is how often sightings alone wake control: those of a flood fill
@@ -137,6 +140,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		return nil, fmt.Errorf("attach translations: %w", err)
 	}
 	f.stopped = f.header.Stop.Load() != 0
+	f.down = f.header.Down.Load()
+	f.announce(clients.LAN)
+	f.announce(clients.WAN)
 	f.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
 	f.sync()
 	f.publish()
@@ -254,6 +260,7 @@ func (f *Forwarder) Round() bool {
 		f.counters.Batches.Observe(f.now - last)
 	}
 	f.stopped = f.header.Stop.Load() != 0
+	f.relink()
 	f.sync()
 	f.tick()
 	f.mind()
@@ -303,6 +310,7 @@ func (f *Forwarder) mind() {
 	}
 	f.nextMind = f.now + 100*time.Millisecond
 	f.mindNeighbours()
+	f.mindAnnouncements()
 	f.fragments.expire(f.now)
 	for port, l := range f.links {
 		if s, ok := l.(interface{ Stats() link.Stats }); ok {
@@ -316,7 +324,9 @@ func (f *Forwarder) mind() {
 	}
 }
 
-// lost notes that a port did not serve; it is tried again soon.
+// lost notes that a port did not serve; it is tried again soon, and if it serves
+// then, says where the gateway is.
 func (f *Forwarder) lost(port uint8) {
 	f.ready[port], f.downed[port] = false, true
+	f.announce(port)
 }

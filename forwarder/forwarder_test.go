@@ -37,14 +37,15 @@ const (
 
 type bench struct {
 	testing.TB
-	f     *Forwarder
-	cfg   Config
-	table *clients.Table
-	links Links                       // the forwarder's ends, as it gets them
-	pipes Links                       // what they are made of
-	ends  [clients.NumPorts]link.Link // the test's
-	now   time.Duration
-	woken int
+	f         *Forwarder
+	cfg       Config
+	table     *clients.Table
+	links     Links                       // the forwarder's ends, as it gets them
+	pipes     Links                       // what they are made of
+	ends      [clients.NumPorts]link.Link // the test's
+	now       time.Duration
+	woken     int
+	announces bool // the forwarder says where it is
 
 	sent [clients.NumPorts]tally // layer 3, as wire packets, what came out
 }
@@ -110,6 +111,9 @@ func (b *bench) start() {
 	f, err := attach(b.cfg, b.links, b.table, nil, func() { b.woken++ }, func() time.Duration { return b.now })
 	if err != nil {
 		b.Fatal(err)
+	}
+	if !b.announces {
+		f.announcements = [clients.NumPorts]announcement{}
 	}
 	b.f = f
 }

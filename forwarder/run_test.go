@@ -35,6 +35,7 @@ func TestRun(t *testing.T) {
 	if b.f, err = attach(b.cfg, b.links, b.table, bell, func() {}, clock); err != nil {
 		t.Fatal(err)
 	}
+	b.f.announcements = [clients.NumPorts]announcement{}
 	done := make(chan error)
 	go func() { done <- b.f.Run() }()
 	until := func(what string, ok func() bool) {

@@ -95,7 +95,9 @@ func (f *Forwarder) flush(port uint8) {
 	}
 	n := q.n
 	q.n = 0
-	if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
+	if f.unlinked(port) {
+		clear(q.taken[:n])
+	} else if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
 		f.lost(port)
 	}
 	c, p := &f.counters, &f.counters.Ports[port]

@@ -53,7 +53,8 @@ type Header struct {
 	// Written by the keeper.
 	Stop  atomic.Uint64 // bit mask of Stop…: admission of clients is stopped
 	Alive atomic.Uint64 // number of the forwarder that runs, counted from 1; 0: none
-	_     [2]uint64
+	Down  atomic.Uint64 // bit mask of ports, 1 << LAN or WAN, whose link does not work
+	_     uint64
 
 	// Written by control.
 	Changes atomic.Uint64 // raised after a policy generation was raised

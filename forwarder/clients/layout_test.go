@@ -24,6 +24,7 @@ func TestLayout(t *testing.T) {
 		{"Header.Slots", unsafe.Offsetof(h.Slots), 16},
 		{"Header.NATBytes", unsafe.Offsetof(h.NATBytes), 24},
 		{"Header.Stop", unsafe.Offsetof(h.Stop), 32},
+		{"Header.Down", unsafe.Offsetof(h.Down), 48},
 		{"Header.Alive", unsafe.Offsetof(h.Alive), 40},
 		{"Header.Changes", unsafe.Offsetof(h.Changes), 64},
 		{"Header.Tail", unsafe.Offsetof(h.Tail), 72},
