@@ -109,7 +109,7 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 		return err
 	}
 	bell, control := clients.OpenBell(files[1]), clients.OpenBell(files[2])
-	links, err := openLinks(files[3:])
+	links, err := openLinks(files[3:], m.Forward.TAP)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 	return f.Run()
 }
 
-func openLinks(files []*os.File) (forwarder.Links, error) {
+func openLinks(files []*os.File, tap [clients.NumPorts]bool) (forwarder.Links, error) {
 	var links forwarder.Links
 	for i, f := range files {
 		fd, err := clients.FD(f)
@@ -140,7 +140,7 @@ func openLinks(files []*os.File) (forwarder.Links, error) {
 			return links, fmt.Errorf("take over port: %w", err)
 		}
 		f.Close()
-		if i == clients.Host {
+		if tap[i] {
 			links[i], err = link.NewTAP(own)
 		} else {
 			links[i], err = link.NewPacket(own)

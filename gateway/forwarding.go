@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"gatewayd/forwarder"
 	"gatewayd/forwarder/clients"
@@ -13,23 +14,18 @@ import (
 	"gatewayd/gateway/ports"
 )
 
-// hostLink is the name of the box's own way to the clients.
-const hostLink = "gw-host"
-
 // openPorts takes both ports away from the kernel and makes the host link.
 func (k *keeper) openPorts() error {
 	opt := ports.Options{StateDir: k.stateDir()}
-	for _, side := range []struct {
-		name string
-		port **ports.Port
-	}{{k.cfg.LAN.Interface, &k.lan}, {k.cfg.WAN.Interface, &k.wan}} {
-		p, err := ports.Open(side.name, opt)
+	for i, port := range []**ports.Port{clients.LAN: &k.lan, clients.WAN: &k.wan} {
+		p, err := ports.Open(sides(k.cfg)[i], opt)
 		if err != nil {
 			return err
 		}
+		st := p.State()
 		k.mu.Lock()
-		*side.port = p
-		k.states[side.name] = ports.Inspect(side.name)
+		*port = p
+		k.states[p.Name()] = st
 		k.mu.Unlock()
 	}
 	return k.openHost()
@@ -42,7 +38,7 @@ func (k *keeper) stateDir() string { return k.cfg.API.Socket + ".ports" }
 
 func (k *keeper) openHost() error {
 	host, err := ports.OpenHost(ports.HostOptions{
-		Name: hostLink, MAC: k.lan.MAC(), MTU: k.lan.MTU(), Address: k.cfg.LAN.Address, DefaultRoute: k.cfg.Host.DefaultRoute,
+		Name: config.HostLink, MAC: k.lan.MAC(), MTU: k.lan.MTU(), Address: k.cfg.LAN.Address, DefaultRoute: k.cfg.Host.DefaultRoute,
 	})
 	if err != nil {
 		return err
@@ -68,27 +64,32 @@ func (k *keeper) closePorts() error {
 	return errors.Join(all...)
 }
 
-// reopenPorts gives a new forwarder fresh sockets, and a host link that fits
-// the LAN port as it now is.
+// reopenPorts gives a new forwarder fresh sockets, and the host link what the
+// LAN port now is. A port's conflicts are the watch's to find: they stop
+// admission, and what is not taken the kernel forwards and answers for.
 func (k *keeper) reopenPorts() error {
-	mac, mtu := k.lan.MAC().String(), k.lan.MTU()
 	for _, p := range []*ports.Port{k.lan, k.wan} {
-		if err := checkPort(p.Name()); err != nil {
-			return err
-		}
 		if err := p.Reopen(); err != nil {
 			return err
 		}
 	}
-	if k.host != nil && k.lan.MAC().String() == mac && k.lan.MTU() == mtu {
-		return nil
-	}
+	return k.followLAN()
+}
+
+// followLAN gives the host link what the LAN port now is, and makes it again if
+// that cannot be.
+func (k *keeper) followLAN() error {
 	if k.host != nil {
-		err := k.host.Close()
+		err := k.host.Follow(k.lan.MAC(), k.lan.MTU())
+		if err == nil {
+			return nil
+		}
+		k.log.Warn("the host link is made again", "error", err)
+		old := k.host
 		k.mu.Lock()
 		k.host = nil
 		k.mu.Unlock()
-		if err != nil {
+		if err := old.Close(); err != nil {
 			return err
 		}
 	}
@@ -98,7 +99,7 @@ func (k *keeper) reopenPorts() error {
 // keepForwarding keeps a forwarder running on open ports until ctx ends.
 func (k *keeper) keepForwarding(ctx context.Context) {
 	p, alive := &k.forward, &k.table.Header().Alive
-	for first := true; p.rest(ctx); first = false {
+	for first := true; p.rest(ctx, k.again); first = false {
 		if !first {
 			if err := k.reopenPorts(); err != nil {
 				k.troubled(fmt.Sprintf("no packet passes: %v", err))
@@ -114,7 +115,7 @@ func (k *keeper) keepForwarding(ctx context.Context) {
 		done := make(chan struct{})
 		var end error
 		go func() { end = p.wait(); alive.Store(0); close(done) }()
-		k.attend(ctx, p, done, k.again)
+		k.attendForward(ctx, p, done)
 		select {
 		case <-done:
 			k.ended(p, end)
@@ -128,6 +129,27 @@ func (k *keeper) keepForwarding(ctx context.Context) {
 		}
 	}
 }
+
+// attendForward takes in what the forwarder says until it ends, ctx ends or a port
+// is lost. What was asked for while ports were opened again is done.
+func (k *keeper) attendForward(ctx context.Context, p *process, done <-chan struct{}) {
+	for {
+		k.attend(ctx, p, done, k.again)
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+		if k.lost() {
+			return
+		}
+	}
+}
+
+// lost says whether a port is to be opened again.
+func (k *keeper) lost() bool { return k.lan.State().Lost || k.wan.State().Lost }
 
 // troubled notes why no packet passes, and says it once.
 func (k *keeper) troubled(why string) {
@@ -145,7 +167,8 @@ func (k *keeper) troubled(why string) {
 
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
-	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Log: k.cfg.Log}
+	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Log: k.cfg.Log,
+		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}}
 	files := []*os.File{k.memory, k.toBell.File(), k.fromBell.File(), k.lan.File(), k.wan.File(), k.host.File()}
 	return k.forward.wire.send(message{Forward: order}, files...)
 }
@@ -168,12 +191,20 @@ func forwardConfig(cfg *config.Config, lan, wan *ports.Port) forwarder.Config {
 	return c
 }
 
-// watch follows the ports: what the kernel does beside us stops admission, a
-// new interface of the same name is taken.
+// watchAgain is how long nobody watches the ports when that has failed.
+const watchAgain = time.Second
+
+// watch follows the ports: what the kernel does beside us stops admission, one
+// that is lost is opened again.
 func (k *keeper) watch(ctx context.Context) {
-	names := []string{k.cfg.LAN.Interface, k.cfg.WAN.Interface}
-	if err := ports.Watch(ctx, names, k.saw); err != nil {
-		k.log.Error("ports are not watched: an address or forwarding that appears on them goes unnoticed", "error", err)
+	for ctx.Err() == nil {
+		if err := ports.Watch(ctx, []*ports.Port{k.lan, k.wan}, k.saw); err != nil {
+			k.log.Error("ports are not watched: an address or forwarding that appears on them goes unnoticed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchAgain):
+		}
 	}
 }
 
@@ -182,20 +213,31 @@ func (k *keeper) saw(st ports.State) {
 	k.mu.Lock()
 	old := k.states[st.Name]
 	k.states[st.Name] = st
-	stop := uint64(0)
-	for _, s := range k.states {
+	stop, down := uint64(0), uint64(0)
+	for i, side := range sides(k.cfg) {
+		s := k.states[side.Name]
 		if len(s.Conflicts) > 0 {
 			stop = clients.StopPorts
 		}
+		if !s.Works() {
+			down |= 1 << i
+		}
 	}
-	k.table.Header().Stop.Store(stop)
-	moved := st.Present && old.Present && (st.Index != old.Index || st.MTU != old.MTU || st.MAC.String() != old.MAC.String())
-	back := st.Present && !old.Present
+	h := k.table.Header()
+	h.Stop.Store(stop)
+	if h.Down.Swap(down) != down {
+		k.toBell.Ring()
+	}
 	k.mu.Unlock()
-	for _, c := range st.Conflicts {
-		k.log.Error("admission is stopped", "port", st.Name, "conflict", c.What, "mend", c.Mend)
+	if fmt.Sprint(old.Conflicts) != fmt.Sprint(st.Conflicts) {
+		for _, c := range st.Conflicts {
+			k.log.Error("admission is stopped", "port", st.Name, "conflict", c.What, "mend", c.Mend)
+		}
 	}
-	if moved || back {
+	if old.Present != st.Present || old.Works() != st.Works() {
+		k.log.Info("port", "name", st.Name, "present", st.Present, "link", st.Works())
+	}
+	if st.Lost {
 		select {
 		case k.again <- struct{}{}:
 		default:

@@ -116,21 +116,27 @@ func (k *keeper) identify() error {
 // check refuses ports that the kernel has its hands on.
 func (k *keeper) check() error {
 	var all []error
-	for _, name := range []string{k.cfg.LAN.Interface, k.cfg.WAN.Interface} {
-		if err := checkPort(name); err != nil {
-			all = append(all, err)
-		}
+	for _, side := range sides(k.cfg) {
+		all = append(all, checkPort(side))
 	}
 	return errors.Join(all...)
 }
 
-func checkPort(name string) error {
-	found, err := ports.Conflicts(name)
+// sides are what the config gives gatewayd, by clients.LAN and WAN.
+func sides(cfg *config.Config) [2]ports.Side {
+	return [...]ports.Side{
+		clients.LAN: {Name: cfg.LAN.Port(), TAP: cfg.LAN.TAP != "", Own: cfg.LAN.Address.Addr(), Clients: true},
+		clients.WAN: {Name: cfg.WAN.Port(), TAP: cfg.WAN.TAP != "", Own: cfg.WAN.Address.Addr()},
+	}
+}
+
+func checkPort(side ports.Side) error {
+	found, err := ports.Conflicts(side)
 	if err != nil {
 		return err
 	}
 	if len(found) > 0 {
-		return &ports.ConflictError{Port: name, Conflicts: found}
+		return &ports.ConflictError{Port: side.Name, Conflicts: found}
 	}
 	return nil
 }
@@ -213,7 +219,7 @@ func (k *keeper) release() {
 // start and may take long, begin gives it its order.
 func (k *keeper) supervise(ctx context.Context, p *process, prepare func(context.Context) error, begin func() error,
 	patience func() time.Duration) {
-	for p.rest(ctx) {
+	for p.rest(ctx, nil) {
 		if err := prepare(ctx); err != nil {
 			if ctx.Err() == nil {
 				k.log.Error("start child", "child", p.word, "error", err)
@@ -326,7 +332,7 @@ func (k *keeper) isReady(p *process) {
 	k.mu.Unlock()
 	k.tell()
 	if first {
-		k.log.Info("ready", "lan", k.cfg.LAN.Interface, "wan", k.cfg.WAN.Interface, "api", k.cfg.API.Socket)
+		k.log.Info("ready", "lan", k.cfg.LAN.Port(), "wan", k.cfg.WAN.Port(), "api", k.cfg.API.Socket)
 	}
 }
 
@@ -398,10 +404,12 @@ func (k *keeper) tell() {
 			s.Degraded = append(s.Degraded, why)
 		}
 	}
-	for side, name := range map[string]string{"lan": k.cfg.LAN.Interface, "wan": k.cfg.WAN.Interface} {
-		st := k.states[name]
-		s.Ports[side] = api.Port{Name: name, MAC: st.MAC.String(), Up: st.Up && st.Carrier, MTU: st.MTU}
+	for i, word := range []string{clients.LAN: "lan", clients.WAN: "wan"} {
+		side := sides(k.cfg)[i]
+		st, seen := k.states[side.Name]
+		s.Ports[word] = api.Port{Name: side.Name, MAC: st.MAC.String(), Up: st.Works(), MTU: st.MTU}
 		s.Degraded = append(s.Degraded, degraded(st)...)
+		s.PortsOpen = s.PortsOpen && (!seen || st.Present)
 	}
 	if k.host != nil && k.lan != nil {
 		s.Ports["host"] = api.Port{Name: k.host.Name(), MAC: k.lan.MAC().String(), Up: true, MTU: k.lan.MTU()}
@@ -437,9 +445,18 @@ func degraded(st ports.State) []string {
 		why = append(why, fmt.Sprintf("admission is stopped: port %s: %s; run: %s", st.Name, c.What, c.Mend))
 	}
 	switch {
-	case st.Name != "" && !st.Present:
+	case st.Present && st.Err != nil:
+		why = append(why, fmt.Sprintf("port %s: %v", st.Name, st.Err))
+	case st.Name == "" || st.Works():
+	case !st.Present:
 		why = append(why, fmt.Sprintf("port %s is away: %v; plug it in, and it is taken again", st.Name, st.Err))
-	case st.Present && !(st.Up && st.Carrier):
+	case st.TAP && st.Away:
+		why = append(why, fmt.Sprintf("port %s is down in the network namespace it was moved to: set it up there", st.Name))
+	case st.TAP:
+		why = append(why, fmt.Sprintf("port %s is down at the kernel's end; run: ip link set %s up", st.Name, st.Name))
+	case !st.Up:
+		why = append(why, fmt.Sprintf("port %s is down; run: ip link set %s up", st.Name, st.Name))
+	default:
 		why = append(why, fmt.Sprintf("port %s has no link: check the cable", st.Name))
 	}
 	return why

@@ -69,7 +69,7 @@ func (l *losses) oldest() clients.Counters {
 // lost says in words what was lost between two moments, and what to do.
 func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 	const lately = "in the last 10 seconds"
-	for i, name := range map[int]string{clients.LAN: cfg.LAN.Interface, clients.WAN: cfg.WAN.Interface} {
+	for i, name := range map[int]string{clients.LAN: cfg.LAN.Port(), clients.WAN: cfg.WAN.Port()} {
 		b, n := &before.Ports[i], &now.Ports[i]
 		gone, read := n.Overflow-b.Overflow, n.RxPackets-b.RxPackets
 		if gone >= leastLost && gone*lostShare >= gone+read {

@@ -28,7 +28,7 @@ const (
 // JSON object a packet. Descriptors travel with it, in the order named.
 type message struct {
 	// Keeper to forward, first: table, forward's bell, control's bell, LAN
-	// socket, WAN socket, host link.
+	// port, WAN port, host link.
 	Forward *forwardOrder `json:"forward,omitempty"`
 	// Keeper to control, first: table, forward's bell, control's bell, API
 	// listener.
@@ -50,8 +50,9 @@ type message struct {
 }
 
 type forwardOrder struct {
-	Config forwarder.Config `json:"config"`
-	Log    config.Log       `json:"log"`
+	Config forwarder.Config       `json:"config"`
+	TAP    [clients.NumPorts]bool `json:"tap"` // ports that are TAPs; the others are packet sockets
+	Log    config.Log             `json:"log"`
 }
 
 type controlOrder struct {

@@ -151,12 +151,14 @@ func (p *process) stop(done <-chan struct{}, patience time.Duration) {
 	}
 }
 
-// rest sleeps before the next start; false when ctx ended meanwhile.
-func (p *process) rest(ctx context.Context) bool {
+// rest sleeps before the next start, until asked for at the latest; false when
+// ctx ended meanwhile.
+func (p *process) rest(ctx context.Context, asked <-chan struct{}) bool {
 	pause := p.pause
 	p.pause = min(max(2*p.pause, firstPause), lastPause)
 	select {
 	case <-ctx.Done():
+	case <-asked:
 	case <-time.After(pause):
 	}
 	return ctx.Err() == nil // no pause at all is over as soon as ctx is

@@ -18,7 +18,7 @@ func TestNoChildIsStartedAfterTheEnd(t *testing.T) {
 	end()
 	for range 100 { // what is left to chance would be seen
 		p := &process{word: wordForward}
-		if p.rest(ended) {
+		if p.rest(ended, nil) {
 			t.Fatal("a child may be started although all has ended")
 		}
 	}
@@ -29,10 +29,19 @@ func TestNoChildIsStartedAfterTheEnd(t *testing.T) {
 func TestPausesGrowWhileAChildCannotBeStarted(t *testing.T) {
 	p := &process{word: wordForward, started: time.Now().Add(-time.Hour)}
 	for range 3 {
-		p.rest(context.Background())
+		p.rest(context.Background(), nil)
 	}
 	if p.pause <= firstPause {
 		t.Errorf("the third attempt is followed by a pause of %v", p.pause)
+	}
+}
+
+func TestAPauseEndsWhenAskedFor(t *testing.T) {
+	p := &process{word: wordForward, pause: time.Hour}
+	asked := make(chan struct{}, 1)
+	asked <- struct{}{}
+	if !p.rest(context.Background(), asked) { // else the test does not end
+		t.Error("all has ended")
 	}
 }
 

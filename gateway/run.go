@@ -9,6 +9,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/config"
 )
 
@@ -43,7 +44,7 @@ func RunConfig(ctx context.Context, path string) error {
 		select {
 		case <-k.announced:
 			fmt.Fprintf(os.Stdout, "gatewayd: ready: lan %s %v, wan %s %v, api %s\n",
-				cfg.LAN.Interface, cfg.LAN.Address, cfg.WAN.Interface, cfg.WAN.Address, cfg.API.Socket)
+				cfg.LAN.Port(), cfg.LAN.Address, cfg.WAN.Port(), cfg.WAN.Address, cfg.API.Socket)
 			_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 			select {
 			case <-ctx.Done():
@@ -64,7 +65,7 @@ func CheckConfig(path string) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg.Warnings(), errors.Join(checkPort(cfg.LAN.Interface), checkPort(cfg.WAN.Interface))
+	return cfg.Warnings(), errors.Join(checkPort(sides(cfg)[clients.LAN]), checkPort(sides(cfg)[clients.WAN]))
 }
 
 // ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second.

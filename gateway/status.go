@@ -67,7 +67,7 @@ func (c *control) status(context.Context) api.Status {
 		s.Degraded = append(s.Degraded, "the forwarder is not running: no packet passes; it is being started again")
 	} else if h.Resolved.Load() == 0 {
 		s.Degraded = append(s.Degraded, "the next router "+c.cfg.WAN.Gateway.String()+" does not answer ARP on "+
-			c.cfg.WAN.Interface+": check the cable and wan.gateway")
+			c.cfg.WAN.Port()+": check the cable and wan.gateway")
 	}
 	s.Degraded = append(s.Degraded, c.manager.Degraded()...)
 	before := c.losses.oldest()

@@ -69,11 +69,9 @@ func (k *checker) say(key, reason string, with ...string) {
 func (c *Config) problems() []problem {
 	var k checker
 	k.say("mode", oneOf(c.Mode, []string{ModeRoute}))
-	k.say("lan.interface", checkInterface(c.LAN.Interface, "towards the clients, such as eth1"))
-	k.say("wan.interface", checkInterface(c.WAN.Interface, "towards the internet, such as eth0"))
-	if c.LAN.Interface != "" && c.LAN.Interface == c.WAN.Interface {
-		k.say("wan.interface", fmt.Sprintf("%s is lan.interface already; the two sides need two ports", c.WAN.Interface), "lan.interface")
-	}
+	k.side("lan", c.LAN.Interface, c.LAN.TAP, "towards the clients, such as eth1")
+	k.side("wan", c.WAN.Interface, c.WAN.TAP, "towards the internet, such as eth0")
+	k.samePort(c)
 	c.addresses(&k)
 	c.hostPorts(&k)
 	k.say("bandwidth.global.down", checkRate(c.Bandwidth.Global.Down))
@@ -145,6 +143,48 @@ func (c *Config) hostPorts(k *checker) {
 	for i, r := range p.List {
 		k.say(fmt.Sprintf("host.ports[%d]", i), r.check())
 	}
+}
+
+// side looks at the port of one side.
+func (k *checker) side(side, port, tap, where string) {
+	switch {
+	case tap == "":
+		k.say(side+".interface", checkInterface(port, where), side+".tap")
+	case port != "":
+		k.say(side+".tap", fmt.Sprintf("%s.interface is set too, and a side has one port; remove one of them", side), side+".interface")
+	default:
+		k.say(side+".tap", checkTAP(tap))
+	}
+}
+
+// samePort refuses one port on both sides.
+func (k *checker) samePort(c *Config) {
+	if c.LAN.Port() == "" || c.LAN.Port() != c.WAN.Port() {
+		return
+	}
+	lan, wan := "lan.interface", "wan.interface"
+	if c.LAN.Interface == "" {
+		lan = "lan.tap"
+	}
+	if c.WAN.Interface == "" {
+		wan = "wan.tap"
+	}
+	k.say(wan, fmt.Sprintf("%s is %s already; the two sides need two ports", c.WAN.Port(), lan), lan)
+}
+
+// checkTAP refuses names that the kernel refuses or takes for something else.
+func checkTAP(name string) string {
+	switch {
+	case name == HostLink:
+		return name + " is the box's own link to the clients; use another name, such as gwtap0"
+	case name == "all", name == "default":
+		return name + " stands for every interface in the kernel's settings; use another name, such as gwtap0"
+	case name == "lo":
+		return "lo is the loopback; use another name, such as gwtap0"
+	case strings.Contains(name, "%"):
+		return fmt.Sprintf("%q is a pattern to the kernel; write the name itself, such as gwtap0", name)
+	}
+	return checkInterface(name, "")
 }
 
 // checkInterface follows the kernel's dev_valid_name, and refuses the loopback.

@@ -53,6 +53,54 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:2:18: wan.interface: eth0 is lan.interface already; the two sides need two ports\n" +
 				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
 				"      |                  ^"},
+		{"an interface and a TAP on one side",
+			"lan: {interface: eth1, tap: gw0}\n" + wanSide,
+			"gw.yaml:1:29: lan.tap: lan.interface is set too, and a side has one port; remove one of them\n" +
+				"    1 | lan: {interface: eth1, tap: gw0}\n" +
+				"      |                             ^"},
+		{"the same TAP on both sides",
+			"lan: {tap: gw0}\nwan: {tap: gw0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n",
+			"gw.yaml:2:12: wan.tap: gw0 is lan.tap already; the two sides need two ports\n" +
+				"    2 | wan: {tap: gw0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
+				"      |            ^"},
+		{"a TAP and an interface of the same name",
+			"lan: {tap: eth0}\n" + wanSide,
+			"gw.yaml:2:18: wan.interface: eth0 is lan.tap already; the two sides need two ports\n" +
+				"    2 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
+				"      |                  ^"},
+		{"a TAP's name that the kernel would cut",
+			"lan: {tap: gwlan0123456789a}\n" + wanSide,
+			"gw.yaml:1:12: lan.tap: \"gwlan0123456789a\" has 16 characters; a port's name has at most 15 (ip link lists them)\n" +
+				"    1 | lan: {tap: gwlan0123456789a}\n" +
+				"      |            ^"},
+		{"a TAP's name with a slash",
+			"lan: {tap: gw/0}\n" + wanSide,
+			"gw.yaml:1:12: lan.tap: \"gw/0\" is not a port's name: it has no blank, slash or colon (ip link lists them)\n" +
+				"    1 | lan: {tap: gw/0}\n" +
+				"      |            ^"},
+		{"a TAP's name that the kernel would count up",
+			"lan: {tap: gw%d}\n" + wanSide,
+			"gw.yaml:1:12: lan.tap: \"gw%d\" is a pattern to the kernel; write the name itself, such as gwtap0\n" +
+				"    1 | lan: {tap: gw%d}\n" +
+				"      |            ^"},
+		{"a TAP's name that is the host link's",
+			"lan: {tap: gw-host}\n" + wanSide,
+			"gw.yaml:1:12: lan.tap: gw-host is the box's own link to the clients; use another name, such as gwtap0\n" +
+				"    1 | lan: {tap: gw-host}\n" +
+				"      |            ^"},
+		{"TAPs' names that stand for all interfaces",
+			"lan: {tap: all}\nwan: {tap: lo, address: 203.0.113.2/24, gateway: 203.0.113.1}\n",
+			"gw.yaml:1:12: lan.tap: all stands for every interface in the kernel's settings; use another name, such as gwtap0\n" +
+				"    1 | lan: {tap: all}\n" +
+				"      |            ^\n" +
+				"gw.yaml:2:12: wan.tap: lo is the loopback; use another name, such as gwtap0\n" +
+				"    2 | wan: {tap: lo, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
+				"      |            ^"},
+		{"a TAP without a name",
+			"lan: {tap: }\n" + wanSide,
+			"gw.yaml:1:7: lan.tap: it has no value; write one or remove it\n" +
+				"    1 | lan: {tap: }\n" +
+				"      |       ^"},
 		{"an address without its prefix length",
 			"lan: {interface: eth1, address: 10.10.0.1}\n" + wanSide,
 			"gw.yaml:1:33: lan.address: 10.10.0.1 lacks its prefix length; write it such as 10.10.0.1/24\n" +

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"net/netip"
@@ -36,18 +37,30 @@ type Config struct {
 	Limits    Limits    `json:"limits"`
 }
 
-// LAN is the side of the clients.
+// LAN is the side of the clients. Its port is an interface or a TAP, one of both.
 type LAN struct {
-	Interface string       `json:"interface"` // an Ethernet port's name; required
+	Interface string       `json:"interface"` // an Ethernet port's name
+	TAP       string       `json:"tap"`       // the name of a TAP device that gatewayd makes
 	Address   netip.Prefix `json:"address"`   // the gateway's own address and the clients' prefix, IPv4, /8 to /30
 }
 
 // WAN is the side of the internet. Neither address can be guessed, so both are required.
 type WAN struct {
-	Interface string       `json:"interface"` // an Ethernet port's name; required
+	Interface string       `json:"interface"` // an Ethernet port's name, or else
+	TAP       string       `json:"tap"`       // the name of a TAP device that gatewayd makes
 	Address   netip.Prefix `json:"address"`   // the gateway's own address, IPv4, /8 to /31 (RFC 3021); required
 	Gateway   netip.Addr   `json:"gateway"`   // the next router, inside Address; required
 }
+
+// Port is the name of the interface or TAP device.
+func (l LAN) Port() string { return cmp.Or(l.Interface, l.TAP) }
+
+// Port is the name of the interface or TAP device.
+func (w WAN) Port() string { return cmp.Or(w.Interface, w.TAP) }
+
+// HostLink is the name of the box's own way to the clients, a device that
+// gatewayd makes.
+const HostLink = "gw-host"
 
 // Host is what the box itself does beside forwarding.
 type Host struct {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -63,8 +64,8 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 `
 	want := Config{
 		Mode: "route",
-		LAN:  LAN{"enp1s0", netip.MustParsePrefix("192.168.7.1/24")},
-		WAN:  WAN{"enp2s0", netip.MustParsePrefix("100.64.3.3/31"), netip.MustParseAddr("100.64.3.2")},
+		LAN:  LAN{"enp1s0", "", netip.MustParsePrefix("192.168.7.1/24")},
+		WAN:  WAN{"enp2s0", "", netip.MustParsePrefix("100.64.3.3/31"), netip.MustParseAddr("100.64.3.2")},
 		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
 		Bandwidth: Bandwidth{Speed{
 			Down: 1_500_000_000, Up: 500_000}},
@@ -147,7 +148,11 @@ func TestTheExampleIsTheDefaultsAndNamesEveryKey(t *testing.T) {
 	r := newReader(string(Example))
 	r.section("", place{}, r.parse())
 	for _, k := range keys {
-		if _, named := r.at[k.path]; !named {
+		_, named := r.at[k.path]
+		if strings.HasSuffix(k.path, ".tap") { // in place of the interface
+			named = bytes.Contains(Example, []byte("  # tap: "))
+		}
+		if !named {
 			t.Errorf("%s is not in the example", k.path)
 		}
 	}
@@ -270,5 +275,19 @@ func TestLoadReadsAFileOrSaysWhatToDo(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":3:7: mode: ") {
 		t.Errorf("a wrong file: %v", err)
+	}
+}
+
+func TestATAPStandsInAnInterfacesPlace(t *testing.T) {
+	c, err := Parse("gw.yaml", []byte("lan: {tap: gwlan0}\nwan: {tap: gwwan0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.LAN.TAP != "gwlan0" || c.WAN.TAP != "gwwan0" || c.LAN.Port() != "gwlan0" || c.WAN.Port() != "gwwan0" || c.LAN.Interface+c.WAN.Interface != "" {
+		t.Errorf("%+v %+v", c.LAN, c.WAN)
+	}
+	c.WAN.Interface, c.WAN.TAP = "eth0", ""
+	if err := c.Check(); err != nil || c.WAN.Port() != "eth0" {
+		t.Errorf("%v: %v", c.WAN.Port(), err)
 	}
 }

@@ -29,8 +29,10 @@ type key struct {
 var keys = []key{
 	{path: "mode", set: into(parseText, func(c *Config) *string { return &c.Mode })},
 	{path: "lan.interface", set: into(parseText, func(c *Config) *string { return &c.LAN.Interface })},
+	{path: "lan.tap", set: into(parseText, func(c *Config) *string { return &c.LAN.TAP })},
 	{path: "lan.address", set: into(prefixLike("10.10.0.1/16"), func(c *Config) *netip.Prefix { return &c.LAN.Address })},
 	{path: "wan.interface", set: into(parseText, func(c *Config) *string { return &c.WAN.Interface })},
+	{path: "wan.tap", set: into(parseText, func(c *Config) *string { return &c.WAN.TAP })},
 	{path: "wan.address", set: into(prefixLike("203.0.113.2/24"), func(c *Config) *netip.Prefix { return &c.WAN.Address })},
 	{path: "wan.gateway", set: into(parseAddr, func(c *Config) *netip.Addr { return &c.WAN.Gateway })},
 	{path: "host.default_route", set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},

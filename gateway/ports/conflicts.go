@@ -34,13 +34,21 @@ func (e *ConflictError) Error() string {
 	return b.String()
 }
 
-// Conflicts returns what in the kernel contradicts that the port of that name
-// belongs to gatewayd: an IPv4 address or a global IPv6 address on it,
-// net.ipv4.conf.NAME.forwarding, a bridge or bond it is part of. It changes
-// nothing. Its errors wrap ErrMissing or ErrNotEthernet where they apply. An
-// interface that is only down is no conflict: Open sets it up.
-func Conflicts(name string) ([]Conflict, error) {
-	l, err := findEthernet(name)
+// Conflicts returns what in the kernel contradicts that a side belongs to
+// gatewayd. Of an interface that is an IPv4 address or a global IPv6 address on
+// it, net.ipv4.conf.NAME.forwarding, a bridge or bond it is part of; of a TAP
+// see tapConflicts. It changes nothing. Its errors wrap ErrMissing or
+// ErrNotEthernet where they apply. An interface that is only down is no
+// conflict: Open sets it up.
+func Conflicts(side Side) ([]Conflict, error) {
+	if side.TAP {
+		l, err := findTAP(side.Name)
+		if l == nil || err != nil {
+			return nil, err
+		}
+		return tapConflicts(l, side)
+	}
+	l, err := findEthernet(side.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +80,7 @@ func conflictsOf(l netlink.Link) ([]Conflict, error) {
 		return nil, err
 	}
 	if on == "1" {
-		found = append(found, Conflict{
-			What: "the kernel forwards what it receives on it",
-			Mend: fmt.Sprintf("sysctl -w net.ipv4.conf.%s.forwarding=0", strings.ReplaceAll(name, ".", "/")),
-		})
+		found = append(found, forwarding("it", name))
 	}
 	if master := l.Attrs().MasterIndex; master != 0 {
 		what := fmt.Sprintf("it is part of interface %d", master)
@@ -85,6 +90,16 @@ func conflictsOf(l netlink.Link) ([]Conflict, error) {
 		found = append(found, Conflict{What: what, Mend: "ip link set dev " + name + " nomaster"})
 	}
 	return found, nil
+}
+
+// forwarding is the conflict that the kernel routes.
+func forwarding(which, name string) Conflict {
+	return Conflict{What: "the kernel forwards what it receives on " + which, Mend: setting(name, "forwarding", "0")}
+}
+
+// setting is the command that sets net.ipv4.conf.NAME.KEY.
+func setting(name, key, value string) string {
+	return fmt.Sprintf("sysctl -w net.ipv4.conf.%s.%s=%s", strings.ReplaceAll(name, ".", "/"), key, value)
 }
 
 // addressesOf lists addresses, again when a change came in between.

@@ -37,10 +37,17 @@ func dropProgram() (*ebpf.Program, error) {
 	return p, nil
 }
 
+// drop is an ingress drop on an interface.
+type drop struct {
+	tcx    link.Link // nil: by cls_bpf
+	link   netlink.Link
+	memory *memory
+}
+
 // attachDrop makes every frame received on the interface end behind the packet
 // sockets. It prefers TCX and falls back to clsact and cls_bpf, which classic
-// asks for even where TCX is to be had. What it returns detaches it.
-func attachDrop(l netlink.Link, m *memory, classic bool) (detach func() error, err error) {
+// asks for even where TCX is to be had.
+func attachDrop(l netlink.Link, m *memory, classic bool) (*drop, error) {
 	prog, err := dropProgram()
 	if err != nil {
 		return nil, err
@@ -55,7 +62,7 @@ func attachDrop(l netlink.Link, m *memory, classic bool) (detach func() error, e
 			Anchor:    link.Head(),
 		})
 		if err == nil {
-			return tcx.Close, nil
+			return &drop{tcx: tcx}, nil
 		}
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			return nil, fmt.Errorf("attach the ingress drop to %s: %w", name, err)
@@ -64,12 +71,27 @@ func attachDrop(l netlink.Link, m *memory, classic bool) (detach func() error, e
 	if err := attachClassicDrop(l, m, prog.FD()); err != nil {
 		return nil, fmt.Errorf("attach the ingress drop to %s by cls_bpf: %w", name, err)
 	}
-	return func() error {
-		if err := detachClassicDrop(l, m); err != nil {
-			return fmt.Errorf("detach the ingress drop of %s by cls_bpf: %w", name, err)
-		}
-		return nil
-	}, nil
+	return &drop{link: l, memory: m}, nil
+}
+
+// detach removes the drop; an interface that is gone has taken it along.
+func (d *drop) detach() error {
+	if d.tcx != nil {
+		return d.tcx.Close()
+	}
+	if err := detachClassicDrop(d.link, d.memory); err != nil {
+		return fmt.Errorf("detach the ingress drop of %s by cls_bpf: %w", d.link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// replaced ends a drop in whose place another one is attached by now. A cls_bpf
+// filter is that other one.
+func (d *drop) replaced() error {
+	if d.tcx != nil {
+		return d.tcx.Close()
+	}
+	return nil
 }
 
 // clsact is the qdisc that holds ingress filters.

@@ -30,6 +30,7 @@ type HostOptions struct {
 // world: a TAP device that carries the LAN address in the kernel.
 type Host struct {
 	tap *Tap
+	opt HostOptions
 }
 
 // OpenHost makes the host link and sets it up: IPv6 off, no forwarding, a loose
@@ -49,7 +50,7 @@ func OpenHost(opt HostOptions) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open host link: %w", err)
 	}
-	h := &Host{tap: tap}
+	h := &Host{tap: tap, opt: opt}
 	if err := h.configure(opt); err != nil {
 		return nil, errors.Join(fmt.Errorf("open host link: %w", err), h.Close())
 	}
@@ -86,13 +87,8 @@ func (h *Host) configure(opt HostOptions) error {
 			return err
 		}
 	}
-	if err := netlink.LinkSetHardwareAddr(l, opt.MAC); err != nil {
-		return fmt.Errorf("give %s the address %v: %w", name, opt.MAC, err)
-	}
-	if opt.MTU != 0 {
-		if err := netlink.LinkSetMTU(l, opt.MTU); err != nil {
-			return fmt.Errorf("give %s an MTU of %d: %w", name, opt.MTU, err)
-		}
+	if err := h.fit(l, opt.MAC, opt.MTU); err != nil {
+		return err
 	}
 	if err := netlink.LinkSetTxQLen(l, hostQueue); err != nil {
 		return fmt.Errorf("give %s a queue of %d: %w", name, hostQueue, err)
@@ -106,6 +102,38 @@ func (h *Host) configure(opt HostOptions) error {
 	if opt.DefaultRoute {
 		return addDefaultRoute(l, opt)
 	}
+	return nil
+}
+
+func (h *Host) fit(l netlink.Link, mac net.HardwareAddr, mtu int) error {
+	if err := netlink.LinkSetHardwareAddr(l, mac); err != nil {
+		return fmt.Errorf("give %s the address %v: %w", h.Name(), mac, err)
+	}
+	if mtu != 0 {
+		if err := netlink.LinkSetMTU(l, mtu); err != nil {
+			return fmt.Errorf("give %s an MTU of %d: %w", h.Name(), mtu, err)
+		}
+	}
+	return nil
+}
+
+// Follow gives the host link another MAC and MTU, those of a LAN port that is
+// another one now. Its address, its routes and the kernel's connections stay.
+func (h *Host) Follow(mac net.HardwareAddr, mtu int) error {
+	if h.opt.MAC.String() == mac.String() && h.opt.MTU == mtu {
+		return nil
+	}
+	l, err := netlink.LinkByName(h.Name())
+	if err == nil {
+		err = h.fit(l, mac, mtu)
+	}
+	if err == nil && h.opt.DefaultRoute {
+		err = knowNextHop(l, mac) // the kernel forgets it with the old MAC
+	}
+	if err != nil {
+		return fmt.Errorf("host link: %w", err)
+	}
+	h.opt.MAC, h.opt.MTU = mac, mtu
 	return nil
 }
 

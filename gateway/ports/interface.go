@@ -24,7 +24,7 @@ func findEthernet(name string) (netlink.Link, error) {
 		return nil, err
 	}
 	l, err := netlink.LinkByName(name)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
+	if missing(err) {
 		return nil, fmt.Errorf("%s: %w%s", name, ErrMissing, othersThan(name))
 	}
 	if err != nil {
@@ -36,11 +36,14 @@ func findEthernet(name string) (netlink.Link, error) {
 	return l, nil
 }
 
+// missing says whether a look-up failed for want of the interface.
+func missing(err error) bool { return errors.As(err, &netlink.LinkNotFoundError{}) }
+
 // checkName refuses what the kernel refuses or silently cuts short.
 func checkName(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." ||
-		strings.ContainsAny(name, "/: \t\n") {
-		return fmt.Errorf("%q is not an interface name: 1 to %d characters without space, slash and colon",
+		strings.ContainsAny(name, "/:% \t\n") {
+		return fmt.Errorf("%q is not an interface name: 1 to %d characters without space, slash, colon and percent sign",
 			name, unix.IFNAMSIZ-1)
 	}
 	return nil

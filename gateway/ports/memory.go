@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // memory is what has to be put back on a port, as it was before the first Open.
@@ -82,9 +84,13 @@ func (m *memory) silenceIPv6(name string) error {
 	return writeSysctl("ipv6", name, "disable_ipv6", "1")
 }
 
-// restoreIPv6 puts the sysctl back, if the interface still exists.
+// restoreIPv6 puts the sysctl back, if the interface still exists; what is
+// remembered of it says nothing about another one of its name.
 func (m *memory) restoreIPv6(name string) error {
 	if m.DisableIPv6 == "" {
+		return nil
+	}
+	if l, err := netlink.LinkByName(name); err == nil && l.Attrs().Index != m.Index {
 		return nil
 	}
 	err := writeSysctl("ipv6", name, "disable_ipv6", m.DisableIPv6)

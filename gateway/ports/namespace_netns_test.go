@@ -117,10 +117,13 @@ func (l *lab) wantSysctl(family, key, want string) {
 	}
 }
 
+// side is the port as the config would name it.
+func (l *lab) side() Side { return Side{Name: l.port} }
+
 func (l *lab) open(opt Options) *Port {
 	l.t.Helper()
 	opt.StateDir = l.stateDir
-	p, err := Open(l.port, opt)
+	p, err := Open(l.side(), opt)
 	if err != nil {
 		l.t.Fatal(err)
 	}

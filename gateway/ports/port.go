@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 )
@@ -29,85 +31,107 @@ type Options struct {
 	ClassicDrop bool
 }
 
-// A Port is an Ethernet interface that belongs to gatewayd.
+// A Side is what belongs to gatewayd on one side.
+type Side struct {
+	Name    string     // of the interface, or of the TAP device
+	TAP     bool       // a TAP device that Open makes, not an interface that is there
+	Own     netip.Addr // gatewayd's own address on this side
+	Clients bool       // it is the clients' side
+}
+
+// A Port is a side that belongs to gatewayd. Its methods may be called by
+// several goroutines.
 type Port struct {
-	name   string
-	opt    Options
+	side Side
+	opt  Options
+
+	mu     sync.Mutex
 	index  int
 	mac    net.HardwareAddr
 	mtu    int
 	memory *memory
-	detach func() error // removes the ingress drop; nil when there is none
-	file   *os.File     // the socket; nil after a failed Reopen
+	drop   *drop    // nil when there is none
+	file   *os.File // the socket or the TAP's descriptor; nil after a failed Reopen
 }
 
-// Open takes the port of that name away from the kernel. On a port with
-// conflicts it changes nothing and returns a *ConflictError. Other errors wrap
-// ErrMissing or ErrNotEthernet where they apply, and what was changed before is
-// put back.
-func Open(name string, opt Options) (*Port, error) {
-	p := &Port{name: name, opt: opt}
-	if err := p.open(); err != nil {
+// Open takes the interface of a side away from the kernel, or makes the side's
+// TAP device. On a port with conflicts it changes nothing and returns a
+// *ConflictError. Other errors wrap ErrMissing or ErrNotEthernet where they
+// apply, and what was changed before is put back.
+func Open(side Side, opt Options) (*Port, error) {
+	p := &Port{side: side, opt: opt}
+	found, err := Conflicts(side)
+	if err == nil && len(found) > 0 {
+		err = &ConflictError{Port: side.Name, Conflicts: found}
+	}
+	if err == nil {
+		err = p.open(false)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open port: %w", err), p.Close())
 	}
 	return p, nil
 }
 
-func (p *Port) open() error {
-	l, err := findEthernet(p.name)
+// open opens what is there; same says that it is what was open before.
+func (p *Port) open(same bool) error {
+	if p.side.TAP {
+		return p.openTAP()
+	}
+	l, err := findEthernet(p.side.Name)
 	if err != nil {
 		return err
 	}
-	if p.index != 0 && p.index != l.Attrs().Index { // a new interface of this name
-		if err := p.release(); err != nil {
-			return err
-		}
-	}
-	if p.index == 0 {
-		if err := p.take(l); err != nil {
-			return err
-		}
+	if err := p.take(l, same); err != nil {
+		return err
 	}
 	if err := netlink.LinkSetUp(l); err != nil {
-		return fmt.Errorf("set %s up: %w", p.name, err)
+		return fmt.Errorf("set %s up: %w", p.side.Name, err)
 	}
 	p.mac, p.mtu = l.Attrs().HardwareAddr, l.Attrs().MTU
 	p.file, err = openSocket(l, p.opt)
 	return err
 }
 
-// take makes the kernel deaf and silent on the interface.
-func (p *Port) take(l netlink.Link) error {
-	found, err := conflictsOf(l)
-	if err != nil {
-		return err
+// take makes the kernel deaf and silent on the interface, unless it is the same
+// as before and therefore is.
+func (p *Port) take(l netlink.Link, same bool) error {
+	if p.index != 0 && p.index != l.Attrs().Index { // a new interface of this name
+		if err := p.release(); err != nil {
+			return err
+		}
 	}
-	if len(found) > 0 {
-		return &ConflictError{Port: p.name, Conflicts: found}
+	if p.memory == nil {
+		m, err := recall(p.opt.StateDir, p.side.Name, l.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		if err := m.keep(); err != nil {
+			return err
+		}
+		p.memory, p.index = m, l.Attrs().Index
 	}
-	m, err := recall(p.opt.StateDir, p.name, l.Attrs().Index)
-	if err != nil {
-		return err
+	if p.drop == nil || !same {
+		fresh, err := attachDrop(l, p.memory, p.opt.ClassicDrop)
+		if err != nil {
+			return err
+		}
+		if p.drop != nil {
+			_ = p.drop.replaced() // its interface may be gone
+		}
+		p.drop = fresh
 	}
-	if err := m.keep(); err != nil {
-		return err
-	}
-	p.memory, p.index = m, l.Attrs().Index
-	if err := m.silenceIPv6(p.name); err != nil {
-		return err
-	}
-	p.detach, err = attachDrop(l, m, p.opt.ClassicDrop)
-	return err
+	return p.memory.silenceIPv6(p.side.Name)
 }
 
 // release undoes take.
 func (p *Port) release() (err error) {
-	if p.detach != nil {
-		err = p.detach()
-		p.detach = nil
+	if p.drop != nil {
+		err = p.drop.detach()
+		p.drop = nil
 	}
 	if p.memory != nil {
-		if e := p.memory.restoreIPv6(p.name); e != nil {
+		if e := p.memory.restoreIPv6(p.side.Name); e != nil {
 			err = errors.Join(err, e)
 		} else {
 			err = errors.Join(err, p.memory.forget())
@@ -120,22 +144,33 @@ func (p *Port) release() (err error) {
 
 // Reopen closes the socket and opens a fresh one, in which nothing waits. IPv6
 // stays off and the ingress drop attached, and if another interface has taken
-// the place and name of the old one it is taken over too. After an error the
-// port has no socket; Reopen may be tried again.
+// the place and name of the old one it is taken over too, whatever conflicts
+// it has: deaf is better than not ours. A TAP keeps its descriptor as long as
+// the device is there, and is made again when it is not. After an error the
+// port has no descriptor; Reopen may be tried again.
 func (p *Port) Reopen() error {
-	err := p.closeSocket()
-	if e := p.open(); e != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var err error
+	same := p.attached()
+	if !p.side.TAP || !same {
+		err = p.closeFile()
+	}
+	if e := p.open(same); e != nil {
 		return fmt.Errorf("reopen port: %w", e)
 	}
 	return err
 }
 
-// Close gives the port back to the kernel. Its link stays up.
+// Close gives the port back to the kernel. Its link stays up, and a TAP device
+// is there for the next run.
 func (p *Port) Close() error {
-	return errors.Join(p.closeSocket(), p.release())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return errors.Join(p.closeFile(), p.release())
 }
 
-func (p *Port) closeSocket() error {
+func (p *Port) closeFile() error {
 	if p.file == nil {
 		return nil
 	}
@@ -144,16 +179,32 @@ func (p *Port) closeSocket() error {
 	return err
 }
 
-// File is the socket, to be handed to the forwarder: a packet socket with
-// PACKET_VNET_HDR. It belongs to the port and ends with
-// Reopen and Close. It is nil after a failed Reopen.
-func (p *Port) File() *os.File { return p.file }
+// File is to be handed to the forwarder: a packet socket with PACKET_VNET_HDR,
+// or a TAP's descriptor with IFF_VNET_HDR. It belongs to the port and ends with
+// Close, and a socket with Reopen. It is nil after a failed Reopen.
+func (p *Port) File() *os.File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.file
+}
 
 // Name is the interface's name.
-func (p *Port) Name() string { return p.name }
+func (p *Port) Name() string { return p.side.Name }
 
-// MAC is the interface's address when the socket was opened.
-func (p *Port) MAC() net.HardwareAddr { return p.mac }
+// TAP says whether the port is a TAP device.
+func (p *Port) TAP() bool { return p.side.TAP }
 
-// MTU is the interface's largest IP packet in bytes when the socket was opened.
-func (p *Port) MTU() int { return p.mtu }
+// MAC is gatewayd's address on this side, as of the last Open or Reopen: the
+// interface's own, or that of our end of a TAP.
+func (p *Port) MAC() net.HardwareAddr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mac
+}
+
+// MTU is the interface's largest IP packet in bytes, as of then.
+func (p *Port) MTU() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mtu
+}

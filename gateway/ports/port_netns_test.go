@@ -149,7 +149,7 @@ func TestSuperPacketsArriveAndLeaveWhole(t *testing.T) {
 	l.inFar(func() {
 		must(t, netlink.AddrDel(l.link("peer"), mustAddr(t, "10.9.0.2/24")))
 		var err error
-		far, err = Open("peer", Options{StateDir: t.TempDir()})
+		far, err = Open(Side{Name: "peer"}, Options{StateDir: t.TempDir()})
 		must(t, err)
 	})
 	l.settle()
@@ -243,7 +243,7 @@ func TestOpenAndWait(t *testing.T) {
 	if name == "" {
 		t.Skip("started by TestKilledRunIsPutBackByTheNext only")
 	}
-	_, err := Open(name, Options{StateDir: os.Getenv("PORT_STATE"), ClassicDrop: os.Getenv("PORT_CLASSIC") != ""})
+	_, err := Open(Side{Name: name}, Options{StateDir: os.Getenv("PORT_STATE"), ClassicDrop: os.Getenv("PORT_CLASSIC") != ""})
 	must(t, err)
 	os.Stdout.WriteString("open\n")
 	select {}
@@ -326,17 +326,17 @@ func TestConflictsAreFoundAndTheirCommandsMendThem(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l := newLab(t)
-			if found, err := Conflicts(l.port); err != nil || len(found) != 0 {
+			if found, err := Conflicts(l.side()); err != nil || len(found) != 0 {
 				t.Fatalf("a bare interface has conflicts %v, %v", found, err)
 			}
 			row.make(l)
-			found, err := Conflicts(l.port)
+			found, err := Conflicts(l.side())
 			must(t, err)
 			mend := strings.ReplaceAll(row.mends, "PORT", l.port)
 			if len(found) != 1 || !strings.Contains(found[0].What, row.what) || found[0].Mend != mend {
 				t.Fatalf("found %+v, want one about %q with %q", found, row.what, mend)
 			}
-			_, err = Open(l.port, Options{StateDir: l.stateDir})
+			_, err = Open(l.side(), Options{StateDir: l.stateDir})
 			if conflict := (*ConflictError)(nil); !errors.As(err, &conflict) {
 				t.Fatalf("Open: %v, want a ConflictError", err)
 			}
@@ -344,7 +344,7 @@ func TestConflictsAreFoundAndTheirCommandsMendThem(t *testing.T) {
 			if out, err := exec.Command("sh", "-c", found[0].Mend).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v: %s", found[0].Mend, err, out)
 			}
-			if found, err := Conflicts(l.port); err != nil || len(found) != 0 {
+			if found, err := Conflicts(l.side()); err != nil || len(found) != 0 {
 				t.Errorf("after the command: %+v, %v", found, err)
 			}
 		})
@@ -365,7 +365,7 @@ func TestWhatIsNoPortIsRefused(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			must(t, enter(l))
-			for _, err := range []error{second(Conflicts(row.port)), second(Open(row.port, Options{StateDir: l.stateDir}))} {
+			for _, err := range []error{second(Conflicts(Side{Name: row.port})), second(Open(Side{Name: row.port}, Options{StateDir: l.stateDir}))} {
 				if err == nil || row.want != nil && !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.says) {
 					t.Errorf("error %v, want %v saying %q", err, row.want, row.says)
 				}
@@ -410,4 +410,53 @@ func TestReopenTakesANewInterfaceOfTheSameName(t *testing.T) {
 	}
 	must(t, p.Close())
 	l.wantSysctl("ipv6", "disable_ipv6", "0")
+}
+
+func TestAnInterfaceThatComesBackIsTakenWhenItIsSeen(t *testing.T) {
+	for _, classic := range []bool{false, true} {
+		t.Run(map[bool]string{false: "with TCX", true: "with clsact and cls_bpf"}[classic], func(t *testing.T) {
+			comesBack(t, Options{ClassicDrop: classic})
+		})
+	}
+}
+
+func comesBack(t *testing.T, opt Options) {
+	l := newLab(t)
+	p := l.open(opt)
+	if s := p.State(); s.Lost || !s.Works() {
+		t.Errorf("open: %+v", s)
+	}
+	for _, row := range []struct {
+		name string
+		come func()
+	}{
+		{"another interface", func() {
+			must(t, netlink.LinkDel(l.link(l.port)))
+			if s := p.State(); s.Lost || s.Present {
+				t.Errorf("removed: %+v", s)
+			}
+			must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: l.port}, PeerName: "other"}))
+		}},
+		{"the same, from another namespace", func() {
+			must(t, netlink.LinkSetNsFd(l.link(l.port), int(l.far)))
+			l.inFar(func() { must(t, netlink.LinkSetNsFd(l.link(l.port), int(l.near))) })
+		}},
+	} {
+		row.come()
+		l.wantSysctl("ipv6", "disable_ipv6", "0")
+		if s := p.State(); !s.Lost {
+			t.Errorf("%s: %+v", row.name, s)
+		}
+		l.wantSysctl("ipv6", "disable_ipv6", "1")
+		if opt.ClassicDrop {
+			filters, err := netlink.FilterList(l.link(l.port), netlink.HANDLE_MIN_INGRESS)
+			if must(t, err); len(filters) != 1 {
+				t.Errorf("%s: %d filters, want the drop", row.name, len(filters))
+			}
+		}
+		must(t, p.Reopen())
+		if s := p.State(); s.Lost {
+			t.Errorf("%s, opened again: %+v", row.name, s)
+		}
+	}
 }

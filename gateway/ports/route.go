@@ -73,22 +73,30 @@ func defaultRoutes() (routes []netlink.Route, err error) {
 	return routes, err
 }
 
-// addDefaultRoute sends the box's own traffic over the host link, from the LAN
-// address. The next hop has the gateway's own MAC, so that to the forwarder the
-// box looks like any client that uses its router.
-func addDefaultRoute(l netlink.Link, opt HostOptions) error {
+// knowNextHop gives the next hop the gateway's own MAC, so that to the forwarder
+// the box looks like any client that uses its router.
+func knowNextHop(l netlink.Link, mac net.HardwareAddr) error {
 	err := netlink.NeighSet(&netlink.Neigh{
 		LinkIndex:    l.Attrs().Index,
 		Family:       netlink.FAMILY_V4,
 		State:        netlink.NUD_PERMANENT,
 		Type:         unix.RTN_UNICAST,
 		IP:           nextHop,
-		HardwareAddr: opt.MAC,
+		HardwareAddr: mac,
 	})
 	if err != nil {
-		return fmt.Errorf("add neighbour %v on %s: %w", nextHop, opt.Name, err)
+		return fmt.Errorf("add neighbour %v on %s: %w", nextHop, l.Attrs().Name, err)
 	}
-	err = netlink.RouteAdd(&netlink.Route{
+	return nil
+}
+
+// addDefaultRoute sends the box's own traffic over the host link, from the LAN
+// address.
+func addDefaultRoute(l netlink.Link, opt HostOptions) error {
+	if err := knowNextHop(l, opt.MAC); err != nil {
+		return err
+	}
+	err := netlink.RouteAdd(&netlink.Route{
 		LinkIndex: l.Attrs().Index,
 		Dst:       &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
 		Gw:        nextHop,

@@ -34,63 +34,87 @@ type Tap struct {
 // over; one that is in use, or is no TAP, is an error. The device is down and
 // has no address.
 func OpenTap(name string) (*Tap, error) {
-	if err := checkName(name); err != nil {
+	fd, err := openTapDevice(name, false)
+	if err != nil {
 		return nil, err
 	}
-	if old, err := netlink.LinkByName(name); err == nil {
-		if t, ok := old.(*netlink.Tuntap); !ok || t.Mode != netlink.TUNTAP_MODE_TAP {
-			return nil, fmt.Errorf("make TAP %s: there is a %s of this name", name, old.Type())
+	return &Tap{name: name, file: os.NewFile(uintptr(fd), "TAP "+name)}, nil
+}
+
+// openTapDevice attaches to the TAP device of that name, which is made if there
+// is none. Unless stays is set it vanishes with the descriptor. After an error a
+// device that was made is gone.
+func openTapDevice(name string, stays bool) (int, error) {
+	old, err := findTAP(name)
+	if err != nil {
+		return -1, err
+	}
+	if old == nil {
+		if err := makeTap(name); err != nil {
+			return -1, fmt.Errorf("make TAP %s: %w", name, err)
 		}
 	}
+	// water knows no virtio_net_hdr, so the device is attached to once more.
+	fd, err := attachTap(name, stays)
+	if err == nil {
+		return fd, nil
+	}
+	if old == nil {
+		if l, e := netlink.LinkByName(name); e == nil {
+			err = errors.Join(err, netlink.LinkDel(l))
+		}
+	}
+	return -1, fmt.Errorf("attach to TAP %s: %w", name, err)
+}
+
+// makeTap makes a device that stays.
+func makeTap(name string) error {
 	config := water.Config{DeviceType: water.TAP}
 	config.Name, config.Persist = name, true
 	// A child forked meanwhile would hold water's descriptor, which is not
 	// close-on-exec, and with it the device.
 	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	made, err := water.New(config)
-	if err == nil {
-		err = made.Close()
-	}
-	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, fmt.Errorf("make TAP %s: %w", name, err)
+		return err
 	}
-	// water knows no virtio_net_hdr, so the device is attached to once more.
-	fd, err := attachTap(name)
-	if err != nil {
-		return nil, fmt.Errorf("attach to TAP %s: %w", name, err)
-	}
-	return &Tap{name: name, file: os.NewFile(uintptr(fd), "TAP "+name)}, nil
+	return made.Close()
 }
 
-// attachTap opens the queue of a TAP device that exists, and leaves the device
-// to vanish with the descriptor. On an error the device is removed.
-func attachTap(name string) (int, error) {
+// attachTap opens the queue of a TAP device that exists.
+func attachTap(name string, stays bool) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open /dev/net/tun: %w", err)
 	}
-	if err := configureTap(fd, name); err != nil {
+	if err := configureTap(fd, name, stays); err != nil {
 		unix.Close(fd)
-		if l, e := netlink.LinkByName(name); e == nil {
-			err = errors.Join(err, netlink.LinkDel(l))
-		}
 		return -1, err
 	}
 	return fd, nil
 }
 
-func configureTap(fd int, name string) error {
+func configureTap(fd int, name string, stays bool) error {
 	const flags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR
 	ifr, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
 	ifr.SetUint16(flags)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
+	switch err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); {
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("TUNSETIFF: %w: another program has its queue; end that, or choose another name", err)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("TUNSETIFF: %w: it may have several queues; run: ip link del %s", err, name)
+	case err != nil:
 		return fmt.Errorf("TUNSETIFF: %w", err)
 	}
-	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0); err != nil {
+	persist := 0
+	if stays {
+		persist = 1
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, persist); err != nil {
 		return fmt.Errorf("TUNSETPERSIST: %w", err)
 	}
 	if err := unix.IoctlIfreq(fd, unix.TUNGETIFF, ifr); err != nil {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,43 +18,96 @@ const recheck = time.Second
 // State is what the kernel says about a port.
 type State struct {
 	Name      string
+	TAP       bool             // it is a TAP device
+	Away      bool             // whose other end is in another network namespace
 	Present   bool             // there is an Ethernet interface of this name
 	Index     int              // of the interface; another one means another interface
 	Up        bool             // it is set up
 	Carrier   bool             // its link works
-	MAC       net.HardwareAddr // nil when not present
+	MAC       net.HardwareAddr // gatewayd's there; nil when not present
 	MTU       int              // largest IP packet in bytes
 	Conflicts []Conflict       // what contradicts that it belongs to gatewayd
 	Err       error            // why the state could not be read, or is not Present
+	Lost      bool             // what is open does not serve, or is another than this: Reopen
 }
 
-// Inspect returns the state of a port now.
-func Inspect(name string) State {
-	l, err := findEthernet(name)
-	if err != nil {
-		return State{Name: name, Err: err}
+// fill takes in what the kernel says of a link.
+func (s *State) fill(a *netlink.LinkAttrs) {
+	s.Present, s.Index = true, a.Index
+	s.Up = a.RawFlags&unix.IFF_UP != 0
+	// Between the one and the other the kernel takes frames and loses them.
+	s.Carrier = a.RawFlags&unix.IFF_LOWER_UP != 0 && a.RawFlags&unix.IFF_RUNNING != 0
+	s.MAC, s.MTU = a.HardwareAddr, a.MTU
+}
+
+// Works says whether frames can leave.
+func (s State) Works() bool { return s.Present && s.Up && s.Carrier }
+
+// State returns the state of the port now. An interface that has come in the
+// place of the one that was open is taken at once, so that the kernel neither
+// answers nor forwards on it until it is opened.
+func (p *Port) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	same := p.attached()
+	var s State
+	switch {
+	case !p.side.TAP:
+		s = p.inspectInterface(same)
+	case same:
+		s = inspectTAP(p.file, p.side)
+	default:
+		return State{Name: p.side.Name, TAP: true, Lost: true, Err: fmt.Errorf("TAP %s: %w: it was removed", p.side.Name, ErrMissing)}
 	}
-	a := l.Attrs()
-	s := State{
-		Name:    name,
-		Present: true,
-		Index:   a.Index,
-		Up:      a.RawFlags&unix.IFF_UP != 0,
-		Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
-		MAC:     a.HardwareAddr,
-		MTU:     a.MTU,
-	}
-	s.Conflicts, s.Err = conflictsOf(l)
+	s.Lost = s.Present && !(same && s.MTU == p.mtu && s.MAC.String() == p.mac.String() && (p.side.TAP || s.Index == p.index))
 	return s
 }
 
-// Watch calls on with the state of each named port, and again whenever it
-// changes: an address appears, forwarding is switched on, the link comes, goes
-// or is replaced. It blocks until ctx ends and then returns nil; an error means
-// that the kernel cannot be watched. A change is reported as soon as the kernel
-// tells of it and at the latest after a second. on is called by the goroutine
-// that called Watch.
-func Watch(ctx context.Context, names []string, on func(State)) error {
+// inspectInterface returns the state of an interface; same says that it is the
+// one that is open.
+func (p *Port) inspectInterface(same bool) State {
+	s := State{Name: p.side.Name}
+	l, err := findEthernet(p.side.Name)
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	s.fill(l.Attrs())
+	var taking error
+	if !same && p.index != 0 {
+		taking = p.take(l, false)
+	}
+	s.Conflicts, s.Err = conflictsOf(l)
+	s.Err = errors.Join(taking, s.Err)
+	return s
+}
+
+// attached says whether our descriptor still belongs to an interface. The kernel
+// takes it from the interface for good when that is removed or moves to another
+// network namespace, even if one just like it comes after.
+func (p *Port) attached() bool {
+	if p.file == nil {
+		return false
+	}
+	if p.side.TAP {
+		_, err := tapName(p.file)
+		return err == nil
+	}
+	bound, err := unix.Getsockname(int(p.file.Fd()))
+	if err != nil {
+		return false
+	}
+	to, ok := bound.(*unix.SockaddrLinklayer)
+	return ok && to.Ifindex == p.index
+}
+
+// Watch calls on with the state of each port, and again whenever it changes: an
+// address appears, forwarding is switched on, the link comes, goes or is
+// replaced; and as long as it is Lost. It blocks until ctx ends and then returns
+// nil; an error means that the kernel cannot be watched. A change is reported as
+// soon as the kernel tells of it and at the latest after a second. on is called
+// by the goroutine that called Watch.
+func Watch(ctx context.Context, ports []*Port, on func(State)) error {
 	events, err := subscribe()
 	if err != nil {
 		return fmt.Errorf("watch ports: %w", err)
@@ -75,12 +129,12 @@ func Watch(ctx context.Context, names []string, on func(State)) error {
 		}
 	}()
 
-	last := make(map[string]State, len(names))
+	last := make(map[*Port]State, len(ports))
 	for ctx.Err() == nil {
-		for _, name := range names {
-			now := Inspect(name)
-			if before, seen := last[name]; !seen || !same(before, now) {
-				last[name] = now
+		for _, p := range ports {
+			now := p.State()
+			if before, seen := last[p]; !seen || now.Lost || !same(before, now) {
+				last[p] = now
 				on(now)
 			}
 		}

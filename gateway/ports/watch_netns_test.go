@@ -14,7 +14,7 @@ import (
 
 func TestWatchTellsOfEveryChange(t *testing.T) {
 	l := newLab(t)
-	p := l.open(Options{})
+	p, missing := l.open(Options{}), &Port{side: Side{Name: "nix0"}}
 	states := make(chan State, 64)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -23,7 +23,7 @@ func TestWatchTellsOfEveryChange(t *testing.T) {
 			ended <- err
 			return
 		}
-		ended <- Watch(ctx, []string{l.port, "nix0"}, func(s State) { states <- s })
+		ended <- Watch(ctx, []*Port{p, missing}, func(s State) { states <- s })
 	}()
 	// expect waits for a state of the port that fits.
 	expect := func(what string, fits func(State) bool) {
