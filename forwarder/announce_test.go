@@ -56,7 +56,7 @@ func TestAPortWithoutALinkIsSentNothing(t *testing.T) {
 	h.Down.Store(1 << clients.LAN)
 	b.in(clients.WAN, down.udp(100))
 	b.silent(clients.LAN)
-	b.dropped(TxRefused, 1)
+	b.dropped(NoLink, 1)
 	b.running(alice, 1, 128)
 	h.Down.Store(0)
 	b.in(clients.WAN, down.udp(100))

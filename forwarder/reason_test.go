@@ -135,6 +135,12 @@ var dropRows = map[Reason]struct {
 		b.f.links[clients.Host] = nil
 		b.in(clients.LAN, toBox.tcp(1))
 	}},
+	NoLink: {"the cable is out", nil, func(b *bench) {
+		b.table.Header().Down.Store(1 << clients.LAN)
+		b.in(clients.LAN, aliceUp.udp(10))
+		s := b.one(clients.WAN)
+		b.in(clients.WAN, flow{srcMAC: routerMAC, dstMAC: wanMAC, src: serverIP, dst: wanIP, srcPort: 443, dstPort: s.srcPort, ttl: 64}.udp(10))
+	}},
 	ForwarderEnded: {"a forwarder ends while something waits", nil, func(b *bench) {
 		w := aliceUp
 		w.dst = routerIP + 5

@@ -95,7 +95,9 @@ func (f *Forwarder) flush(port uint8) {
 	}
 	n := q.n
 	q.n = 0
+	reason := TxRefused
 	if f.unlinked(port) {
+		reason = NoLink
 		clear(q.taken[:n])
 	} else if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
 		f.lost(port)
@@ -111,9 +113,11 @@ func (f *Forwarder) flush(port uint8) {
 		}
 		bytes, packets := uint64(what.bytes), uint64(what.packets)
 		if !q.taken[i] {
-			p.Refused += packets
+			if reason == TxRefused {
+				p.Refused += packets
+			}
 			if what.charge != own {
-				c.drop(TxRefused, int(packets), int(bytes))
+				c.drop(reason, int(packets), int(bytes))
 			}
 			continue
 		}

@@ -251,6 +251,10 @@ type (
 		Session   *session `json:"session"`
 	}
 	port struct {
+		Name      string `json:"name"`
+		MAC       string `json:"mac"`
+		Up        bool   `json:"up"`
+		MTU       int    `json:"mtu"`
 		TxPackets uint64 `json:"tx_packets"`
 		Refused   uint64 `json:"refused"`
 		Overflow  uint64 `json:"overflow"`

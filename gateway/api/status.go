@@ -37,9 +37,9 @@ type Ports struct {
 // Port is one port and its counters. rx is what the gateway received on it,
 // bytes are layer-3 bytes.
 type Port struct {
-	Name      string `json:"name" doc:"the interface's name; empty when the port is not open"`
-	MAC       string `json:"mac"`
-	Up        bool   `json:"up"`
+	Name      string `json:"name" doc:"the interface's or TAP device's name; empty when the port is not open"`
+	MAC       string `json:"mac" doc:"the gateway's own"`
+	Up        bool   `json:"up" doc:"it is there, set up and has a link"`
 	MTU       int    `json:"mtu" doc:"bytes"`
 	RxPackets uint64 `json:"rx_packets"`
 	RxBytes   uint64 `json:"rx_bytes"`
