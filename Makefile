@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
 FUZZ_TIME   ?= 4s
-MATRICES    := Deaths|WritesAreFew
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit
 FIGURES     := ReadyAtOnce|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
 export CGO_ENABLED ?= 0
 

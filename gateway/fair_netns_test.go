@@ -144,7 +144,7 @@ func (d *daemon) unharmed(pids map[string]int) {
 
 func TestAFloodLeavesTheOthersTheirPlan(t *testing.T) {
 	seconds, tries := "-t2", 3
-	if os.Getenv("GATEWAYD_SOAK") != "" {
+	if soaking() {
 		seconds = "-t10"
 	}
 	l := newLab(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,7 +77,7 @@ func (s *stream) passes(d *daemon) time.Duration {
 
 func TestPortsComeAndGo(t *testing.T) {
 	times := 20
-	if os.Getenv("GATEWAYD_SOAK") != "" {
+	if soaking() {
 		times = 200
 	}
 	l := newLab(t)

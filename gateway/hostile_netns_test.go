@@ -174,7 +174,7 @@ func (a attacker) writePcap(t *testing.T, path string) (frames int) {
 func TestHostileCapturesHarmNobodyElse(t *testing.T) {
 	const pace, loops = 2000, 40 // frames a second; times each copy is sent
 	copies := 3                  // each with errors of its own
-	if os.Getenv("GATEWAYD_SOAK") != "" {
+	if soaking() {
 		copies = 30
 	}
 	l := newLab(t)
