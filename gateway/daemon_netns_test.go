@@ -381,7 +381,9 @@ func (d *daemon) becomes(id int64, state string) (v session) {
 // command runs gatewayd's command line in the gateway's namespace.
 func (l *lab) command(args ...string) (code int, out, errs string) {
 	l.t.Helper()
-	cmd := exec.Command(gatewaydPath(l.t), args...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, gatewaydPath(l.t), args...)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	if err := l.gateway.do(cmd.Run); err != nil {
