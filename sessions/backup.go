@@ -9,12 +9,21 @@ import (
 	"gatewayd/store/client"
 )
 
-// Backup writes everything that is on disk, as of one moment, to w: devices, sessions
-// and what they have used up to the last checkpoint. What w got is good only when the
-// error is nil. ErrUnavailable, ErrStopped, or w's own.
+// Backup writes everything to w, as of one moment: devices, sessions and what they have
+// used, for which it makes a checkpoint first. What w got is good only when the error is
+// nil. ErrUnavailable, ErrStopped, or w's own.
 func (m *Manager) Backup(ctx context.Context, w io.Writer) error {
 	if m.stopped.Load() {
 		return ErrStopped
+	}
+	m.gate.RLock()
+	var err error
+	if m.books.opened.Load() {
+		_, err = m.checkpoint(ctx, false)
+	}
+	m.gate.RUnlock()
+	if err != nil {
+		return unavailable("back up", err)
 	}
 	to := &errWriter{w: w}
 	if err := m.store.Backup(ctx, to); err != nil {

@@ -20,6 +20,7 @@ func TestRestorePutsTheBackupInThePlaceOfAll(t *testing.T) {
 	w.pass(macA, 1000, 2000)
 	w.disconnect(a.ID)
 	w.connect(a.ID)
+	w.pass(macA, 500, 0)
 	var backup bytes.Buffer
 	if err := w.m.Backup(bg(), &backup); err != nil {
 		t.Fatal(err)
@@ -54,7 +55,7 @@ func TestRestorePutsTheBackupInThePlaceOfAll(t *testing.T) {
 	_, err := w.m.Session(bg(), later.ID)
 	w.wants(err, ErrUnknownSession)
 	got := w.session(first.ID)
-	if got.UpBytes != 1000 || got.DownBytes != 2000 {
+	if got.UpBytes != 1500 || got.DownBytes != 2000 {
 		t.Errorf("after the restore: %+v", got)
 	}
 	if by, trusted := w.m.clock.off(); !trusted || by.Abs() > time.Minute || w.m.clock.read().Wall.Before(now) {
@@ -65,12 +66,12 @@ func TestRestorePutsTheBackupInThePlaceOfAll(t *testing.T) {
 	}
 	w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwA, IP: ip2})
 	w.until("the session that ran goes on", func() bool { return w.pass(macA, 10, 0) == 10 })
-	if got := w.session(first.ID); got.UpBytes != 1010 {
+	if got := w.session(first.ID); got.UpBytes != 1510 {
 		t.Errorf("it goes on with %+v", got)
 	}
 	w.end()
 	w.boots().runs() // and it is on disk
-	if got := w.session(first.ID); got.UpBytes != 1010 {
+	if got := w.session(first.ID); got.UpBytes != 1510 {
 		t.Errorf("after a restart: %+v", got)
 	}
 }

@@ -83,10 +83,11 @@ type Manager struct {
 	ready chan struct{}
 	warm  bool // the table had been in use when this process started
 
-	gate    sync.RWMutex // held for reading by whatever uses devices, for writing while all are replaced
-	stopped atomic.Bool
-	running atomic.Bool
-	jobs    sync.WaitGroup // address contests under way
+	gate        sync.RWMutex // held for reading by whatever uses devices, for writing while all are replaced
+	checkpoints sync.Mutex   // one at a time
+	stopped     atomic.Bool
+	running     atomic.Bool
+	jobs        sync.WaitGroup // address contests under way
 
 	mu       sync.Mutex // guards all below, all devices and sessions, and control's half of the table
 	byID     map[int64]*device

@@ -173,6 +173,8 @@ func (m *Manager) lastCheckpoint() uint64 {
 // take turns. It writes nothing when nothing runs, unless forced to leave a
 // stamp.
 func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err error) {
+	m.checkpoints.Lock()
+	defer m.checkpoints.Unlock()
 	began := m.opt.Boot()
 	var entries []entry
 	m.mu.Lock()
