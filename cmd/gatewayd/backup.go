@@ -17,8 +17,8 @@ import (
 func newBackup(opt *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Save all devices and sessions to a file, while the daemon runs",
-		Long: "Save everything that is on disk, as of one moment, to FILE: devices, sessions, and what they have used\n" +
-			"up to the last checkpoint. The daemon goes on meanwhile. FILE appears, or is replaced, only when it is\n" +
+		Long: "Save everything, as of one moment, to FILE: devices, sessions, and what they have used so far.\n" +
+			"The daemon goes on meanwhile. FILE appears, or is replaced, only when it is\n" +
 			"whole and was read back; it is for its owner's eyes only, and of the version that restore reads.",
 		Args: takes("FILE"), DisableFlagsInUseLine: true,
 		Example: "  gatewayd backup /var/backups/gatewayd.backup",
