@@ -11,6 +11,7 @@ FUZZ_TIME   ?= 4s
 MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit
 FIGURES     := ReadyAtOnce|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
 export CGO_ENABLED ?= 0
+export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
@@ -78,10 +79,13 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 # What the tests drive the gateway with; programs nobody here wrote.
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
-	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng promtool:prometheus \
+	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng \
 	tcpreplay:tcpreplay editcap:wireshark-common
 
 deps:
-	@missing=(); for t in $(TOOLS); do PATH=$$PATH:/usr/sbin:/sbin command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \
+	@missing=(); for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \
 	if [ $${#missing[@]} -gt 0 ]; then echo "installing $${missing[*]}"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; fi
+	@command -v promtool >/dev/null || { echo "unpacking promtool into bin/tools (its package would start a server)"; \
+	  d=$$(mktemp -d) && chmod 755 $$d && (cd $$d && (apt-get download -qq -o APT::Sandbox::User=root prometheus || (apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root prometheus))) && \
+	  mkdir -p bin/tools && dpkg -x $$d/prometheus_*.deb bin/tools && rm -rf $$d; }
