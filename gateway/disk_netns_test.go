@@ -152,16 +152,24 @@ func (s *stream) steady(began time.Time, fault string) {
 	}
 }
 
+// sellsFromCard starts gatewayd with its store on a card of 40 MB, with a client's
+// stream and somebody who buys and looks, since began.
+func (l *lab) sellsFromCard() (d *daemon, v session, s *stream, u *customers, began time.Time) {
+	l.t.Helper()
+	l.newCard(40 << 20)
+	d = l.start()
+	v = d.admit(anHour)
+	s = l.stream(time.Millisecond, 100)
+	s.flows()
+	began = time.Now()
+	u = d.use(v.ID)
+	u.sale()
+	return d, v, s, u, began
+}
+
 func TestAFullCardStopsOnlySales(t *testing.T) {
 	l := newLab(t)
-	l.newCard(40 << 20)
-	d := l.start()
-	v := d.admit(anHour)
-	s := l.stream(time.Millisecond, 100)
-	s.flows()
-	began := time.Now()
-	u := d.use(v.ID)
-	u.sale()
+	d, v, s, u, began := l.sellsFromCard()
 	filler := "/filler"
 	l.gateway.run("sh", "-c", "cat /dev/zero >'"+d.cardDir()+filler+"' 2>/dev/null; sync; true")
 	figureOf(t, "full card: noticed after", u.refusal(time.Now()))
@@ -197,14 +205,7 @@ func TestAFullCardStopsOnlySales(t *testing.T) {
 
 func TestAStalledCardStopsOnlyChanges(t *testing.T) {
 	l := newLab(t)
-	l.newCard(40 << 20)
-	d := l.start()
-	v := d.admit(anHour)
-	s := l.stream(time.Millisecond, 100)
-	s.flows()
-	began := time.Now()
-	u := d.use(v.ID)
-	u.sale()
+	d, _, s, u, began := l.sellsFromCard()
 	l.gateway.run("fsfreeze", "-f", d.cardDir())
 	thaw := sync.OnceFunc(func() { _, _ = l.gateway.try("fsfreeze", "-u", d.cardDir()) })
 	t.Cleanup(thaw)
