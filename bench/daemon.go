@@ -1,26 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"gatewayd/gateway/api/client"
 )
 
 // A daemon is gatewayd with one paying client.
 type daemon struct {
 	place   *lab
 	process *process
-	api     *http.Client
+	api     *client.Client
 	session int
 }
 
@@ -32,11 +30,7 @@ func newDaemon(ctx context.Context, binary string) (d *daemon, err error) {
 		return nil, err
 	}
 	socket := filepath.Join(place.dir, "sock")
-	d = &daemon{place: place, api: &http.Client{Timeout: patience, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}}
+	d = &daemon{place: place, api: client.New(socket, patience)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make gatewayd the gateway: %w", err), d.stop())
@@ -74,7 +68,7 @@ func (d *daemon) ready(ctx context.Context) error {
 			return err
 		}
 		var status struct{ Ready bool }
-		if err = d.ask(ctx, http.MethodGet, "/status", nil, &status); err == nil && status.Ready {
+		if err = d.api.Ask(ctx, http.MethodGet, "/status", nil, &status); err == nil && status.Ready {
 			return nil
 		}
 	}
@@ -84,49 +78,16 @@ func (d *daemon) ready(ctx context.Context) error {
 // connect makes the client's device and plan, and lets it in.
 func (d *daemon) connect(ctx context.Context) error {
 	device := map[string]any{"mac": clientMAC, "ip": clientIP}
-	if err := d.ask(ctx, http.MethodPost, "/devices", device, nil); err != nil {
+	if err := d.api.Ask(ctx, http.MethodPost, "/devices", device, nil); err != nil {
 		return err
 	}
 	plan := map[string]any{"type": "time", "time_secs": 86400, "use_global_speed": true}
 	var session struct{ ID int }
-	if err := d.ask(ctx, http.MethodPost, "/devices/"+clientMAC+"/sessions", plan, &session); err != nil {
+	if err := d.api.Ask(ctx, http.MethodPost, "/devices/"+clientMAC+"/sessions", plan, &session); err != nil {
 		return err
 	}
 	d.session = session.ID
-	return d.ask(ctx, http.MethodPost, "/devices/"+clientMAC+"/connect", map[string]any{}, nil)
-}
-
-// ask speaks with the API; body and answer may be nil.
-func (d *daemon) ask(ctx context.Context, method, path string, body, answer any) error {
-	var text io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		text = bytes.NewReader(b)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://gatewayd/api/v1"+path, text)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := d.api.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	got, err := io.ReadAll(response.Body)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
-	}
-	if response.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, got)
-	}
-	if answer == nil {
-		return nil
-	}
-	return json.Unmarshal(got, answer)
+	return d.api.Ask(ctx, http.MethodPost, "/devices/"+clientMAC+"/connect", map[string]any{}, nil)
 }
 
 func (d *daemon) name() string { return "gatewayd" }
@@ -154,7 +115,7 @@ func (d *daemon) counts(ctx context.Context) (counts, error) {
 		Up   uint64 `json:"up_bytes"`
 		Down uint64 `json:"down_bytes"`
 	}
-	if err := d.ask(ctx, http.MethodGet, "/sessions/"+strconv.Itoa(d.session), nil, &bill); err != nil {
+	if err := d.api.Ask(ctx, http.MethodGet, "/sessions/"+strconv.Itoa(d.session), nil, &bill); err != nil {
 		return nil, err
 	}
 	type port struct{ Refused, Overflow uint64 }
@@ -162,7 +123,7 @@ func (d *daemon) counts(ctx context.Context) (counts, error) {
 		Ports struct{ LAN, WAN port }
 		Drops map[string]uint64
 	}
-	if err := d.ask(ctx, http.MethodGet, "/status", nil, &status); err != nil {
+	if err := d.api.Ask(ctx, http.MethodGet, "/status", nil, &status); err != nil {
 		return nil, err
 	}
 	c := counts{

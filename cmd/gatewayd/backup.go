@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/gateway"
+	"gatewayd/gateway/api/client"
 )
 
 func newBackup(opt *options) *cobra.Command {
@@ -23,7 +24,7 @@ func newBackup(opt *options) *cobra.Command {
 		Args: takes("FILE"), DisableFlagsInUseLine: true,
 		Example: "  gatewayd backup /var/backups/gatewayd.backup",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			info, err := newDaemon(opt.socket).backup(cmd.Context(), args[0])
+			info, err := backup(cmd.Context(), daemonAt(opt), args[0])
 			if err == nil && !opt.json {
 				fmt.Fprintf(cmd.OutOrStdout(), "%d records are in %s; gatewayd restore %s puts them back\n", info.Records, args[0], args[0])
 			}
@@ -43,7 +44,7 @@ func newRestore(opt *options) *cobra.Command {
 		Args: takes("FILE"), DisableFlagsInUseLine: true,
 		Example: "  gatewayd backup before.backup && gatewayd restore /var/backups/gatewayd.backup",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			info, err := newDaemon(opt.socket).restore(cmd.Context(), args[0])
+			info, err := restore(cmd.Context(), daemonAt(opt), args[0])
 			if err == nil && !opt.json {
 				fmt.Fprintf(cmd.OutOrStdout(), "restored: %d records of %s\n", info.Records, info.Made.Format("2006-01-02 15:04:05"))
 			}
@@ -54,7 +55,7 @@ func newRestore(opt *options) *cobra.Command {
 
 // backup saves the daemon's backup at path: beside it first, and under its name when
 // it is whole and on the disk.
-func (d *daemon) backup(ctx context.Context, path string) (info gateway.BackupInfo, err error) {
+func backup(ctx context.Context, daemon *client.Client, path string) (info gateway.BackupInfo, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".partial-")
 	if err != nil {
 		return info, refused(err)
@@ -65,13 +66,13 @@ func (d *daemon) backup(ctx context.Context, path string) (info gateway.BackupIn
 			os.Remove(f.Name())
 		}
 	}()
-	answer, err := d.stream(ctx, http.MethodGet, "/backup", nil)
+	answer, err := daemon.Stream(ctx, http.MethodGet, "/backup", nil)
 	if err != nil {
-		return info, err
+		return info, failed(err)
 	}
 	defer answer.Close()
 	if _, err := io.Copy(f, answer); err != nil {
-		return info, refused(fmt.Errorf("no backup was made: %w; is there room, and does the daemon run? see gatewayd status", root(err)))
+		return info, refused(fmt.Errorf("no backup was made: %w; is there room, and does the daemon run? see gatewayd status", err))
 	}
 	if err := f.Sync(); err != nil {
 		return info, refused(err)
@@ -89,7 +90,7 @@ func (d *daemon) backup(ctx context.Context, path string) (info gateway.BackupIn
 }
 
 // restore checks the file at path whole, then sends it.
-func (d *daemon) restore(ctx context.Context, path string) (info gateway.BackupInfo, err error) {
+func restore(ctx context.Context, daemon *client.Client, path string) (info gateway.BackupInfo, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return info, refused(err)
@@ -101,35 +102,11 @@ func (d *daemon) restore(ctx context.Context, path string) (info gateway.BackupI
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return info, refused(err)
 	}
-	answer, err := d.stream(ctx, http.MethodPost, "/restore", f)
+	answer, err := daemon.Stream(ctx, http.MethodPost, "/restore", f)
 	if err != nil {
-		return info, err
+		return info, failed(err)
 	}
 	return info, refused(answer.Close())
-}
-
-// stream makes one call whose body or answer is a file, as long as it takes.
-func (d *daemon) stream(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://gatewayd/api/v1"+path, body)
-	if err != nil {
-		return nil, refused(err)
-	}
-	r.Header.Set("Content-Type", "application/octet-stream")
-	patient := *d.http
-	patient.Timeout = 0
-	answer, err := patient.Do(r)
-	if err != nil {
-		return nil, d.unreachable(method, err)
-	}
-	if answer.StatusCode < 300 {
-		return answer.Body, nil
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return nil, d.unreachable(method, err)
-	}
-	return nil, refused(d.problem(answer, text))
 }
 
 func syncDirectory(path string) error {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	apiclient "gatewayd/gateway/api/client"
 )
 
 // stage is all that the claims are tried with.
@@ -52,7 +54,7 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if err := s.gateway.start(ctx); err != nil {
 		return err
 	}
-	s.api = newAPI(s.gateway.socket())
+	s.api = &api{apiclient.New(s.gateway.socket(), patience)}
 	now, err := s.api.status(ctx)
 	if err != nil {
 		return err
