@@ -208,6 +208,10 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 		m.expect(v, Filtered)
 		return
 	}
+	if k.Remote, k.RemotePort = remote, port; m.flows[k] != nil {
+		m.expect(v, Filtered) // it has that flow on another port
+		return
+	}
 	if proto == TCP || remote == m.opt.External {
 		seen = m.now
 	}
@@ -222,7 +226,6 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 	if v != Translated || addr != k.Addr || to != k.Port || c != owner {
 		m.t.Fatalf("in %d %d: %#x %d %v %v, the mapping is %v of %v", proto, ext, addr, to, c, v, k, owner)
 	}
-	k.Remote, k.RemotePort = remote, port
 	m.flows[k] = &modelFlow{ext: ext, client: owner, seen: seen, state: map[uint8]state{UDP: udpFlow, TCP: opening}[proto]}
 }
 

@@ -308,6 +308,31 @@ func TestTCPPorts(t *testing.T) {
 				w.t.Error("two flows with one external five-tuple")
 			}
 		}},
+		{"what an endpoint has a flow to lets no second one in by another port of it", two, func(w *world) {
+			w.must(tcp(alice, 1, server, 80), clientA, syn)
+			w.must(tcp(alice, 2, server, 81), clientA, syn)
+			first := w.must(tcp(bob, 3, server, 82), clientB, syn)
+			k := tcp(bob, 3, server, 80) // whose external five-tuple on that port is taken
+			if ext, _ := w.OutError(tcp(alice, 2, server, 81)); ext == first {
+				k.RemotePort = 81
+			}
+			another := w.must(k, clientB, syn)
+			w.Drop(clientA)
+			w.want(w.in(TCP, first, server, k.RemotePort, syn), Filtered)
+			if ext, v := w.OutError(k); ext != another || v != Translated {
+				w.t.Error(ext, v)
+			}
+			if _, flows := w.Counts(); flows != 2 {
+				w.t.Error(flows)
+			}
+			w.wait(200 * time.Second) // the other runs on, this one …
+			w.must(tcp(bob, 3, server, 82), clientB, syn)
+			w.now += 100 * second // … has run out by now, and nobody has looked
+			w.want(w.in(TCP, first, server, k.RemotePort, syn), Translated)
+			if ext, v := w.OutError(k); ext != first || v != Translated {
+				w.t.Error(ext, v)
+			}
+		}},
 		{"a shared port lets in no unsolicited SYN", one, func(w *world) {
 			ext := w.must(tcp(alice, 1, server, 80), clientA, syn)
 			w.want(w.in(TCP, ext, server, 90, syn), Translated)

@@ -142,10 +142,16 @@ func (t *Table) admit(proto uint8, ext uint16, remote uint32, remotePort uint16,
 		}
 	}
 	g := &t.mappings[m]
+	k := Tuple{proto, g.addr, g.port, remote, remotePort}
+	if other := t.inside(t.hashInside(&k), &k); other != 0 { // on another of the endpoint's ports
+		if !t.over(&t.flows[other]) {
+			return 0, Filtered
+		}
+		t.remove(other)
+	}
 	if v = t.room(g.slot); v != Translated {
 		return 0, v
 	}
-	k := Tuple{proto, g.addr, g.port, remote, remotePort}
 	return t.add(&k, m, seen), Translated
 }
 
