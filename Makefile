@@ -54,7 +54,7 @@ short-fuzz fuzz: ## fuzz targets, short; `make fuzz` is long
 	$(call say,fuzz targets ($(FUZZ) inputs each))
 	@for room in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$room/*_test.go | cut -d' ' -f2); do \
-	    echo "$$room $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ)x -timeout 1h $$room >/tmp/fuzz.$$$$ 2>&1 || { cat /tmp/fuzz.$$$$; rm -f /tmp/fuzz.$$$$; exit 1; }; \
+	    echo "$$room $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZ)x -fuzzminimizetime 100x -timeout 1h $$room >/tmp/fuzz.$$$$ 2>&1 || { cat /tmp/fuzz.$$$$; rm -f /tmp/fuzz.$$$$; exit 1; }; \
 	    rm -f /tmp/fuzz.$$$$; done; done
 
 namespaces: deps build
