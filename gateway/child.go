@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -50,6 +51,9 @@ func Child() {
 		return
 	}
 	unix.CloseOnExec(3)
+	// A service manager tells all of a service's processes to end at once, and a
+	// child that did would take its last counts along. It ends with its keeper.
+	signal.Ignore(unix.SIGTERM, unix.SIGABRT)
 	nameProcess()
 	err := checkBare()
 	if err == nil {

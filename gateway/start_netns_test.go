@@ -80,6 +80,27 @@ func TestSignalsEndIt(t *testing.T) {
 	}
 }
 
+// A service manager signals all processes of a service at once; those that
+// watch over none end in order, by their keeper's end.
+func TestOnlyTheKeeperActsOnSignals(t *testing.T) {
+	l := newLab(t)
+	d := l.start()
+	d.admit(anHour)
+	children := d.children()
+	for _, signal := range []syscall.Signal{syscall.SIGABRT, syscall.SIGTERM} {
+		for name, pid := range children {
+			if err := syscall.Kill(pid, signal); err != nil {
+				t.Errorf("%v to %s: %v", signal, name, err)
+			}
+		}
+	}
+	l.client.run("ping", "-c", "5", "-i", "0.1", "-W", "2", serverIP)
+	d.stop()
+	if said := d.out.String(); strings.Contains(said, "child ended") {
+		t.Errorf("a child ended by a signal: %s", said)
+	}
+}
+
 func TestASecondInstanceIsRefused(t *testing.T) {
 	l := newLab(t)
 	d := l.start()
