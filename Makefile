@@ -7,7 +7,7 @@ SHELL       := /bin/bash
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
-FUZZ_INPUTS ?= 10000
+FUZZ_INPUTS ?= 3000
 MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit
 FIGURES     := ReadyAtOnce|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
 export CGO_ENABLED ?= 0
