@@ -23,6 +23,10 @@ const (
 	longestLAN, longestWAN       = 30, 31
 )
 
+// missing begins the reason about a key that is required and not there; what
+// to write follows.
+const missing = "missing; "
+
 var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
@@ -109,12 +113,12 @@ func (c *Config) addresses(k *checker) {
 	lan, wan, gateway := c.LAN.Address, c.WAN.Address, c.WAN.Gateway
 	lanReason, wanReason := "", ""
 	if !lan.IsValid() {
-		lanReason = "missing; write the gateway's own address and the clients' prefix, such as 10.10.0.1/16"
+		lanReason = missing + "write the gateway's own address and the clients' prefix, such as 10.10.0.1/16"
 	} else {
 		lanReason = checkOwn(lan, longestLAN)
 	}
 	if !wan.IsValid() {
-		wanReason = "missing; write the box's own address and prefix on that side, such as 203.0.113.2/24"
+		wanReason = missing + "write the box's own address and prefix on that side, such as 203.0.113.2/24"
 	} else {
 		wanReason = checkOwn(wan, longestWAN)
 	}
@@ -127,7 +131,7 @@ func (c *Config) addresses(k *checker) {
 	if wanReason == "" {
 		k.say("wan.gateway", checkGateway(gateway, wan), "wan.address")
 	} else if !gateway.IsValid() {
-		k.say("wan.gateway", "missing; write the next router's address")
+		k.say("wan.gateway", missing+"write the next router's address")
 	}
 }
 
@@ -194,7 +198,7 @@ func checkInterface(name, where string) string {
 	})
 	switch {
 	case name == "":
-		return "missing; name the Ethernet port " + where
+		return missing + "name the Ethernet port " + where
 	case len(name) > maxInterface:
 		return fmt.Sprintf("%q has %d characters; a port's name has at most %d (ip link lists them)", name, len(name), maxInterface)
 	case odd >= 0 || name == "." || name == "..":
@@ -233,12 +237,12 @@ func checkOwn(own netip.Prefix, longest int) string {
 func checkGateway(gateway netip.Addr, wan netip.Prefix) string {
 	right := fmt.Sprintf("write the next router's address inside %v, such as %v", wan.Masked(), firstHost(wan, wan.Addr()))
 	if wan.Bits() >= 30 {
-		right = fmt.Sprintf("the only other host in %v is %v", wan.Masked(), firstHost(wan, wan.Addr()))
+		right = fmt.Sprintf("write %v, the only other host in %v", firstHost(wan, wan.Addr()), wan.Masked())
 	}
 	edge := wan.Bits() <= 30 && (gateway == wan.Masked().Addr() || gateway == broadcast(wan))
 	switch {
 	case !gateway.IsValid():
-		return "missing; " + right
+		return missing + right
 	case gateway == wan.Addr():
 		return fmt.Sprintf("%v is wan.address, this box itself; %s", gateway, right)
 	case !wan.Contains(gateway):

@@ -18,6 +18,31 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:2:1: wan.gateway: missing; write the next router's address\n" +
 				"    2 | wan: {interface: eth0}\n" +
 				"      | ^"},
+		{"what is required is there as comments only",
+			"lan:\n  # interface: eth1   # required\n  address: 10.10.0.1/16\n\n# The other side.\nwan:\n" +
+				"  #interface: eth0\n  # address: 203.0.113.2/24\n  # gateway: 203.0.113.1\nlog:\n  # interface: eth9\n",
+			"gw.yaml:2:3: lan.interface: missing; take the # away and name the Ethernet port towards the clients, such as eth1\n" +
+				"    2 |   # interface: eth1   # required\n" +
+				"      |   ^\n" +
+				"gw.yaml:7:3: wan.interface: missing; take the # away and name the Ethernet port towards the internet, such as eth0\n" +
+				"    7 |   #interface: eth0\n" +
+				"      |   ^\n" +
+				"gw.yaml:8:3: wan.address: missing; take the # away and write the box's own address and prefix on that side, such as 203.0.113.2/24\n" +
+				"    8 |   # address: 203.0.113.2/24\n" +
+				"      |   ^\n" +
+				"gw.yaml:9:3: wan.gateway: missing; take the # away and write the next router's address\n" +
+				"    9 |   # gateway: 203.0.113.1\n" +
+				"      |   ^"},
+		{"a comment of another section is not the key's, nor one before the section",
+			"# interface: eth7\nlan:\n  address: 10.10.0.1/16\nwan:\n  # interface: eth0\n  interface: eth0\n  address: 203.0.113.2/24\n  gateway: 203.0.113.1\n",
+			"gw.yaml:2:1: lan.interface: missing; name the Ethernet port towards the clients, such as eth1\n" +
+				"    2 | lan:\n" +
+				"      | ^"},
+		{"the comment of a whole section is not a key's",
+			"lan:\n# wan:\n#   interface: eth0\n" + wanSide,
+			"gw.yaml:1:1: lan.interface: missing; name the Ethernet port towards the clients, such as eth1\n" +
+				"    1 | lan:\n" +
+				"      | ^"},
 		{"a name of 16 characters",
 			"lan: {interface: enp0s31f6u1u2u3u}\n" + wanSide,
 			"gw.yaml:1:18: lan.interface: \"enp0s31f6u1u2u3u\" has 16 characters; a port's name has at most 15 (ip link lists them)\n" +
@@ -183,7 +208,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"      |                                 ^"},
 		{"no gateway where only one is possible",
 			lanSide + "wan: {interface: eth0, address: 203.0.113.2/31}\n",
-			"gw.yaml:2:33: wan.gateway: missing; the only other host in 203.0.113.2/31 is 203.0.113.3\n" +
+			"gw.yaml:2:33: wan.gateway: missing; write 203.0.113.3, the only other host in 203.0.113.2/31\n" +
 				"    2 | wan: {interface: eth0, address: 203.0.113.2/31}\n" +
 				"      |                                 ^"},
 		{"a gateway outside the prefix",
@@ -203,7 +228,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"      |                                                          ^"},
 		{"the gateway is the network's address",
 			lanSide + "wan: {interface: eth0, address: 203.0.113.2/30, gateway: 203.0.113.0}\n",
-			"gw.yaml:2:58: wan.gateway: 203.0.113.0 is the network's or the broadcast address in 203.0.113.0/30; the only other host in 203.0.113.0/30 is 203.0.113.1\n" +
+			"gw.yaml:2:58: wan.gateway: 203.0.113.0 is the network's or the broadcast address in 203.0.113.0/30; write 203.0.113.1, the only other host in 203.0.113.0/30\n" +
 				"    2 | wan: {interface: eth0, address: 203.0.113.2/30, gateway: 203.0.113.0}\n" +
 				"      |                                                          ^"},
 		{"a gateway with a prefix length",

@@ -272,8 +272,35 @@ func (r *reader) check() {
 				at = r.place(other)
 			}
 		}
+		if write, absent := strings.CutPrefix(p.reason, missing); absent {
+			if comment := r.commented(p.key); comment != (place{}) {
+				at, p.reason = comment, missing+"take the # away and "+write
+			}
+		}
 		r.errs = append(r.errs, Error{Line: at.line, Column: at.column, Key: p.key, Reason: p.reason})
 	}
+}
+
+// commented returns where a key that is not in its section stands there as a
+// comment, such as "# interface: eth1"; else nothing.
+func (r *reader) commented(key string) place {
+	section := parent(key)
+	under, there := r.at[section]
+	if _, set := r.at[key]; set || !there {
+		return place{}
+	}
+	for n, line := range r.lines[under.line:] {
+		rest := strings.TrimLeft(line, " ")
+		column := len(line) - len(rest) + 1
+		comment, is := strings.CutPrefix(rest, "#")
+		if is && column > under.column && strings.HasPrefix(strings.TrimLeft(comment, " "), key[len(section)+1:]+":") {
+			return place{under.line + n + 1, column}
+		}
+		if !is && rest != "" && column <= under.column {
+			break // the next section
+		}
+	}
+	return place{}
 }
 
 // unread reports whether the key, a section around it, or the file could not be read.
