@@ -15,16 +15,21 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: build check test demo bench fuzz deps unit race arm short-fuzz namespaces soak figures
+.PHONY: build deb check test demo bench fuzz deps unit race arm short-fuzz namespaces soak figures
 
 build: ## the static binary, bin/gatewayd
 	go build -trimpath -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
 
+deb: ## Debian packages for amd64, arm64 and armhf, bin/gatewayd_*.deb
+	@rm -f bin/gatewayd_*.deb
+	@mkdir -p bin
+	deploy/deb/build bin
+
 check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 	$(call say,build for amd64 arm64 armv7)
-	GOARCH=amd64 go build -o /dev/null ./cmd/gatewayd
-	GOARCH=arm64 go build -o /dev/null ./cmd/gatewayd
-	GOARCH=arm GOARM=7 go build -o /dev/null ./cmd/gatewayd
+	GOARCH=amd64 go build -trimpath -o /dev/null ./cmd/gatewayd
+	GOARCH=arm64 go build -trimpath -o /dev/null ./cmd/gatewayd
+	GOARCH=arm GOARM=7 go build -trimpath -o /dev/null ./cmd/gatewayd
 	$(call say,format and vet)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	go vet ./...
@@ -82,7 +87,7 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
 	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng \
-	tcpreplay:tcpreplay editcap:wireshark-common
+	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser
 
 deps:
 	@missing=(); for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \

@@ -1,0 +1,246 @@
+//go:build netns
+
+package gateway_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"gatewayd/gateway/config"
+)
+
+// emulators run the packages' programs, by Debian's name of the architecture.
+var emulators = map[string][]string{"amd64": nil, "arm64": {"qemu-aarch64"}, "armhf": {"qemu-arm"}}
+
+// packaged is every file of the package, as dpkg-deb lists it; directories aside.
+const packaged = `-rw-r--r-- root/root ./etc/gatewayd/gatewayd.yaml
+-rwxr-xr-x root/root ./usr/bin/gatewayd
+-rw-r--r-- root/root ./usr/lib/systemd/system/gatewayd.service
+-rw-r--r-- root/root ./usr/share/bash-completion/completions/gatewayd
+-rw-r--r-- root/root ./usr/share/doc/gatewayd/DESIGN.md
+-rw-r--r-- root/root ./usr/share/doc/gatewayd/README.md
+-rw-r--r-- root/root ./usr/share/doc/gatewayd/changelog.gz
+-rw-r--r-- root/root ./usr/share/doc/gatewayd/copyright
+-rw-r--r-- root/root ./usr/share/doc/gatewayd/licenses.gz
+-rw-r--r-- root/root ./usr/share/fish/vendor_completions.d/gatewayd.fish
+-rw-r--r-- root/root ./usr/share/gatewayd/alerts.yaml
+-rw-r--r-- root/root ./usr/share/gatewayd/grafana-dashboard.json
+-rw-r--r-- root/root ./usr/share/lintian/overrides/gatewayd
+-rw-r--r-- root/root ./usr/share/zsh/vendor-completions/_gatewayd
+`
+
+// buildPackages runs the packages' build and returns their directory.
+func buildPackages(t *testing.T, env []string, architectures ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("../deploy/deb/build", append([]string{dir}, architectures...)...)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v: %s", cmd.Args, err, out)
+	}
+	return dir
+}
+
+// tool runs a program on this machine to its good end and returns what it printed.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var errs bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v: %s%s", cmd.Args, err, errs.String(), out)
+	}
+	return string(out)
+}
+
+// packageOf returns the one package of an architecture in a directory.
+func packageOf(t *testing.T, dir, architecture string) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(dir, "gatewayd_*_"+architecture+".deb"))
+	if len(found) != 1 {
+		t.Fatalf("%s has the packages %q of %s", dir, found, architecture)
+	}
+	return found[0]
+}
+
+func TestTheDebianPackages(t *testing.T) {
+	packages := buildPackages(t, nil)
+	native := map[string]string{"amd64": "amd64", "arm64": "arm64", "arm": "armhf"}[runtime.GOARCH]
+	version := strings.TrimSpace(tool(t, "dpkg-deb", "--field", packageOf(t, packages, native), "Version"))
+	for architecture, emulator := range emulators {
+		t.Run(architecture, func(t *testing.T) {
+			if architecture == native {
+				emulator = nil
+			}
+			testPackage(t, packageOf(t, packages, architecture), architecture, version, emulator)
+		})
+	}
+	t.Run("are the same bytes whoever builds them", func(t *testing.T) {
+		again := buildPackages(t, []string{"TZ=Pacific/Chatham", "LC_ALL=C.UTF-8", "TMPDIR=" + t.TempDir()}, native)
+		one, err := os.ReadFile(packageOf(t, packages, native))
+		check(t, err)
+		other, err := os.ReadFile(packageOf(t, again, native))
+		check(t, err)
+		if !bytes.Equal(one, other) {
+			t.Errorf("two builds of %s differ", version)
+		}
+	})
+	t.Run("pass lintian", func(t *testing.T) {
+		if _, err := exec.LookPath("lintian"); err != nil {
+			t.Skip("lintian is not here: apt-get install lintian")
+		}
+		t.Log(tool(t, "lintian", "--fail-on", "error", "--allow-root", packageOf(t, packages, native)))
+	})
+	t.Run("install, upgrade, remove and purge", func(t *testing.T) {
+		first := packageOf(t, packages, native)
+		successor(t, first, filepath.Join(packages, "successor.deb"))
+		testLife(t, newBox(t, packages), "/mnt/packages/"+filepath.Base(first), "/mnt/packages/successor.deb")
+	})
+}
+
+// testPackage looks at one package from outside, and runs its program.
+func testPackage(t *testing.T, file, architecture, version string, emulator []string) {
+	for field, want := range map[string]string{
+		"Package": "gatewayd", "Version": version, "Architecture": architecture, "Section": "net", "Priority": "optional",
+		"Depends": "adduser", "Maintainer": "gatewayd authors <authors@gatewayd.invalid>",
+	} {
+		if got := strings.TrimSpace(tool(t, "dpkg-deb", "--field", file, field)); got != want {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+	var files strings.Builder
+	for line := range strings.Lines(tool(t, "dpkg-deb", "--contents", file)) {
+		if f := strings.Fields(line); !strings.HasPrefix(line, "d") {
+			files.WriteString(f[0] + " " + f[1] + " " + f[5] + "\n")
+		} else if f[0] != "drwxr-xr-x" || f[1] != "root/root" {
+			t.Errorf("a directory that others cannot read, or own: %s", line)
+		}
+	}
+	if files.String() != packaged {
+		t.Errorf("it holds\n%swant\n%s", files.String(), packaged)
+	}
+	root := t.TempDir()
+	tool(t, "dpkg-deb", "--raw-extract", file, root)
+	for _, script := range []string{"postinst", "prerm", "postrm"} {
+		tool(t, "sh", "-n", root+"/DEBIAN/"+script)
+	}
+	if got := tool(t, "cat", root+"/DEBIAN/conffiles"); got != "/etc/gatewayd/gatewayd.yaml\n" {
+		t.Errorf("conffiles are %q", got)
+	}
+	tool(t, "sh", "-c", `cd "$0" && md5sum --quiet -c DEBIAN/md5sums`, root)
+	line := append(emulator, root+"/usr/bin/gatewayd", "version")
+	if got := tool(t, line[0], line[1:]...); got != "gatewayd "+version+"\n" {
+		t.Errorf("the program says %q, want version %s", got, version)
+	}
+	testConffile(t, root+"/etc/gatewayd/gatewayd.yaml")
+}
+
+// commented is a line of the conffile that has to be filled in.
+var commented = regexp.MustCompile(`(?m)^  # ((?:interface|address|gateway): .*# required)`)
+
+// testConffile holds the package's config to the example, which it is once the #
+// before what is required is taken away.
+func testConffile(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	check(t, err)
+	if n := len(commented.FindAll(text, -1)); n != 4 {
+		t.Errorf("%d lines are to be filled in, want 4:\n%s", n, text)
+	}
+	got, err := config.Parse(file, commented.ReplaceAll(text, []byte("  $1")))
+	check(t, err)
+	want, err := config.Parse("example.yaml", config.Example)
+	check(t, err)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the config is %+v, the example %+v", got, want)
+	}
+}
+
+// successor makes the next version of a package, with another config.
+func successor(t *testing.T, file, to string) {
+	t.Helper()
+	tool(t, "sh", "-ec", `dpkg-deb --raw-extract "$0" "$2/next"
+sed -i 's/^Version: .*/&+next/' "$2/next/DEBIAN/control"
+echo '# What is new.' >>"$2/next/etc/gatewayd/gatewayd.yaml"
+dpkg-deb --build -Zgzip -z1 "$2/next" "$1"`, file, to, t.TempDir())
+}
+
+// testLife lives through a package's life with real programs.
+func testLife(t *testing.T, b *box, first, next string) {
+	const conf, unit = "/etc/gatewayd/gatewayd.yaml", "/etc/systemd/system/multi-user.target.wants/gatewayd.service"
+	install := func(file string) string {
+		return b.do("sh", "-c", `dpkg --force-confdef --force-confold --install "$0" </dev/null 2>&1`, file)
+	}
+	said := install(first)
+	for _, want := range []string{
+		conf + ":12:3: lan.interface: missing; take the # away and name the Ethernet port", "wan.interface: missing", "wan.address: missing",
+		"wan.gateway: missing", "installed and not started: fill in the lines named above in " + conf + ", then: gatewayd check && systemctl start gatewayd",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the installation does not say %q: %s", want, said)
+		}
+	}
+	b.do("test", "-L", unit)
+	if said := b.fails("gatewayd", "run"); !strings.Contains(said, "lan.interface: missing") {
+		t.Errorf("it ran without ports, or says %s", said)
+	}
+	b.do("sed", "-i", `s/^  # \(.*# required\)/  \1/`, conf)
+	b.do("gatewayd", "check")
+
+	d := b.begin()
+	b.do("gatewayd", "devices", "add", "--mac", clientMAC, "--ip", clientIP)
+	b.do("gatewayd", "sessions", "create", "--device", clientMAC, "--type", "time", "--time", "1h", "--global")
+	b.do("gatewayd", "connect", clientMAC)
+	b.client.run("ping", "-c", "1", "-w", "30", serverIP)
+	uid := strings.TrimSpace(b.do("id", "-u", "gatewayd"))
+	if owner := strings.TrimSpace(b.do("stat", "-c", "%u", "/var/lib/gatewayd")); owner != uid {
+		t.Errorf("the store is of user %s; the package's user is %s", owner, uid)
+	}
+
+	before := b.do("cat", conf)
+	install(next)
+	if now := b.do("cat", conf); now != before {
+		t.Errorf("the upgrade changed the config to %s", now)
+	}
+	if news := b.do("cat", conf+".dpkg-dist"); !strings.HasSuffix(news, "# What is new.\n") {
+		t.Errorf("the new config is not beside the old: %s", news)
+	}
+	d.end()
+	d = b.begin()
+	b.client.run("ping", "-c", "1", "-w", "30", serverIP) // what was sold goes on
+	d.end()
+
+	b.do("dpkg", "--remove", "gatewayd")
+	b.do("test", "-e", conf, "-a", "-d", "/var/lib/gatewayd")
+	b.fails("test", "-e", "/usr/bin/gatewayd")
+	b.do("dpkg", "--purge", "gatewayd")
+	b.fails("id", "gatewayd")
+	left := b.do("find", "/etc", "/run", "/usr", "/var", "-xdev", "-path", "/var/log", "-prune", "-o", "-name", "*gatewayd*", "-print")
+	if left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+	for _, pid := range b.processes() {
+		t.Errorf("process %d is left", pid)
+	}
+}
+
+// begin starts the installed program with its own config, and waits until it is ready.
+func (b *box) begin() *program {
+	b.t.Helper()
+	d := b.gateway.start("nsenter", b.inside("gatewayd", "run")...)
+	eventually(b.t, 4*soon, "the installed gatewayd is ready", func() error {
+		if said := d.out.String(); !strings.Contains(said, "gatewayd: ready") {
+			return errors.New(said)
+		}
+		return nil
+	})
+	return d
+}
