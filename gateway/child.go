@@ -208,7 +208,7 @@ func runStore(w *wire, m message, files []*os.File, shut func() string) error {
 		case <-time.After(lastWords):
 		}
 	}()
-	return store.Serve(ctx, path, conns, store.Option{Name: m.Store.Path, Log: log})
+	return store.Serve(ctx, path, conns, store.Option{Name: m.Store.Path, Boot: m.Store.Boot, Log: log})
 }
 
 // watched is a connection that says when it is read first, which is when the

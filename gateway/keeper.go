@@ -340,7 +340,7 @@ func (k *keeper) isReady(p *process) {
 func (k *keeper) beginStore() error {
 	dir := k.store.confined.only
 	defer dir.Close()
-	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Log: k.cfg.Log}}, dir); err != nil {
+	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Boot: bootID(), Log: k.cfg.Log}}, dir); err != nil {
 		return err
 	}
 	return k.join()

@@ -61,6 +61,7 @@ type controlOrder struct {
 
 type storeOrder struct {
 	Path string     `json:"path"`
+	Boot string     `json:"boot"` // kernel's boot id
 	Log  config.Log `json:"log"`
 }
 

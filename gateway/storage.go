@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -171,4 +172,10 @@ func (k *keeper) prepareStore(ctx context.Context) error {
 		}
 		return nil
 	}
+}
+
+// bootID is the kernel's name of this boot; empty: it has none.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // none without /proc
+	return strings.TrimSpace(string(id))
 }

@@ -30,6 +30,7 @@ var errInUse = errors.New("in use")
 type disk struct {
 	dir     string // "" in memory
 	name    string // what people call it
+	boot    string // of the box
 	guard   int64  // bytes, beside what compaction takes
 	reserve int64  // bytes
 	free    func(dir string) (int64, error)
@@ -58,13 +59,17 @@ type disk struct {
 	broken  bool  // journal and database may differ: no commit before they are opened again
 }
 
-// prepare makes the directory, if need be, for its owner only.
+// prepare makes the directory, if need be, for its owner only, and takes away what
+// nobody needs.
 func (d *disk) prepare() error {
 	if d.dir == "" {
 		return nil
 	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return fmt.Errorf("make the store's directory: %w", err)
+	}
+	if err := removeFile(filepath.Join(d.dir, stagedName)); err != nil {
+		return fmt.Errorf("remove what a restore left that was cut short: %w", err)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@
 //     database then gets: nobody was told that it is there. A group that is in neither
 //     as a whole was torn by a power cut, and is dropped.
 //  3. Anything else is damage: Badger refuses, complains, panics or ends the process
-//     (mostAttempts times), a record is missing, changed or too many. Badger's files go to
+//     (mostAttempts times in one boot of the box), a record is missing, changed or too many. Badger's files go to
 //     the directory "damaged" (or away, without room), in place of what was there, and
 //     the database is made anew from the account. What happened and what was lost is
 //     logged, and stands in Health's notice until that directory is removed, or a

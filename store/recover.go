@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	attemptsName = "opening" // as many bytes as openings that did not come to an end
+	attemptsName = "opening" // the boot, a space, and as many bytes as openings in it that did not come to an end
 	mostAttempts = 3         // after which the database is taken for damaged
 )
 
@@ -174,14 +174,19 @@ func (d *disk) renewAccount(ctx context.Context, db *badger.DB) {
 }
 
 // countAttempt counts an opening that may end this process; after too many the
-// database is taken for damaged. On a full disk it is not counted.
+// database is taken for damaged. One of an earlier boot is not counted: the power ended
+// it. Nor is one on a full disk.
 func (d *disk) countAttempt() error {
 	path := filepath.Join(d.dir, attemptsName)
-	before, _ := os.ReadFile(path) // none: the first
+	text, _ := os.ReadFile(path) // none: the first
+	before, same := strings.CutPrefix(string(text), d.boot+" ")
+	if !same {
+		before = ""
+	}
 	if len(before) >= mostAttempts {
 		return damaged("opening it ended the process %d times", len(before))
 	}
-	_ = os.WriteFile(path, append(before, '|'), 0o600)
+	_ = os.WriteFile(path, []byte(d.boot+" "+before+"|"), 0o600)
 	return nil
 }
 

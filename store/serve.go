@@ -30,6 +30,7 @@ type Option struct {
 	Reserve int64        // bytes held back for opening on a full disk; 0 means DefaultReserve, negative none
 	Log     *slog.Logger // nil means silence
 	Name    string       // what people call dir, where that is a way of reaching it; empty means dir
+	Boot    string       // tells this boot of the box from all others, as /proc/sys/kernel/random/boot_id; empty: they are one
 }
 
 // Serve opens the store in dir, which it makes (mode 0700) if need be, and serves
@@ -42,6 +43,7 @@ func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) e
 	d := &disk{
 		dir:     dir,
 		name:    opt.Name,
+		boot:    opt.Boot,
 		guard:   orDefault(opt.Guard, DefaultGuard),
 		reserve: orDefault(opt.Reserve, DefaultReserve),
 		free:    freeSpace,

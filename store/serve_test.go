@@ -61,7 +61,7 @@ const testGuard, testReserve = 1 << 20, 2 << 20
 func serveDir(t *testing.T, dir string, free int64) *room {
 	r := &room{dir: dir, conns: make(chan net.Conn), c: client.New(), ended: make(chan error, 1)}
 	r.free.Store(free)
-	r.d = &disk{dir: dir, now: time.Now, due: make(chan struct{}, 1), doubts: make(chan error, 1), guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
+	r.d = &disk{dir: dir, boot: "this", now: time.Now, due: make(chan struct{}, 1), doubts: make(chan error, 1), guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
 		free: func(string) (int64, error) { return r.free.Load(), nil }}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
