@@ -91,10 +91,10 @@ func (m *Manager) Restore(ctx context.Context, r io.Reader) error {
 	}
 	reserved := m.forgetAll()
 	m.log.Warn("a backup is restored: all clients are disconnected")
-	if err := m.store.Restore(ctx); err != nil {
+	if err := m.store.Restore(ctx, write(beforeKey, reserved)); err != nil {
 		return unavailable("restore", err)
 	}
-	if err := m.openRestored(ctx, reserved); err != nil {
+	if err := m.openRestored(ctx); err != nil {
 		return fmt.Errorf("restored, but not read yet: %w", err)
 	}
 	m.log.Info("a backup was restored")
@@ -165,13 +165,15 @@ func (m *Manager) forgetAll() (reserved idsRecord) {
 
 // openRestored opens the books of another time: the clock goes on unless the backup is
 // from the future, and so do the ids. m.gate is held.
-func (m *Manager) openRestored(ctx context.Context, reserved idsRecord) error {
+func (m *Manager) openRestored(ctx context.Context) error {
 	var newest stamp
-	ids := idsRecord{1, 1}
-	if err := errors.Join(m.getJSON(ctx, clockKey, &newest), m.getJSON(ctx, idsKey, &ids)); err != nil {
+	if err := m.getJSON(ctx, clockKey, &newest); err != nil {
 		return err
 	}
-	ids.Devices, ids.Sessions = max(ids.Devices, reserved.Devices), max(ids.Sessions, reserved.Sessions)
+	ids, err := m.reserved(ctx)
+	if err != nil {
+		return err
+	}
 	if m.warm = !newest.Wall.After(m.clock.read().Wall); !m.warm {
 		if err := m.open(ctx); err != nil {
 			return err

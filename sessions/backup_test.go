@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/store/client"
 )
 
 // A backup is restored while one client runs a session that the backup has running as
@@ -73,6 +74,38 @@ func TestRestorePutsTheBackupInThePlaceOfAll(t *testing.T) {
 	w.boots().runs() // and it is on disk
 	if got := w.session(first.ID); got.UpBytes != 1510 {
 		t.Errorf("after a restart: %+v", got)
+	}
+}
+
+// The power goes when a restore is on disk and nothing after it.
+func TestARestoreThatIsCutOffGivesNoIDTwice(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	a := w.add(macA, "10.10.0.2")
+	w.create(a.ID, timePlan(60))
+	var backup bytes.Buffer
+	if err := w.m.Backup(bg(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	saved, _, err := w.client.Get(bg(), idsKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last Session
+	for range 2 * smallBlock {
+		last = w.create(a.ID, timePlan(60))
+	}
+	if err := w.m.Restore(bg(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	w.kills()
+	w.client = client.New()
+	w.back()
+	if err := w.client.Batch(bg(), []client.Record{{Key: idsKey, Value: saved}}); err != nil {
+		t.Fatal(err)
+	}
+	w.boots().runs()
+	if next := w.create(w.device(macA).ID, timePlan(60)); next.ID <= last.ID {
+		t.Errorf("id %d was given away before, up to %d", next.ID, last.ID)
 	}
 }
 

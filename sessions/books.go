@@ -237,8 +237,8 @@ func (m *Manager) open(ctx context.Context) error {
 	if err := m.getJSON(ctx, clockKey, &newest); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
-	reserved := idsRecord{1, 1}
-	if err := m.getJSON(ctx, idsKey, &reserved); err != nil {
+	reserved, err := m.reserved(ctx)
+	if err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
 	b.ids[deviceIDs] = ids{next: reserved.Devices, end: reserved.Devices}
@@ -254,6 +254,17 @@ func (m *Manager) open(ctx context.Context) error {
 	}
 	b.opened.Store(true)
 	return nil
+}
+
+// reserved reads from which ids on none was given away, also not before a backup was
+// restored.
+func (m *Manager) reserved(ctx context.Context) (idsRecord, error) {
+	ids, before := idsRecord{1, 1}, idsRecord{}
+	err := m.getJSON(ctx, idsKey, &ids)
+	if err == nil {
+		err = m.getJSON(ctx, beforeKey, &before)
+	}
+	return idsRecord{max(ids.Devices, before.Devices), max(ids.Sessions, before.Sessions)}, err
 }
 
 // anchorClock sets the clock by the newest stamp, and keeps by how much the

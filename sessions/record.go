@@ -18,6 +18,7 @@ import (
 //	i/<session 8>           id of the session's device, 8 bytes
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
+//	ids/before              ids reserved before the newest restore
 //	clock                   the newest stamp
 //	t/<since 8>             by how much a clock that was not trusted since then, ns, was behind, ns, 8 bytes
 const (
@@ -48,8 +49,9 @@ func moveKey(since time.Time) []byte {
 func indexKey(id int64) []byte { return append([]byte("i/"), number(id)...) }
 
 var (
-	idsKey   = []byte("ids")
-	clockKey = []byte("clock")
+	idsKey    = []byte("ids")
+	beforeKey = []byte("ids/before")
+	clockKey  = []byte("clock")
 )
 
 // deviceRecord is a device on disk.

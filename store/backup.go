@@ -2,12 +2,14 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,11 +115,11 @@ type staged struct {
 }
 
 // restore answers OpRestore.
-func (s *service) restore(ctx context.Context, step client.Step, part []byte) error {
+func (s *service) restore(ctx context.Context, req client.Request) error {
 	st := &s.staged
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if step == client.StepBegin {
+	if req.Step == client.StepBegin {
 		if err := s.disk.refuses(); err != nil {
 			return err
 		}
@@ -127,10 +129,10 @@ func (s *service) restore(ctx context.Context, step client.Step, part []byte) er
 		return errors.New("no restore was begun")
 	}
 	var err error
-	switch step {
+	switch req.Step {
 	case client.StepPart:
 		if err = s.disk.spare(s.disk.guard); err == nil {
-			_, err = st.f.Write(part)
+			_, err = st.f.Write(req.Part)
 		}
 	case client.StepCheck:
 		if _, err = st.f.Seek(0, io.SeekStart); err == nil {
@@ -139,10 +141,10 @@ func (s *service) restore(ctx context.Context, step client.Step, part []byte) er
 		}
 	case client.StepCommit:
 		if err = errors.New("what was sent has not been checked"); st.whole {
-			err = s.disk.restore(ctx, st)
+			err = s.disk.restore(ctx, st, req.Records)
 		}
 	}
-	if err != nil || step == client.StepCommit {
+	if err != nil || req.Step == client.StepCommit {
 		st.drop(s.disk.dir)
 	}
 	return err
@@ -174,10 +176,10 @@ func (st *staged) drop(dir string) {
 	st.f, st.whole = nil, false
 }
 
-// restore puts the staged backup in the place of all records: it becomes the newest
-// snapshot, and the database is made anew from that. From then on a power cut changes
-// nothing: the rebuild begins again.
-func (d *disk) restore(ctx context.Context, st *staged) error {
+// restore puts the staged backup, and what is put over it, in the place of all records:
+// it becomes the newest snapshot, and the database is made anew from that. From then on a
+// power cut changes nothing: the rebuild begins again.
+func (d *disk) restore(ctx context.Context, st *staged, over []client.Record) error {
 	if err := d.refuses(); err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (d *disk) restore(ctx context.Context, st *staged) error {
 		return errors.New(d.shutWhy)
 	}
 	if d.dir == "" {
-		return d.refill(st)
+		return d.refill(st, over)
 	}
 	marker := filepath.Join(d.dir, rebuildingName)
 	if err := writeFile(marker, ""); err != nil {
@@ -195,7 +197,7 @@ func (d *disk) restore(ctx context.Context, st *staged) error {
 	}
 	_, err := d.makeGeneration(ctx, func(w io.Writer) (SnapshotInfo, error) {
 		to := newSnapshotWriter(w, d.last+1, st.info.Made)
-		if err := st.each(to.add); err != nil {
+		if err := st.each(over, to.add); err != nil {
 			return SnapshotInfo{}, err
 		}
 		return to.end()
@@ -221,22 +223,46 @@ func (d *disk) restore(ctx context.Context, st *staged) error {
 	return nil
 }
 
-// each gives f all records of the backup.
-func (st *staged) each(f func(key, value []byte) error) error {
+// each gives f, in the order of their keys, all records of the backup, with over in the
+// place of those with its keys.
+func (st *staged) each(over []client.Record, f func(key, value []byte) error) error {
 	if _, err := st.f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	_, err := ReadSnapshot(st.f, func(r client.Record) error { return f(r.Key, r.Value) })
+	over = slices.SortedFunc(slices.Values(over), func(a, b client.Record) int { return bytes.Compare(a.Key, b.Key) })
+	next := func() (err error) {
+		if !over[0].Delete {
+			err = f(over[0].Key, over[0].Value)
+		}
+		over = over[1:]
+		return err
+	}
+	_, err := ReadSnapshot(st.f, func(r client.Record) error {
+		same := false
+		for len(over) > 0 && !same && bytes.Compare(over[0].Key, r.Key) <= 0 {
+			same = bytes.Equal(over[0].Key, r.Key)
+			if err := next(); err != nil {
+				return err
+			}
+		}
+		if same {
+			return nil
+		}
+		return f(r.Key, r.Value)
+	})
+	for err == nil && len(over) > 0 {
+		err = next()
+	}
 	return err
 }
 
 // refill is restore in memory.
-func (d *disk) refill(st *staged) error {
+func (d *disk) refill(st *staged, over []client.Record) error {
 	if err := d.db.DropAll(); err != nil {
 		return err
 	}
 	g := grouped{db: d.db}
-	if err := st.each(g.add); err != nil {
+	if err := st.each(over, g.add); err != nil {
 		return err
 	}
 	d.last++

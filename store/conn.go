@@ -145,7 +145,7 @@ func (c *caller) serve(ctx context.Context, req client.Request) client.Answer {
 	case client.OpBackup:
 		a.Value, a.More, err = c.disk.backup(ctx, req.Begin)
 	case client.OpRestore:
-		err = c.restore(ctx, req.Step, req.Part)
+		err = c.restore(ctx, req)
 	case client.OpHealth:
 		a.Health = c.disk.health()
 	}

@@ -67,8 +67,8 @@
 // So one fault, wherever it is, loses nothing, and two say what they lost.
 //
 // A backup is a snapshot that goes to the caller part by part and takes no room here. A
-// restore takes such a file in beside, checks all of it, makes it the newest snapshot
-// and the database anew from that.
+// restore takes such a file in beside, checks all of it, makes it the newest snapshot,
+// with what the caller puts over it, and the database anew from that.
 //
 // There is one connection at a time. A new one replaces the old one, whose last
 // parsed batches are committed first: an older batch never lands on a newer one.

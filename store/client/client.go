@@ -152,10 +152,14 @@ func (c *Client) Stage(ctx context.Context, r io.Reader) error {
 	return err
 }
 
-// Restore puts the staged backup in the place of all records. After an error the
-// records are all as before or all as in the backup.
-func (c *Client) Restore(ctx context.Context) error {
-	_, err := c.long(ctx, Request{Op: OpRestore, Step: StepCommit})
+// Restore puts the staged backup in the place of all records, and over it, in the same
+// step, the records given, of which each key may be there once. After an error all is as
+// before or all is restored.
+func (c *Client) Restore(ctx context.Context, over ...Record) error {
+	if err := checkBatch(over); err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
+	_, err := c.long(ctx, Request{Op: OpRestore, Step: StepCommit, Records: over})
 	return err
 }
 

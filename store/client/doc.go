@@ -32,7 +32,7 @@
 //	          Scan      limit (4), length of the prefix (4), prefix, after
 //	          Batch     number of records (4), records
 //	          Backup    from its beginning (1)
-//	          Restore   step (1), a part of the backup
+//	          Restore   step (1), a part of the backup or, at the end, number of records (4), records
 //	          Health    nothing
 //	answer    Get       found (1), the value
 //	          Scan      more (1), number of records (4), records

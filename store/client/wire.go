@@ -101,7 +101,7 @@ type Request struct {
 	Prefix  []byte   // Scan
 	After   []byte   // Scan: only keys that sort after it; empty means from the start
 	Limit   int      // Scan: most records wanted; 0 means as many as fit in an answer
-	Records []Record // Batch
+	Records []Record // Batch; Restore, StepCommit: put over those of the backup
 	Begin   bool     // Backup: from its beginning
 	Step    Step     // Restore
 	Part    []byte   // Restore, StepPart
@@ -138,6 +138,9 @@ func (r *Request) Append(b []byte) []byte {
 		b = append(b, bit(r.Begin))
 	case OpRestore:
 		b = append(b, byte(r.Step))
+		if r.Step == StepCommit {
+			b = appendRecords(b, r.Records)
+		}
 		b = append(b, r.Part...)
 	}
 	return closeFrame(b, start)
@@ -166,7 +169,10 @@ func ParseRequest(frame []byte) (Request, error) {
 	case OpBackup:
 		r.Begin = p.bit()
 	case OpRestore:
-		r.Step = Step(p.byte())
+		if r.Step = Step(p.byte()); r.Step == StepCommit {
+			r.Records = p.records(MaxRecords)
+			p.need(batchSize(r.Records) <= MaxBatch, "size of the records")
+		}
 		r.Part = p.all()
 		p.need(r.Step <= lastStep && len(r.Part) <= MaxChunk && (r.Step == StepPart || len(r.Part) == 0), "step")
 	case OpHealth:

@@ -29,6 +29,8 @@ var requests = []struct {
 	{"more of a backup", Request{ID: 7, Op: OpBackup}},
 	{"a part of a restore", Request{ID: 7, Op: OpRestore, Step: StepPart, Part: k(MaxChunk)}},
 	{"the end of a restore", Request{ID: 7, Op: OpRestore, Step: StepCommit}},
+	{"the end of a restore with records", Request{ID: 7, Op: OpRestore, Step: StepCommit, Records: []Record{
+		{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Delete: true}}}},
 	{"a question for health", Request{ID: 8, Op: OpHealth}},
 }
 
