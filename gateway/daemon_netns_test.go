@@ -70,7 +70,7 @@ type daemon struct {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{l: l}
-	line := []string{gatewaydPath(l.t), "run", "--config", l.writeConfig()}
+	line := append(slices.Clone(l.within), gatewaydPath(l.t), "run", "--config", l.writeConfig())
 	if l.card != "" { // mounted for gatewayd alone: its end takes the mount away
 		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount -o loop "$0" "$1"; shift; exec "$@"`, l.card, l.dir + "/store"}, line...)
 	}

@@ -54,7 +54,8 @@ type lab struct {
 	t                       *testing.T
 	dir                     string // of config, store, socket and logs
 	config                  map[string]string
-	card                    string // image of the file system that the store is on; empty: none of its own
+	card                    string   // image of the file system that the store is on; empty: none of its own
+	within                  []string // the words that gatewayd's command line begins with
 	newest                  *daemon
 	client, gateway, server *namespace
 	atClient, atServer      *counter // what arrives at the far ends
