@@ -237,7 +237,8 @@ func TestADamagedStoreIsMendedAndSaid(t *testing.T) {
 			u.end("before")
 			d.expected = true
 			children := d.children()
-			d.kill("store") // before it has put its logs in tables
+			check(t, syscall.Kill(d.cmd.Process.Pid, syscall.SIGSTOP)) // it starts no other store
+			d.kill("store")                                            // before it has put its logs in tables
 			check(t, syscall.Kill(d.cmd.Process.Pid, syscall.SIGKILL))
 			gone(t, children)
 			files, err := filepath.Glob(l.dir + "/store/" + kind)
