@@ -51,7 +51,7 @@ func (w flood) starts(l *lab) *program {
 	octets := fmt.Sprintf("0x%s", strings.ReplaceAll(gateway.String(), ":", ", 0x"))
 	before := l.came()
 	// timeout ends the whole of its group; trafgen leaves a part of itself.
-	p := l.client.start("timeout", "-k", "1", "50", "trafgen", "-P", "1", "-o", "eth0", fmt.Sprintf(w.frames+"%.0[1]s%.0[2]s", gateway, octets))
+	p := l.client.start("timeout", "-k", "1", "600", "trafgen", "-P", "1", "-o", "eth0", fmt.Sprintf(w.frames+"%.0[1]s%.0[2]s", gateway, octets))
 	eventually(l.t, 2*soon, w.name+" are felt", func() error {
 		if n := l.came() - before; n < 10_000 {
 			return fmt.Errorf("%d frames: %s", n, p.out.String())
@@ -215,13 +215,18 @@ func TestARegularComesBackDuringAFloodOfMadeUpMACs(t *testing.T) {
 	flood := floods[len(floods)-1]
 	d = l.start()
 	pids := d.children()
-	flood.starts(l)
+	flooding := flood.starts(l)
 	time.Sleep(2 * time.Second) // the newcomers of some seconds are taken in
 	began := time.Now()
-	eventually(t, time.Minute, "who is on disk passes again", func() error {
+	eventually(t, 5*time.Minute, "who is on disk passes again", func() error {
 		_, err := neighbour.try("ping", "-c", "1", "-W", "1", serverIP)
 		return err
 	})
+	select {
+	case <-flooding.ended:
+		t.Errorf("the flood had ended before: %s", flooding.out.String())
+	default:
+	}
 	t.Logf("passed again after %v, with %d clients bound", time.Since(began).Round(10*time.Millisecond), d.status().Clients.Bound)
 	d.unharmed(pids)
 }
