@@ -237,14 +237,19 @@ func TestIPv6IsOffWhileThePortIsOpen(t *testing.T) {
 	}
 }
 
-// TestOpenAndWait is no test but the process that the next one kills.
-func TestOpenAndWait(t *testing.T) {
-	name := os.Getenv("PORT_TO_OPEN")
-	if name == "" {
-		t.Skip("started by TestKilledRunIsPutBackByTheNext only")
+// TestMain is also the process that TestKilledRunIsPutBackByTheNext kills.
+func TestMain(m *testing.M) {
+	if name := os.Getenv("PORT_TO_OPEN"); name != "" {
+		openAndWait(name)
 	}
-	_, err := Open(Side{Name: name}, Options{StateDir: os.Getenv("PORT_STATE"), ClassicDrop: os.Getenv("PORT_CLASSIC") != ""})
-	must(t, err)
+	os.Exit(m.Run())
+}
+
+func openAndWait(name string) {
+	if _, err := Open(Side{Name: name}, Options{StateDir: os.Getenv("PORT_STATE"), ClassicDrop: os.Getenv("PORT_CLASSIC") != ""}); err != nil {
+		os.Stdout.WriteString(err.Error())
+		os.Exit(1)
+	}
 	os.Stdout.WriteString("open\n")
 	select {}
 }
@@ -253,7 +258,7 @@ func TestKilledRunIsPutBackByTheNext(t *testing.T) {
 	for _, classic := range []string{"", "1"} {
 		t.Run(map[string]string{"": "with TCX", "1": "with clsact and cls_bpf"}[classic], func(t *testing.T) {
 			l := newLab(t)
-			child := exec.Command(os.Args[0], "-test.run=^TestOpenAndWait$", "-test.v")
+			child := exec.Command(os.Args[0])
 			child.Env = append(os.Environ(), "PORT_TO_OPEN="+l.port, "PORT_STATE="+l.stateDir, "PORT_CLASSIC="+classic)
 			out, err := child.StdoutPipe()
 			must(t, err)
