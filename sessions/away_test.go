@@ -101,6 +101,7 @@ func TestASaveInDoubtIsUndone(t *testing.T) {
 }
 
 func TestWhatPassesBeforeARevocationIsTakenInIsBilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, dataPlan(1))
@@ -130,6 +131,7 @@ func TestWhatPassesBeforeARevocationIsTakenInIsBilled(t *testing.T) {
 }
 
 func TestControlStartsWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, dataPlan(0.01))
@@ -153,6 +155,7 @@ func TestControlStartsWhileTheStoreIsAway(t *testing.T) {
 }
 
 func TestForwarderThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, dataPlan(1))

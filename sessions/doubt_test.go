@@ -9,6 +9,7 @@ import (
 )
 
 func TestAConnectThatFailedStartsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	days := uint(1)
@@ -37,6 +38,7 @@ func TestAConnectThatFailedStartsNothing(t *testing.T) {
 }
 
 func TestADeviceIsAdmittedAgainOnceTheForwarderAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, dataPlan(1))
