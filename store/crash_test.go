@@ -78,6 +78,7 @@ func startChild(t testing.TB, c *client.Client, dir string) *exec.Cmd {
 // acknowledged; the process is killed under them; the next one must have it, and
 // no batch in part.
 func TestAKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	const callers, rounds = 8, 4
 	dir := t.TempDir()
 	c := client.New()

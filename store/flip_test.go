@@ -104,6 +104,7 @@ func (u *used) lacks(t *testing.T, c *client.Client) (why string) {
 // Any one bit of any file of the store, at rest: everything that was acknowledged is
 // there all the same, and the store goes on by itself. A damaged database is said.
 func TestOneFlippedBitLosesNothing(t *testing.T) {
+	t.Parallel()
 	killed := newUsed(t, func(t *testing.T, child *exec.Cmd, _ *client.Client) { kill(t, child) })
 	ended := newUsed(t, func(t *testing.T, child *exec.Cmd, c *client.Client) {
 		end(t, child)
@@ -112,7 +113,11 @@ func TestOneFlippedBitLosesNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	said, mended := map[string]int{}, map[string]int{}
-	for n := range tries(500) {
+	flips := tries(500)
+	if testing.Short() {
+		flips = 10 // one of each kind of file
+	}
+	for n := range flips {
 		u := killed
 		if n%4 == 3 {
 			u = ended
@@ -163,6 +168,7 @@ func end(t *testing.T, child *exec.Cmd) {
 // A table goes bad under a store that runs: it does not get into a snapshot, and the
 // next start mends it.
 func TestATableThatGoesBadWhileItRunsLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		then func(t *testing.T, u *used, child *exec.Cmd, c *client.Client)
@@ -257,6 +263,7 @@ func flipOne(t *testing.T, random *rand.Rand, dir string, n int) (name string, a
 // is said with its sequences, and what is left is a snapshot and all later batches that
 // are whole.
 func TestTwoFaultsAreSaid(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		harm func(t *testing.T, dir string)
@@ -368,6 +375,7 @@ func spoilJournal(t *testing.T, dir, text string) {
 // A group that a power cut tore, in the journal and in the database, was not
 // acknowledged: it is no damage, and later batches take its sequences.
 func TestATornTailIsNoDamage(t *testing.T) {
+	t.Parallel()
 	group := []batch{one("x", "1"), one("y", "2"), one("z", "3")}
 	for _, row := range []struct {
 		name string
@@ -421,6 +429,7 @@ func TestATornTailIsNoDamage(t *testing.T) {
 // A commit that fails halfway is answered as an error, and the store opens itself
 // again: what was acknowledged is there, and the next change is accepted.
 func TestACommitThatFailsHalfwayIsMended(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		fail func(r *room) error

@@ -98,9 +98,9 @@ func TestABackupThatIsNotReadOnEndsNothing(t *testing.T) {
 // eventually waits for what happens by itself.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not after a minute: %s", what)
+			t.Fatalf("not after %v: %s", patience, what)
 		}
 	}
 }
