@@ -180,9 +180,15 @@ func TestNoMutatedFrameHarmsAnybodyElse(t *testing.T) {
 		}
 		return n
 	}
-	tried := 0
+	offered, tried, every := 0, 0, 1
+	if testing.Short() {
+		every = 10
+	}
 	try := func(what string, port int, raw []byte) {
 		t.Helper()
+		if offered++; offered%every != 0 {
+			return
+		}
 		tried++
 		b.offer(port, raw)
 		b.round()
