@@ -54,6 +54,7 @@ func (l *lab) got(before map[string]traffic) (said string, now map[string]traffi
 }
 
 func TestNothingPassesBeforeConnect(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	l.server.start("dnsmasq", "-k", "-C", "/dev/null", "-u", "root", "--no-resolv", "--no-hosts", "--pid-file=",

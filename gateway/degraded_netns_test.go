@@ -49,6 +49,7 @@ func (d *daemon) sound() {
 }
 
 func TestTheStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.admit(anHour)
@@ -97,6 +98,7 @@ func TestTheStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 }
 
 func TestTheStatusSaysWhatIsFull(t *testing.T) {
+	t.Parallel()
 	const neighbourMAC, neighbourIP = "02:00:00:00:00:0d", "10.10.0.3"
 	l := newLab(t, "limits: {clients: 2, nat_flows: 64, flows_per_client: 40}", "wan: {interface: eth0, address: "+wanIP+"/24, gateway: 203.0.113.99}")
 	d := l.start()
@@ -118,6 +120,7 @@ func TestTheStatusSaysWhatIsFull(t *testing.T) {
 }
 
 func TestTheStatusSaysThatTheDiskIsFull(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	disk := filepath.Join(l.dir, "store")
 	check(t, os.Mkdir(disk, 0o755))

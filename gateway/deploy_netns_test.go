@@ -79,6 +79,7 @@ func alerts(t *testing.T) (queries []string) {
 
 // What the dashboard and the rules ask is what a gateway answers.
 func TestTheDashboardAndTheRulesAskForWhatThereIs(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.admit(anHour)

@@ -227,6 +227,7 @@ func TestAStalledCardStopsOnlyChanges(t *testing.T) {
 func TestADamagedStoreIsMendedAndSaid(t *testing.T) {
 	for _, kind := range []string{"*.mem", "MANIFEST", "journal-*", "snapshot-*"} {
 		t.Run(strings.Trim(kind, ".*-"), func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			d := l.start()
 			v := d.admit(anHour)
@@ -270,6 +271,7 @@ func TestADamagedStoreIsMendedAndSaid(t *testing.T) {
 }
 
 func TestABackupIsRestoredWhileClientsAreOnline(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.admit(anHour)

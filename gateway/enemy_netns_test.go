@@ -12,6 +12,7 @@ import (
 )
 
 func TestABorrowedAddressGetsNothing(t *testing.T) {
+	t.Parallel()
 	const rogueMAC, rogueIP = "02:00:00:00:00:0d", "10.10.0.3"
 	l := newLab(t)
 	d := l.start()
@@ -21,7 +22,7 @@ func TestABorrowedAddressGetsNothing(t *testing.T) {
 	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
 	_, _ = rogue.try("ping", "-c", "1", "-W", "1", serverIP) // the gateway comes to know it
 
-	const flood = "nping -q -c 50 --rate 500 -e eth0 --dest-mac %s --source-mac "
+	const flood = "nping -q -N -c 50 --rate 500 -e eth0 --dest-mac %s --source-mac "
 	const world = " --udp -p 9 " + serverIP
 	for _, row := range []struct {
 		name    string
@@ -68,6 +69,7 @@ func TestABorrowedAddressGetsNothing(t *testing.T) {
 }
 
 func TestNothingUnaskedComesIn(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.admit(anHour)
@@ -87,7 +89,7 @@ func TestNothingUnaskedComesIn(t *testing.T) {
 	var sending sync.WaitGroup
 	send := func(source, kind string) {
 		sending.Go(func() {
-			if _, err := l.server.try("sh", "-c", fmt.Sprintf("nping -q -c 3 --rate 1000 -e eth0 --dest-mac %s --source-mac 02:00:00:00:00:01 -S %s %s %s",
+			if _, err := l.server.try("sh", "-c", fmt.Sprintf("nping -q -N -c 3 --rate 1000 -e eth0 --dest-mac %s --source-mac 02:00:00:00:00:01 -S %s %s %s",
 				gateway, source, kind, wanIP)); err != nil {
 				t.Error(err)
 			}

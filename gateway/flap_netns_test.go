@@ -219,6 +219,7 @@ func (d *daemon) goroutines() map[string]int {
 }
 
 func TestAReplacedPortIsGivenBackAsItWas(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	sw := l.switched()
 	d := l.start()
@@ -254,6 +255,7 @@ func (d *daemon) portMAC(name string) string {
 }
 
 func TestNothingIsBilledWhileTheCableIsOut(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	sw := l.switched()
 	d := l.start()

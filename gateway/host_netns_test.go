@@ -9,6 +9,7 @@ import (
 )
 
 func TestClientsReachTheBoxUnbilledAndUnlimited(t *testing.T) {
+	t.Parallel()
 	const size = 5_000_000
 	l := newLab(t)
 	d := l.start()
@@ -51,6 +52,7 @@ func TestHostPortsCloseTheBox(t *testing.T) {
 		{"none", "host: {ports: none}", nil, []string{"8080", "8081"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, row.config)
 			d := l.start()
 			for _, port := range append(row.open, row.closed...) {
@@ -82,6 +84,7 @@ func TestTheBoxsOwnTrafficIsExempt(t *testing.T) {
 		{"not without", "host: {default_route: false}", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, row.config)
 			d := l.start()
 			l.server.web(serverIP+":80", depot(size))

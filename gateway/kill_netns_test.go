@@ -176,6 +176,7 @@ func TestAKilledKeeperCostsNothing(t *testing.T) {
 		{"sessions do not resume when the config says so", "sessions: {resume_on_restart: false}", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, row.config)
 			l.gateway.setting("ipv6/conf/eth1/disable_ipv6", "0")
 			d := l.start()

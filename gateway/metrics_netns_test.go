@@ -187,6 +187,7 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 // Counters go on when forward and control are killed; what waited in a
 // forwarder that was killed is dropped.
 func TestCountersOutliveTheProcesses(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.admit(`{"type":"time","time_secs":3600,"down_mbits":1,"up_mbits":1}`)
@@ -224,6 +225,7 @@ func TestCountersOutliveTheProcesses(t *testing.T) {
 }
 
 func TestWhereMetricsAreServed(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "metrics: {listen: ''}")
 	d := l.start()
 	if _, err := l.scrape(); err == nil {

@@ -41,6 +41,7 @@ func TestASmallerWANIsFoundOut(t *testing.T) {
 		on   bool
 	}{{"with offloads", true}, {"without offloads", false}} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.offloads(row.on)
 			l.gateway.run("ip", "link", "set", "eth0", "mtu", "1400")

@@ -56,6 +56,7 @@ func TestTheNextSessionTakesOverWithoutALoss(t *testing.T) {
 		{"when the data are used up", fmt.Sprintf(megabyte, 1.0005)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			d := l.start()
 			one := d.sell(row.plan)
@@ -170,6 +171,7 @@ func TestAPlansRateIsItsGoodput(t *testing.T) {
 	const plan, length = 20e6, 10
 	for _, way := range []string{"up", "down"} {
 		t.Run(way, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			d := l.start()
 			l.iperfServer()

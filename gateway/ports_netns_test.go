@@ -22,6 +22,7 @@ func TestStartRefusesPortsThatTheKernelUses(t *testing.T) {
 		{"forwarding everywhere", []string{"sysctl", "-w", "net.ipv4.ip_forward=1"}, "sysctl -w net.ipv4.conf.eth0.forwarding=0"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.gateway.run(row.spoil[0], row.spoil[1:]...)
 			config := l.writeConfig()
@@ -49,6 +50,7 @@ func TestStartRefusesPortsThatTheKernelUses(t *testing.T) {
 }
 
 func TestAConflictWhileRunningStopsAdmission(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.admit(anHour)
@@ -99,6 +101,7 @@ func TestAConflictWhileRunningStopsAdmission(t *testing.T) {
 }
 
 func TestTheKernelIsDeafAndDumbOnThePorts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for port, before := range map[string]string{"eth0": "0", "eth1": "0"} {
 		l.gateway.setting("ipv6/conf/"+port+"/disable_ipv6", before)
@@ -152,6 +155,7 @@ func TestTheKernelIsDeafAndDumbOnThePorts(t *testing.T) {
 }
 
 func TestNoKernelFirewallIsUsed(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	l.server.web(serverIP+":80", depot(1e6))

@@ -82,6 +82,7 @@ func nobody(t *testing.T) map[string]string {
 }
 
 func TestOnlyTheKeeperHasPrivileges(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	check(t, os.MkdirAll(l.dir+"/closed/deep", 0o700))
 	check(t, os.Chmod(l.dir, 0o700))
@@ -149,6 +150,7 @@ func TestAProgramOfRootsAloneRuns(t *testing.T) {
 }
 
 func TestAStoreAmongOtherFilesRunsAsTheirOwner(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	check(t, os.MkdirAll(l.dir+"/store", 0o700))
 	check(t, os.WriteFile(l.dir+"/store/letters.txt", []byte("dear"), 0o600))

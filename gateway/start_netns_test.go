@@ -63,6 +63,7 @@ func TestReadyAtOnceAndEndedAtOnce(t *testing.T) {
 func TestSignalsEndIt(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			d := l.start()
 			d.expected = true
@@ -102,6 +103,7 @@ func TestOnlyTheKeeperActsOnSignals(t *testing.T) {
 }
 
 func TestASecondInstanceIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.admit(anHour)
@@ -133,6 +135,7 @@ func TestASecondInstanceIsRefused(t *testing.T) {
 }
 
 func TestADeadOnesSocketIsTakenOver(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.expected = true
@@ -146,6 +149,7 @@ func TestADeadOnesSocketIsTakenOver(t *testing.T) {
 }
 
 func TestAWrongConfigIsRefusedWithItsPlace(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	good, err := os.ReadFile(l.writeConfig())
 	check(t, err)
@@ -190,6 +194,7 @@ func TestAWrongConfigIsRefusedWithItsPlace(t *testing.T) {
 }
 
 func TestTheCommandLineFromFirstToLast(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	config, socket := l.writeConfig(), l.dir+"/gatewayd.sock"
 	if code, _, said := l.command("status", "--socket", socket); code != 3 {
@@ -242,6 +247,7 @@ func TestTheCommandLineFromFirstToLast(t *testing.T) {
 
 // TestPacketsGoFirst looks at the priority of every thread.
 func TestPacketsGoFirst(t *testing.T) {
+	t.Parallel()
 	d := newLab(t).start()
 	for name, pid := range d.children() {
 		want := map[bool]int{true: -10, false: 0}[name == "forward"]

@@ -75,6 +75,7 @@ func (d *daemon) everyday(v session, ways ...string) {
 }
 
 func TestATAPAsLANPortInAClientsNamespace(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, lanTAP)
 	l.gateway.run("ip", "link", "del", "eth1")
 	if code, _, said := l.command("check", "--config", l.writeConfig()); code != 0 {
@@ -150,6 +151,7 @@ func (d *daemon) is(name string, wanted func(port) bool) {
 }
 
 func TestATAPAsLANPortInABridge(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, lanTAP)
 	l.gateway.run("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
 	l.gateway.run("ip", "link", "set", "br0", "up")
@@ -234,6 +236,7 @@ func TestATAPAsLANPortInABridge(t *testing.T) {
 //
 //	client ── eth1 gatewayd gwwan0 ── kernel, 203.0.113.1 ── eth0 ── server
 func TestATAPAsWANPortWithTheKernelAsRouter(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, wanTAP)
 	l.gateway.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
 	l.gateway.run("sysctl", "-w", "net.ipv4.conf.eth0.forwarding=1")
@@ -281,6 +284,7 @@ func TestATAPThatCannotBeMadeIsRefused(t *testing.T) {
 		{"one on which the kernel forwards", "ip tuntap add dev gwlan0 mode tap && sysctl -w net.ipv4.conf.gwlan0.forwarding=1", true, "sysctl -w net.ipv4.conf.gwlan0.forwarding=0"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, lanTAP)
 			l.gateway.run("sh", "-c", row.spoil)
 			if strings.HasSuffix(row.name, "uses") {

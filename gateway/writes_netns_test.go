@@ -45,6 +45,7 @@ func (l *lab) written() (bytes int64) {
 // TestWritesAreFew has a hundred clients send, and counts what that writes to
 // the card.
 func TestWritesAreFew(t *testing.T) {
+	t.Parallel()
 	const running, most = 100, 500e6 // bytes a day
 	lasts, slack := 15*time.Second, 5.0
 	if soaking() {
