@@ -54,6 +54,7 @@ var (
 // and asks for every verdict: the broken claims do not hold, for the reason
 // that was given them, and the others hold all the same.
 func TestEveryClaimCanFail(t *testing.T) {
+	t.Parallel()
 	for _, run := range []struct {
 		name     string
 		breaches []breach
@@ -116,6 +117,7 @@ func TestEveryClaimCanFail(t *testing.T) {
 		}},
 	} {
 		t.Run(run.name, func(t *testing.T) {
+			t.Parallel()
 			d := newDemonstration(t)
 			for _, b := range run.breaches {
 				d.steps = append(d.steps, b.steps...)
@@ -154,6 +156,7 @@ func TestEveryClaimCanFail(t *testing.T) {
 // TestTheDemoNeedsNoKernelFirewall runs it undisturbed where the kernel refuses
 // nf_tables and iptables to it and to all that it starts.
 func TestTheDemoNeedsNoKernelFirewall(t *testing.T) {
+	t.Parallel()
 	d := newDemonstration(t)
 	d.confined = true
 	code := d.run()
@@ -171,6 +174,7 @@ func TestTheDemoNeedsNoKernelFirewall(t *testing.T) {
 // TestAnInterruptedDemoLeavesNothing interrupts it as an impatient person at a
 // terminal does, and as a service manager.
 func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, moment := range []struct {
 		name  string
 		claim int
@@ -183,7 +187,7 @@ func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
 	} {
 		for _, sent := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 			t.Run(sent.String()+" "+moment.name, func(t *testing.T) {
-				t.Parallel() // nothing is measured
+				t.Parallel()
 				d := newDemonstration(t, step{moment.claim, moment.at, inTurn(moment.first, interrupt(sent), interrupt(sent))})
 				code := d.run()
 				d.leftNothing()
@@ -201,6 +205,7 @@ func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
 // TestAKilledDemo: it cannot clean up. Its gateway ends by itself all the same,
 // and the next demo removes the rest.
 func TestAKilledDemo(t *testing.T) {
+	t.Parallel()
 	killed := newDemonstration(t, step{1, "nobody is connected yet", interrupt(syscall.SIGKILL)})
 	killed.run()
 	for end := time.Now().Add(time.Minute); len(killed.processes()) > 0; time.Sleep(20 * time.Millisecond) {
