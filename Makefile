@@ -7,6 +7,8 @@ SHELL       := /bin/bash
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
+NETNS_ROOMS := $(sort $(dir $(shell find . -name '*_netns_test.go')))
+PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
 MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit
 FIGURES     := ReadyAtOnce|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
@@ -38,13 +40,15 @@ check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 	go run $(STATICCHECK) -tags netns ./...
 	$(MAKE) --no-print-directory unit
 
-unit:
+unit: deps
 	$(call say,unit tests)
-	go test ./...
+	go test -timeout $(PATIENCE) ./...
 
+# In -short, a test that is many times the same with other numbers (models, mutated
+# frames, flipped bits, sizes) runs a few of them: unit has run all.
 race: deps
 	$(call say,unit tests with the race detector)
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -short -timeout $(PATIENCE) ./...
 
 arm: deps
 	$(call say,packet path rooms as arm64 and armv7)
@@ -64,7 +68,7 @@ short-fuzz fuzz: ## fuzz targets, short; `make fuzz` is long
 
 namespaces: deps build
 	$(call say,the real binary in network namespaces)
-	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 30m ./forwarder/... ./gateway/... ./bench/... ./cmd/...
+	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout $(PATIENCE) $(NETNS_ROOMS)
 
 test: deps check race arm short-fuzz namespaces ## everything
 	$(call say,all passed)
