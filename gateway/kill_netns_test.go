@@ -21,8 +21,30 @@ func TestAKilledControlIsNotNoticed(t *testing.T) {
 	d := l.start()
 	v := d.admit(anHour)
 	l.client.run("ping", "-c", "1", "-W", "2", serverIP) // all next hops are known
+	// Other programs may keep the forwarder from its ring, which holds 200 ms of
+	// the stream: what is lost there, and only that, is tried again.
+	for tries := 1; ; tries++ {
+		overflow := d.status().Ports["lan"].Overflow
+		lost := l.killsControl(d, v.ID)
+		overflow = d.status().Ports["lan"].Overflow - overflow
+		figure(t, "datagrams lost at 10,000/s by two kills of control", float64(lost), "")
+		if lost == 0 {
+			break
+		}
+		if t.Logf("try %d: %d of them in the ring of the LAN port", tries, overflow); tries == 3 || lost != int(overflow) {
+			t.Errorf("%d datagrams are lost, want none", lost)
+			break
+		}
+	}
+	d.disconnect()
+}
+
+// killsControl kills it twice under a stream, and returns what was lost of that.
+func (l *lab) killsControl(d *daemon, id int64) (lost int) {
+	t := l.t
+	t.Helper()
 	up, down := l.settle()
-	before := d.session(v.ID)
+	before := d.session(id)
 	s := l.stream(100*time.Microsecond, 200)
 	s.flows()
 	began := time.Now()
@@ -34,22 +56,21 @@ func TestAKilledControlIsNotNoticed(t *testing.T) {
 		figureOf(t, "control serves again after a kill", time.Since(killed))
 	}
 	time.Sleep(500 * time.Millisecond)
-	running := d.session(v.ID)
+	running := d.session(id)
 	if want := uint(time.Since(began).Seconds()); running.State != "running" || running.TimeCons < want-1 {
 		t.Errorf("%+v after %d s, want running with that many seconds consumed", running, want)
 	}
 	sent, arrived := s.end()
-	t.Logf("%d datagrams sent, %d arrived", sent, arrived)
-	figure(t, "datagrams lost at 10,000/s by two kills of control", float64(sent-arrived), "")
-	if sent != arrived || s.twice != 0 {
-		t.Errorf("of %d datagrams %d arrived, %d of them twice: %v", sent, arrived, s.twice, d.status().Ports)
+	if s.twice != 0 {
+		t.Errorf("%d datagrams arrived twice", s.twice)
 	}
 	u, w := l.settle()
-	if v = d.session(v.ID); v.UpBytes-before.UpBytes != u.bytes-up.bytes || v.DownBytes-before.DownBytes != w.bytes-down.bytes {
+	if v := d.session(id); v.UpBytes-before.UpBytes != u.bytes-up.bytes || v.DownBytes-before.DownBytes != w.bytes-down.bytes {
 		t.Errorf("billed %d up and %d down, arrived %d and %d", v.UpBytes-before.UpBytes, v.DownBytes-before.DownBytes,
 			u.bytes-up.bytes, w.bytes-down.bytes)
 	}
-	d.disconnect()
+	t.Logf("%d datagrams sent, %d arrived", sent, arrived)
+	return sent - arrived
 }
 
 func TestAKilledStoreLosesNothingThatWasAcknowledged(t *testing.T) {
