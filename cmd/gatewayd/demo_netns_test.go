@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,6 +50,34 @@ var (
 	altered           = nft("output", "tcp sport 80 meta length > 1000 @th,2000,8 set 0") // byte 250
 	allIsWell         = inside("INTERNET", "nft flush ruleset")
 )
+
+// alone is held for writing by a demo that has none beside it.
+var alone sync.RWMutex
+
+// undisturbed runs a demo until nothing is wrong with it, three times at most, from
+// the second on without another: it measures rates and moments, which a busy machine
+// spoils now and then.
+func undisturbed(t *testing.T, run func() (wrong []string)) {
+	t.Helper()
+	beside := func() []string {
+		alone.RLock()
+		defer alone.RUnlock()
+		return run()
+	}
+	byItself := func() []string {
+		alone.Lock()
+		defer alone.Unlock()
+		return run()
+	}
+	wrong := beside()
+	for tries := 1; len(wrong) > 0 && tries < 3; tries++ {
+		t.Logf("try %d: %s", tries, strings.Join(wrong, "\n"))
+		wrong = byItself()
+	}
+	if len(wrong) > 0 {
+		t.Error(strings.Join(wrong, "\n"))
+	}
+}
 
 // TestEveryClaimCanFail breaks claims of a running demo, several in each run,
 // and asks for every verdict: the broken claims do not hold, for the reason
@@ -118,37 +147,40 @@ func TestEveryClaimCanFail(t *testing.T) {
 	} {
 		t.Run(run.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDemonstration(t)
-			for _, b := range run.breaches {
-				d.steps = append(d.steps, b.steps...)
-			}
-			code := d.run()
-			d.leftNothing()
-			why := map[int]string{}
-			var broken []string
-			for _, b := range run.breaches {
-				why[b.claim] = b.name
-				c := d.claims[b.claim]
-				broken = append(broken, fmt.Sprintf("%d (%s)", b.claim, c.title))
-				for _, begins := range b.wrong {
-					if !slices.ContainsFunc(c.wrong, func(line string) bool { return strings.HasPrefix(line, begins) }) {
-						t.Errorf("%s: claim %d finds nothing wrong that begins with %q", b.name, b.claim, begins)
+			undisturbed(t, func() (wrong []string) {
+				d := newDemonstration(t)
+				for _, b := range run.breaches {
+					d.steps = append(d.steps, b.steps...)
+				}
+				code := d.run()
+				d.leftNothing()
+				why := map[int]string{}
+				var broken []string
+				for _, b := range run.breaches {
+					why[b.claim] = b.name
+					c := d.claims[b.claim]
+					broken = append(broken, fmt.Sprintf("%d (%s)", b.claim, c.title))
+					for _, begins := range b.wrong {
+						if !slices.ContainsFunc(c.wrong, func(line string) bool { return strings.HasPrefix(line, begins) }) {
+							wrong = append(wrong, fmt.Sprintf("%s: claim %d finds nothing wrong that begins with %q", b.name, b.claim, begins))
+						}
 					}
 				}
-			}
-			for number, c := range d.claims {
-				switch {
-				case number == 0:
-				case why[number] != "" && c.verdict != "DOES NOT HOLD":
-					t.Errorf("%s: the verdict of claim %d is %q", why[number], number, c.verdict)
-				case why[number] == "" && c.verdict != "holds":
-					t.Errorf("nobody broke claim %d: its verdict is %q", number, c.verdict)
+				for number, c := range d.claims {
+					switch {
+					case number == 0:
+					case why[number] != "" && c.verdict != "DOES NOT HOLD":
+						wrong = append(wrong, fmt.Sprintf("%s: the verdict of claim %d is %q", why[number], number, c.verdict))
+					case why[number] == "" && c.verdict != "holds":
+						wrong = append(wrong, fmt.Sprintf("nobody broke claim %d: its verdict is %q: %q", number, c.verdict, c.wrong))
+					}
 				}
-			}
-			end := fmt.Sprintf("%d of 9 claims did not hold: %s\n", len(broken), strings.Join(broken, ", "))
-			if code != exitRefused || !strings.HasSuffix(d.errs.String(), end) {
-				t.Errorf("exit %d, want %d and %q", code, exitRefused, end)
-			}
+				end := fmt.Sprintf("%d of 9 claims did not hold: %s\n", len(broken), strings.Join(broken, ", "))
+				if code != exitRefused || !strings.HasSuffix(d.errs.String(), end) {
+					wrong = append(wrong, fmt.Sprintf("exit %d, want %d and %q", code, exitRefused, end))
+				}
+				return wrong
+			})
 		})
 	}
 }
@@ -157,18 +189,21 @@ func TestEveryClaimCanFail(t *testing.T) {
 // nf_tables and iptables to it and to all that it starts.
 func TestTheDemoNeedsNoKernelFirewall(t *testing.T) {
 	t.Parallel()
-	d := newDemonstration(t)
-	d.confined = true
-	code := d.run()
-	d.leftNothing()
-	for number, c := range d.claims[1:] {
-		if c.verdict != "holds" {
-			t.Errorf("the verdict of claim %d is %q", number+1, c.verdict)
+	undisturbed(t, func() (wrong []string) {
+		d := newDemonstration(t)
+		d.confined = true
+		code := d.run()
+		d.leftNothing()
+		for number, c := range d.claims[1:] {
+			if c.verdict != "holds" {
+				wrong = append(wrong, fmt.Sprintf("the verdict of claim %d is %q: %q", number+1, c.verdict, c.wrong))
+			}
 		}
-	}
-	if code != exitDone || !strings.HasPrefix(d.last, "All 9 claims hold") {
-		t.Errorf("exit %d and %q, want %d and that all claims hold", code, d.last, exitDone)
-	}
+		if code != exitDone || !strings.HasPrefix(d.last, "All 9 claims hold") {
+			wrong = append(wrong, fmt.Sprintf("exit %d and %q, want %d and that all claims hold", code, d.last, exitDone))
+		}
+		return wrong
+	})
 }
 
 // TestAnInterruptedDemoLeavesNothing interrupts it as an impatient person at a
