@@ -60,8 +60,9 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 }
 
 // run serves until ctx ends, then waits for the forwarder to end, so that the
-// last checkpoint has its last counts.
-func (c *control) run(ctx context.Context, listener net.Listener, ready func()) error {
+// last checkpoint has its last counts. It calls ready once it serves, and verdict
+// with each new state of the gateway.
+func (c *control) run(ctx context.Context, listener net.Listener, ready func(), verdict func(string)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	decide, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -83,6 +84,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func()) 
 		select {
 		case <-c.manager.Ready():
 			ready()
+			c.judge(ctx, verdict)
 		case <-ctx.Done():
 		}
 		return nil
@@ -169,7 +171,8 @@ func runControl(w *wire, m message, files []*os.File, shut func() string) error 
 			}
 		}
 	}()
-	return c.run(ctx, listener, func() { _ = w.send(message{Ready: true, Open: open}) })
+	return c.run(ctx, listener, func() { _ = w.send(message{Ready: true, Open: open}) },
+		func(v string) { _ = w.send(message{Verdict: v}) })
 }
 
 // connect takes over a new connection to the store.

@@ -40,7 +40,7 @@ func TestControlHangsUpOnTheStoreWhenItEnds(t *testing.T) {
 	c := newControl(cfg, table, toBell, fromBell)
 	ended, end := context.WithCancel(context.Background())
 	end()
-	if err := c.run(ended, l, func() {}); err != nil {
+	if err := c.run(ended, l, func() {}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 	a, b := net.Pipe()

@@ -76,12 +76,7 @@ func (l *lab) launch() *daemon {
 	}
 	d.program = l.gateway.start(line[0], line[1:]...)
 	l.newest = d
-	d.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
-		MaxIdleConnsPerHost: 64,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", l.dir+"/gatewayd.sock")
-		},
-	}}
+	d.http = api(l.dir + "/gatewayd.sock")
 	l.t.Cleanup(func() {
 		if l.t.Failed() && l.newest == d {
 			said := strings.Split(strings.TrimSpace(d.out.String()), "\n")
@@ -89,6 +84,16 @@ func (l *lab) launch() *daemon {
 		}
 	})
 	return d
+}
+
+// api asks at a socket.
+func api(socket string) *http.Client {
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		MaxIdleConnsPerHost: 64,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
 }
 
 // start starts gatewayd and waits until it is ready. Ended with the test, it

@@ -198,9 +198,10 @@ const watchAgain = time.Second
 // that is lost is opened again.
 func (k *keeper) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := ports.Watch(ctx, []*ports.Port{k.lan, k.wan}, k.saw); err != nil {
+		if err := ports.Watch(ctx, []*ports.Port{k.lan, k.wan}, k.saw, k.watched.answer); err != nil {
 			k.log.Error("ports are not watched: an address or forwarding that appears on them goes unnoticed", "error", err)
 		}
+		k.watched.answer()
 		select {
 		case <-ctx.Done():
 		case <-time.After(watchAgain):

@@ -51,12 +51,15 @@ type keeper struct {
 	endStore, endControl, endMetrics func() // each ends one and waits for it
 
 	forward, control, store process
+	watched                 pulse         // of who watches the ports
+	changed                 chan struct{} // the verdict may have
 
 	mu           sync.Mutex
 	ending       time.Time // when the end began; zero: it has not
 	states       map[string]ports.State
 	trouble      string // why the ports are not open
 	unmeasured   string // why metrics are not served
+	said         string // control's verdict; empty: it is away
 	readyForward bool
 	readyControl bool
 	announced    chan struct{} // closed when both were ready first
@@ -66,10 +69,11 @@ type keeper struct {
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
 		cfg: cfg, log: logger(cfg.Log, "keeper"), clock: clients.NewClock(),
-		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice},
-		control: process{word: wordControl, calm: calm},
-		store:   process{word: wordStore, calm: calm},
-		again:   make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),
+		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice, pulse: make(pulse)},
+		control: process{word: wordControl, calm: calm, pulse: make(pulse)},
+		store:   process{word: wordStore, calm: calm, pulse: make(pulse)},
+		watched: make(pulse), changed: make(chan struct{}, 1),
+		again: make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -248,7 +252,11 @@ func (k *keeper) ended(p *process, end error) {
 	k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
 	k.mu.Lock()
 	p.ends = append(p.ends[max(len(p.ends)-often+1, 0):], k.clock.Now())
+	if p == &k.control {
+		k.said = ""
+	}
 	k.mu.Unlock()
+	k.stir()
 }
 
 // launch starts a child and gives it its order; false when it could not be
@@ -285,6 +293,7 @@ func (k *keeper) attend(ctx context.Context, p *process, done <-chan struct{}, a
 			return
 		case <-again:
 			return
+		case <-p.pulse:
 		case m, ok := <-messages:
 			if !ok {
 				messages = nil // it ends, or is ended with all others
@@ -305,6 +314,11 @@ func (k *keeper) hear(p *process, m message) {
 		p.open = m.Open
 		k.mu.Unlock()
 		k.isReady(p)
+	case m.Verdict != "":
+		k.mu.Lock()
+		k.said = m.Verdict
+		k.mu.Unlock()
+		k.stir()
 	case m.Failed != "":
 		k.mu.Lock()
 		p.failed = m.Failed
@@ -388,7 +402,7 @@ func (k *keeper) join() error {
 
 // runInside runs control in this process.
 func (k *keeper) runInside(ctx context.Context) {
-	err := k.inside.run(ctx, k.listener, func() { k.isReady(&k.control) })
+	err := k.inside.run(ctx, k.listener, func() { k.isReady(&k.control) }, func(string) {})
 	if err != nil {
 		k.log.Error("control ended", "error", err)
 	}
@@ -396,6 +410,7 @@ func (k *keeper) runInside(ctx context.Context) {
 
 // tell lets control know what the keeper sees.
 func (k *keeper) tell() {
+	defer k.stir()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}, Ends: map[string][]time.Duration{}}

@@ -45,6 +45,8 @@ type message struct {
 	// Child to keeper: it serves, and what it could not shut behind itself.
 	Ready bool   `json:"ready,omitempty"`
 	Open  string `json:"open,omitempty"`
+	// Control to keeper, whenever it changes: the state of the gateway in a line.
+	Verdict string `json:"verdict,omitempty"`
 	// Child to keeper, last: why it ends.
 	Failed string `json:"failed,omitempty"`
 }

@@ -41,6 +41,7 @@ type process struct {
 	ends     []time.Duration // when it ended by itself, since boot; the last ones
 	failed   string          // why it ended last, in its own words; empty once it serves
 	confined confinement     // as what it is started
+	pulse    pulse           // of the loop that keeps it running
 	weak     string          // what keeps it from being started with less; empty: nothing
 	open     string          // what it could not give up; empty: nothing
 }
@@ -156,12 +157,16 @@ func (p *process) stop(done <-chan struct{}, patience time.Duration) {
 func (p *process) rest(ctx context.Context, asked <-chan struct{}) bool {
 	pause := p.pause
 	p.pause = min(max(2*p.pause, firstPause), lastPause)
-	select {
-	case <-ctx.Done():
-	case <-asked:
-	case <-time.After(pause):
+	for over := time.After(pause); ; {
+		select {
+		case <-p.pulse:
+			continue
+		case <-ctx.Done():
+		case <-asked:
+		case <-over:
+		}
+		return ctx.Err() == nil // no pause at all is over as soon as ctx is
 	}
-	return ctx.Err() == nil // no pause at all is over as soon as ctx is
 }
 
 func (p *process) pid() int {

@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-
 	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/config"
 )
@@ -20,8 +18,8 @@ const (
 )
 
 // RunConfig is the service: it loads the config and serves until ctx ends.
-// When both ports are open it prints one line to standard output and tells
-// systemd.
+// When both ports are open it prints one line to standard output; a service
+// manager that wants to know is told how it is all along.
 func RunConfig(ctx context.Context, path string) error {
 	cfg, err := config.Load(path)
 	if err != nil {
@@ -38,22 +36,19 @@ func RunConfig(ctx context.Context, path string) error {
 	for _, w := range cfg.Warnings() {
 		k.log.Warn(w)
 	}
-	ended := make(chan struct{})
-	defer close(ended)
+	until, ended := context.WithCancel(ctx)
+	defer ended()
 	go func() {
 		select {
 		case <-k.announced:
 			fmt.Fprintf(os.Stdout, "gatewayd: ready: lan %s %v, wan %s %v, api %s\n",
 				cfg.LAN.Port(), cfg.LAN.Address, cfg.WAN.Port(), cfg.WAN.Address, cfg.API.Socket)
-			_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-			select {
-			case <-ctx.Done():
-				_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-			case <-ended:
-			}
-		case <-ended:
+		case <-until.Done():
 		}
 	}()
+	if systemdListens() {
+		go k.report(until, watchdogTime())
+	}
 	k.begin()
 	return k.run(ctx)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -75,6 +76,45 @@ func (c *control) status(context.Context) api.Status {
 	s.Degraded = append(s.Degraded, restless(state.Ends, c.clock.Now())...)
 	s.Ready = state.PortsOpen && forwards && h.Stop.Load() == 0
 	return s
+}
+
+// judgeEvery is how soon a change of the verdict is told.
+const judgeEvery = time.Second
+
+// judge tells each new verdict until ctx ends.
+func (c *control) judge(ctx context.Context, tell func(string)) {
+	tick := time.NewTicker(judgeEvery)
+	defer tick.Stop()
+	for said := ""; ; {
+		if now := verdict(c.status(ctx)); now != said {
+			said = now
+			tell(now)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// verdict is the status in one line: as its command's first one, with the first
+// reason.
+func verdict(s api.Status) string {
+	said := "ready"
+	switch {
+	case !s.Ready:
+		said = "NOT READY: nothing is forwarded"
+	case len(s.Degraded) > 0:
+		said = "ready, but DEGRADED"
+	}
+	if len(s.Degraded) > 0 {
+		said += ": " + s.Degraded[0]
+	}
+	if more := len(s.Degraded) - 1; more > 0 {
+		said += fmt.Sprintf(" (and %d more: gatewayd status)", more)
+	}
+	return said
 }
 
 // forwards says whether the forwarder goes round.

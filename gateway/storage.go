@@ -25,7 +25,15 @@ type storage struct {
 // not the store's own, or whose file system knows no owners, stays as it is:
 // then the store has to run as its owner.
 func openStorage(path string, id identity) (_ *storage, err error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	err = os.MkdirAll(path, 0o700)
+	if err == nil && errors.Is(unix.Access(path, unix.W_OK), unix.EROFS) {
+		err = &os.PathError{Op: "write", Path: path, Err: unix.EROFS}
+	}
+	if errors.Is(err, unix.EROFS) {
+		err = fmt.Errorf("%w: mount it writable; to a service it is read-only until allowed: "+
+			"systemctl edit gatewayd, and there [Service] ReadWritePaths=%s", err, path)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make the store's directory: %w", err)
 	}
 	dir, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -148,29 +156,36 @@ func (k *keeper) prepareStore(ctx context.Context) error {
 		s, err := openStorage(k.cfg.Store.Path, k.id)
 		done <- answer{s, err}
 	}()
-	select {
-	case <-ctx.Done():
-		go func() {
-			if a := <-done; a.err == nil {
-				a.s.dir.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			go func() {
+				if a := <-done; a.err == nil {
+					a.s.dir.Close()
+				}
+			}()
+			return ctx.Err()
+		case <-k.store.pulse:
+		case a := <-done:
+			if a.err == nil {
+				k.takeStorage(a.s)
 			}
-		}()
-		return ctx.Err()
-	case a := <-done:
-		if a.err != nil {
 			return a.err
 		}
-		k.mu.Lock()
-		known := k.store.weak == a.s.why
-		k.store.confined.id, k.store.confined.only = a.s.id, a.s.dir
-		if k.id.as {
-			k.store.weak = a.s.why
-		}
-		k.mu.Unlock()
-		if !known && a.s.why != "" {
-			k.log.Warn("the store runs as the owner of its directory", "owner", a.s.id, "because", a.s.why)
-		}
-		return nil
+	}
+}
+
+// takeStorage gives the store that is started next its directory.
+func (k *keeper) takeStorage(s *storage) {
+	k.mu.Lock()
+	known := k.store.weak == s.why
+	k.store.confined.id, k.store.confined.only = s.id, s.dir
+	if k.id.as {
+		k.store.weak = s.why
+	}
+	k.mu.Unlock()
+	if !known && s.why != "" {
+		k.log.Warn("the store runs as the owner of its directory", "owner", s.id, "because", s.why)
 	}
 }
 

@@ -3,9 +3,9 @@ package ports
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,25 +33,40 @@ func namespaceOf(tap int) (int, error) {
 }
 
 // linkIn looks an interface up in a network namespace; -1 is the calling
-// thread's.
+// thread's. Another one is asked from here, by the id that it has here
+// (IFLA_TARGET_NETNSID): to enter it would take CAP_SYS_ADMIN.
 func linkIn(space int, name string) (netlink.Link, error) {
 	if space < 0 {
 		return netlink.LinkByName(name)
 	}
-	type answer struct {
-		link netlink.Link
-		err  error
+	id, err := namespaceID(space)
+	if err != nil {
+		return nil, fmt.Errorf("name its network namespace: %w", err)
 	}
-	found := make(chan answer)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends here
-		if err := unix.Setns(space, unix.CLONE_NEWNET); err != nil {
-			found <- answer{nil, fmt.Errorf("enter its network namespace: %w", err)}
-			return
-		}
-		l, err := netlink.LinkByName(name)
-		found <- answer{l, err}
-	}()
-	a := <-found
-	return a.link, a.err
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	request.AddData(nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(id))))
+	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	answers, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		return nil, fmt.Errorf("look it up in its network namespace: %w", err)
+	}
+	if len(answers) != 1 {
+		return nil, fmt.Errorf("look it up in its network namespace: %d answers", len(answers))
+	}
+	return netlink.LinkDeserialize(nil, answers[0])
+}
+
+// namespaceID is the id by which this network namespace knows another one, which
+// is given one if it has none.
+func namespaceID(space int) (int, error) {
+	id, err := netlink.GetNetNsIdByFd(space)
+	if err != nil || id >= 0 {
+		return id, err
+	}
+	const any = -1
+	if err := netlink.SetNetNsIdByFd(space, any); err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	return netlink.GetNetNsIdByFd(space)
 }

@@ -8,6 +8,7 @@
 package ports
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // lab is the pair of namespaces. The test's goroutine is locked to its thread
@@ -151,4 +153,25 @@ func must(t *testing.T, err error) {
 func enter(l *lab) error {
 	runtime.LockOSThread()
 	return netns.Set(l.near)
+}
+
+// A service without CAP_SYS_ADMIN cannot enter another network namespace.
+func TestALinkIsSeenInAnotherNamespaceWithoutEnteringIt(t *testing.T) {
+	l := newLab(t)
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	sets := [2]unix.CapUserData{{Effective: 1 << unix.CAP_NET_ADMIN, Permitted: 1 << unix.CAP_NET_ADMIN}}
+	must(t, unix.Capset(&header, &sets[0])) // this thread's, which ends with the test
+	if err := netns.Set(l.far); err == nil {
+		t.Fatal("it can be entered: this shows nothing")
+	}
+	for range 2 { // the second time it has an id
+		peer, err := linkIn(int(l.far), "peer")
+		must(t, err)
+		if a := peer.Attrs(); a.HardwareAddr.String() != peerMAC.String() || a.RawFlags&unix.IFF_UP == 0 {
+			t.Errorf("peer is %+v", a)
+		}
+	}
+	if _, err := linkIn(int(l.far), "nobody"); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("a link that is not there: %v", err)
+	}
 }

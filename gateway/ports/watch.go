@@ -106,8 +106,8 @@ func (p *Port) attached() bool {
 // replaced; and as long as it is Lost. It blocks until ctx ends and then returns
 // nil; an error means that the kernel cannot be watched. A change is reported as
 // soon as the kernel tells of it and at the latest after a second. on is called
-// by the goroutine that called Watch.
-func Watch(ctx context.Context, ports []*Port, on func(State)) error {
+// by the goroutine that called Watch, as is looked after each look at all ports.
+func Watch(ctx context.Context, ports []*Port, on func(State), looked func()) error {
 	events, err := subscribe()
 	if err != nil {
 		return fmt.Errorf("watch ports: %w", err)
@@ -138,6 +138,7 @@ func Watch(ctx context.Context, ports []*Port, on func(State)) error {
 				on(now)
 			}
 		}
+		looked()
 		poll := []unix.PollFd{{Fd: int32(events), Events: unix.POLLIN}, {Fd: int32(ended), Events: unix.POLLIN}}
 		if _, err := unix.Poll(poll, int(recheck.Milliseconds())); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("watch ports: poll: %w", err)

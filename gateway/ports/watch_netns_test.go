@@ -23,7 +23,7 @@ func TestWatchTellsOfEveryChange(t *testing.T) {
 			ended <- err
 			return
 		}
-		ended <- Watch(ctx, []*Port{p, missing}, func(s State) { states <- s })
+		ended <- Watch(ctx, []*Port{p, missing}, func(s State) { states <- s }, func() {})
 	}()
 	// expect waits for a state of the port that fits.
 	expect := func(what string, fits func(State) bool) {
