@@ -100,11 +100,11 @@ func TestTheDebianPackages(t *testing.T) {
 		}
 		t.Log(tool(t, "lintian", "--fail-on", "error", "--allow-root", packageOf(t, packages, native)))
 	})
-	t.Run("install, upgrade, remove and purge", func(t *testing.T) {
-		first := packageOf(t, packages, native)
-		successor(t, first, filepath.Join(packages, "successor.deb"))
-		testLife(t, newBox(t, packages), "/mnt/packages/"+filepath.Base(first), "/mnt/packages/successor.deb")
-	})
+	first := packageOf(t, packages, native)
+	successor(t, first, filepath.Join(packages, "successor.deb"))
+	first = "/mnt/" + filepath.Base(first)
+	t.Run("live without a service manager", func(t *testing.T) { testLife(t, newBox(t, packages), first, "/mnt/successor.deb") })
+	t.Run("live under systemd", func(t *testing.T) { testService(t, newBootedBox(t, packages), first, "/mnt/successor.deb") })
 }
 
 // testPackage looks at one package from outside, and runs its program.
@@ -173,66 +173,38 @@ echo '# What is new.' >>"$2/next/etc/gatewayd/gatewayd.yaml"
 dpkg-deb --build -Zgzip -z1 "$2/next" "$1"`, file, to, t.TempDir())
 }
 
-// testLife lives through a package's life with real programs.
-func testLife(t *testing.T, b *box, first, next string) {
-	const conf, unit = "/etc/gatewayd/gatewayd.yaml", "/etc/systemd/system/multi-user.target.wants/gatewayd.service"
-	install := func(file string) string {
-		return b.do("sh", "-c", `dpkg --force-confdef --force-confold --install "$0" </dev/null 2>&1`, file)
-	}
-	said := install(first)
-	for _, want := range []string{
-		conf + ":12:3: lan.interface: missing; take the # away and name the Ethernet port", "wan.interface: missing", "wan.address: missing",
-		"wan.gateway: missing", "installed and not started: fill in the lines named above in " + conf + ", then: gatewayd check && systemctl start gatewayd",
-	} {
-		if !strings.Contains(said, want) {
-			t.Errorf("the installation does not say %q: %s", want, said)
-		}
-	}
-	b.do("test", "-L", unit)
-	if said := b.fails("gatewayd", "run"); !strings.Contains(said, "lan.interface: missing") {
-		t.Errorf("it ran without ports, or says %s", said)
-	}
-	b.do("sed", "-i", `s/^  # \(.*# required\)/  \1/`, conf)
-	b.do("gatewayd", "check")
+// conffile is the config's path.
+const conffile = "/etc/gatewayd/gatewayd.yaml"
 
-	d := b.begin()
+// install installs or upgrades and returns what was said.
+func (b *box) install(file string) string {
+	b.t.Helper()
+	return b.do("sh", "-c", `DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --install "$0" </dev/null 2>&1`, file)
+}
+
+// fillIn takes the # away before the config's required lines, whose values are the lab's.
+func (b *box) fillIn() {
+	b.t.Helper()
+	b.do("sed", "-i", `s/^  # \(.*# required\)/  \1/`, conffile)
+	b.do("gatewayd", "check")
+}
+
+// admit sells the client an hour and lets it in.
+func (b *box) admit() {
+	b.t.Helper()
 	b.do("gatewayd", "devices", "add", "--mac", clientMAC, "--ip", clientIP)
 	b.do("gatewayd", "sessions", "create", "--device", clientMAC, "--type", "time", "--time", "1h", "--global")
 	b.do("gatewayd", "connect", clientMAC)
-	b.client.run("ping", "-c", "1", "-w", "30", serverIP)
-	uid := strings.TrimSpace(b.do("id", "-u", "gatewayd"))
-	if owner := strings.TrimSpace(b.do("stat", "-c", "%u", "/var/lib/gatewayd")); owner != uid {
-		t.Errorf("the store is of user %s; the package's user is %s", owner, uid)
-	}
-
-	before := b.do("cat", conf)
-	install(next)
-	if now := b.do("cat", conf); now != before {
-		t.Errorf("the upgrade changed the config to %s", now)
-	}
-	if news := b.do("cat", conf+".dpkg-dist"); !strings.HasSuffix(news, "# What is new.\n") {
-		t.Errorf("the new config is not beside the old: %s", news)
-	}
-	d.end()
-	d = b.begin()
-	b.client.run("ping", "-c", "1", "-w", "30", serverIP) // what was sold goes on
-	d.end()
-
-	b.do("dpkg", "--remove", "gatewayd")
-	b.do("test", "-e", conf, "-a", "-d", "/var/lib/gatewayd")
-	b.fails("test", "-e", "/usr/bin/gatewayd")
-	b.do("dpkg", "--purge", "gatewayd")
-	b.fails("id", "gatewayd")
-	left := b.do("find", "/etc", "/run", "/usr", "/var", "-xdev", "-path", "/var/log", "-prune", "-o", "-name", "*gatewayd*", "-print")
-	if left != "" {
-		t.Errorf("left behind: %s", left)
-	}
-	for _, pid := range b.processes() {
-		t.Errorf("process %d is left", pid)
-	}
+	b.passes()
 }
 
-// begin starts the installed program with its own config, and waits until it is ready.
+// passes waits for a packet of the client to come back.
+func (b *box) passes() {
+	b.t.Helper()
+	b.client.run("ping", "-c", "1", "-w", "30", serverIP)
+}
+
+// begin starts the installed program by hand, and waits until it is ready.
 func (b *box) begin() *program {
 	b.t.Helper()
 	d := b.gateway.start("nsenter", b.inside("gatewayd", "run")...)
@@ -243,4 +215,125 @@ func (b *box) begin() *program {
 		return nil
 	})
 	return d
+}
+
+// purge removes all, and looks for what is left.
+func (b *box) purge() {
+	b.t.Helper()
+	b.do("dpkg", "--purge", "gatewayd")
+	b.fails("id", "gatewayd")
+	left := b.do("find", "/etc", "/run", "/usr", "/var", "-path", "/var/log", "-prune", "-o", "-name", "*gatewayd*", "-print")
+	if left != "" {
+		b.t.Errorf("left behind: %s", left)
+	}
+}
+
+// says checks that a program said all of this.
+func says(t *testing.T, said string, all ...string) {
+	t.Helper()
+	for _, want := range all {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q: %s", want, said)
+		}
+	}
+}
+
+// testLife lives through a package's life where no service manager runs, as
+// while an image is built.
+func testLife(t *testing.T, b *box, first, next string) {
+	says(t, b.install(first),
+		conffile+":12:3: lan.interface: missing; take the # away and name the Ethernet port", "wan.interface: missing", "wan.address: missing",
+		"wan.gateway: missing", "installed and not started: fill in the lines named above in "+conffile+", then: gatewayd check && systemctl start gatewayd")
+	b.do("test", "-L", "/etc/systemd/system/multi-user.target.wants/gatewayd.service")
+	says(t, b.fails("gatewayd", "run"), "lan.interface: missing")
+	b.fillIn()
+	d := b.begin()
+	b.admit()
+	uid := strings.TrimSpace(b.do("id", "-u", "gatewayd"))
+	if owner := strings.TrimSpace(b.do("stat", "-c", "%u", "/var/lib/gatewayd")); owner != uid {
+		t.Errorf("the store is of user %s; the package's user is %s", owner, uid)
+	}
+	before := b.do("cat", conffile)
+	b.install(next)
+	if now := b.do("cat", conffile); now != before {
+		t.Errorf("the upgrade changed the config to %s", now)
+	}
+	if news := b.do("cat", conffile+".dpkg-dist"); !strings.HasSuffix(news, "# What is new.\n") {
+		t.Errorf("the new config is not beside the old: %s", news)
+	}
+	d.end()
+	d = b.begin()
+	b.passes() // what was sold goes on
+	d.end()
+	b.do("dpkg", "--remove", "gatewayd")
+	b.do("test", "-e", conffile, "-a", "-d", "/var/lib/gatewayd")
+	b.fails("test", "-e", "/usr/bin/gatewayd")
+	b.purge()
+	for _, pid := range b.processes() {
+		t.Errorf("process %d is left", pid)
+	}
+}
+
+// property is what systemd says of the service.
+func (b *box) property(name string) string {
+	b.t.Helper()
+	return strings.TrimSpace(b.do("systemctl", "show", "--value", "--property="+name, "gatewayd"))
+}
+
+// serves checks what the service does, and returns its first process.
+func (b *box) serves(state string) (pid string) {
+	b.t.Helper()
+	if now := b.property("ActiveState"); now != state {
+		b.t.Fatalf("the service is %s, want %s", now, state)
+	}
+	return b.property("MainPID")
+}
+
+// testService lives through a package's life as a service.
+func testService(t *testing.T, b *box, first, next string) {
+	says(t, b.install(first), "installed and not started")
+	b.serves("inactive")
+	if state := b.property("UnitFileState"); state != "enabled" {
+		t.Errorf("the service is %s", state)
+	}
+	b.fillIn()
+	b.do("systemctl", "start", "gatewayd")
+	pid := b.serves("active")
+	b.admit()
+
+	b.install(next)
+	now := b.serves("active")
+	if now == pid {
+		t.Error("the upgrade did not start the service anew")
+	}
+	b.passes() // what was sold goes on
+	before := b.do("cat", conffile)
+	b.do("sh", "-c", `echo "what: is this" >>"$0"`, conffile)
+	says(t, b.install(first), "what: unknown key", "the version before runs on, as this one refuses "+conffile)
+	if pid = b.serves("active"); pid != now {
+		t.Error("an upgrade that refuses the config started the service anew")
+	}
+	b.passes()
+
+	b.do("sh", "-c", `printf %s "$1" >"$0"`, conffile, before)
+	b.do("systemctl", "stop", "gatewayd")
+	b.do("systemctl", "disable", "gatewayd")
+	says(t, b.install(next), "installed and not running; start it with: systemctl start gatewayd")
+	b.serves("inactive")
+	if state := b.property("UnitFileState"); state != "disabled" {
+		t.Errorf("after the upgrade of a service that was disabled it is %s", state)
+	}
+	b.do("systemctl", "start", "gatewayd")
+	b.do("dpkg", "--remove", "gatewayd")
+	if _, err := b.try("pidof", "gatewayd"); err == nil {
+		t.Error("the removal did not stop the service")
+	}
+	b.purge()
+
+	b.do("sh", "-c", `mkdir /etc/gatewayd && printf %s "$1" >"$0"`, conffile, before)
+	b.install(first)
+	b.serves("active") // a config was there, and it is good
+	b.do("gatewayd", "status")
+	b.do("dpkg", "--purge", "gatewayd")
+	b.do("rm", "-rf", "/etc/gatewayd") // dpkg-dist
 }
