@@ -146,7 +146,8 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 }
 
 // DisconnectDevice pauses a device's session. When it returns nil, nothing
-// passes any more and what was used is on disk. ErrUnavailable says that the
+// passes any more and what was used is on disk. One that was connected before a
+// restart and would go on with its next packet does not. ErrUnavailable says that the
 // device is disconnected but the store was away: what was used is written as
 // soon as it is back, and is safe in the table until then. ErrNoDevice,
 // ErrNotConnected, ErrForwarder, ErrStopped.
@@ -172,20 +173,26 @@ func (m *Manager) DisconnectDevice(ctx context.Context, id int64, notify string)
 func (m *Manager) disconnect(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
 	m.follow(d)
-	if !d.connected {
+	var s *session
+	var err error
+	switch {
+	case d.connected:
+		d.connected = false
+		if g := d.current(); g != nil {
+			s = g.session
+		}
+		m.mu.Unlock()
+		err = m.cut(d)
+		m.mu.Lock()
+		m.follow(d)
+	case d.resume != nil:
+		s = d.resume
+		d.resume, s.running = nil, false
+		m.soil(s)
+	default:
 		m.mu.Unlock()
 		return ErrNotConnected
 	}
-	d.connected = false
-	var s *session
-	if g := d.current(); g != nil {
-		s = g.session
-	}
-	m.mu.Unlock()
-	err := m.cut(d)
-
-	m.mu.Lock()
-	m.follow(d)
 	m.hub.emit(d.id, SessionDisconnected, message{notify, sessionID(s)})
 	records := m.pending(d, nil)
 	m.mu.Unlock()

@@ -258,6 +258,34 @@ func TestIdsAreNeverReused(t *testing.T) {
 	}
 }
 
+// Whoever is disconnected between a restart and the client's first packet stays so.
+func TestADeviceThatWouldGoOnCanBeDisconnected(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(600))
+	w.connect(d.ID)
+	w.kills()
+	for _, want := range []error{nil, ErrNotConnected} { // also the next start finds it disconnected
+		w.boots().runs()
+		if v := w.session(s.ID); v.State != Available || w.device(macA).Connected {
+			t.Errorf("before its first packet: %+v", v)
+		}
+		_, err := w.m.DisconnectDevice(bg(), d.ID, "")
+		w.wants(err, want)
+		w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwA, IP: ip2})
+		w.until("it was seen", func() bool {
+			w.m.mu.Lock()
+			defer w.m.mu.Unlock()
+			return w.m.byMAC[hwA].sighted
+		})
+		time.Sleep(100 * time.Millisecond) // it would be let in now
+		if n := w.pass(macA, 100, 0); n != 0 {
+			t.Errorf("%d bytes pass after it was disconnected", n)
+		}
+		w.kills()
+	}
+}
+
 // see puts a sighting in the ring.
 func (w *world) see(s clients.Sighting) {
 	s.When = w.boot()
