@@ -32,7 +32,7 @@ func TestAPowerCutAtTheFirstStart(t *testing.T) {
 			check(t, os.Mkdir(m.card("store"), 0o700))
 			w := m.watch()
 			d := l.launch()
-			w.until("", 1+random.IntN(25), time.Second)
+			w.until("", 1+random.IntN(12), time.Second)
 			m.cut(d)
 			t.Logf("cut after %v", w.heard)
 			w.close()

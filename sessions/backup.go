@@ -66,7 +66,7 @@ func (e *errReader) Read(b []byte) (n int, err error) {
 // client whose session ran then goes on with its next packet, as after a restart. Ids
 // that were given away since are not given again. Calls made meanwhile are refused with
 // ErrUnavailable. ErrForwarder and ErrUnavailable say that nothing was restored, or
-// all of it: the clients may be disconnected.
+// all of it: either way clients go on with their next packet.
 func (m *Manager) Restore(ctx context.Context, r io.Reader) error {
 	if m.stopped.Load() {
 		return ErrStopped
@@ -101,7 +101,8 @@ func (m *Manager) Restore(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
-// disconnectAll ends all grants and has on disk what they used. m.gate is held.
+// disconnectAll ends all grants, until their clients' next packets, and has on disk what
+// they used. m.gate is held.
 func (m *Manager) disconnectAll(ctx context.Context) error {
 	m.mu.Lock()
 	var granted []*device
@@ -115,9 +116,9 @@ func (m *Manager) disconnectAll(ctx context.Context) error {
 		if err := d.turn.take(ctx); err != nil {
 			return err
 		}
-		err := m.disconnect(ctx, d, "a backup is restored")
+		err := m.interrupt(d, "a backup is restored")
 		d.turn.done()
-		if err != nil && !errors.Is(err, ErrNotConnected) {
+		if err != nil {
 			return err
 		}
 	}
@@ -132,6 +133,28 @@ func (m *Manager) disconnectAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// interrupt disconnects a device, if it is connected, until its next packet. On disk
+// its session still runs, so that it goes on also after a power cut. The turn is held.
+func (m *Manager) interrupt(d *device, notify string) error {
+	m.mu.Lock()
+	m.follow(d)
+	if !d.connected {
+		m.mu.Unlock()
+		return nil
+	}
+	d.connected = false
+	if g := d.current(); g != nil {
+		d.resume = g.session
+	}
+	m.mu.Unlock()
+	err := m.cut(d)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.follow(d)
+	m.hub.emit(d.id, SessionDisconnected, message{notify, sessionID(d.resume)})
+	return err
 }
 
 // forgetAll takes everything out of memory and the table, and returns which ids were

@@ -109,6 +109,39 @@ func TestARestoreThatIsCutOffGivesNoIDTwice(t *testing.T) {
 	}
 }
 
+// The power goes when all clients are disconnected for a restore, and nothing is restored.
+func TestARestoreThatDoesNothingLetsClientsGoOn(t *testing.T) {
+	for _, end := range []string{"a power cut", "an error"} {
+		t.Run(end, func(t *testing.T) {
+			w := newWorld(t).boots().runs()
+			a := w.add(macA, "10.10.0.2")
+			s := w.create(a.ID, dataPlan(10))
+			w.connect(a.ID)
+			w.pass(macA, 1000, 0)
+			w.m.gate.Lock()
+			err := w.m.disconnectAll(bg())
+			w.m.gate.Unlock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := w.pass(macA, 1, 0); n != 0 {
+				t.Error("the client passes")
+			}
+			next := clients.Sighting{Kind: clients.NoGrant, MAC: hwA, IP: ip2, Slot: w.slotOf(hwA)}
+			if end == "a power cut" {
+				w.kills()
+				w.boots().runs()
+				next.Kind = clients.UnknownMAC
+			}
+			if got := w.session(s.ID); got.UpBytes != 1000 {
+				t.Errorf("%+v, want all that was used", got)
+			}
+			w.see(next)
+			w.until("the client goes on", func() bool { return w.pass(macA, 10, 0) == 10 })
+		})
+	}
+}
+
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
