@@ -13,6 +13,7 @@ import (
 
 // The power goes while gatewayd makes its store, or with the answer to the first sale.
 func TestAPowerCutAtTheFirstStart(t *testing.T) {
+	t.Parallel()
 	const ways = 3
 	rounds, random := tries(t, 10*ways)
 	l := newLab(t)
@@ -59,6 +60,7 @@ func TestAPowerCutAtTheFirstStart(t *testing.T) {
 // The power goes while a backup is restored: what is there afterwards is all of one or
 // all of the other, and no id is given twice.
 func TestAPowerCutDuringARestore(t *testing.T) {
+	t.Parallel()
 	moments := []struct {
 		name string // of the file that changes
 		n    int    // how often
