@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -54,8 +55,17 @@ func newRestore(opt *options) *cobra.Command {
 }
 
 // backup saves the daemon's backup at path: beside it first, and under its name when
-// it is whole and on the disk.
+// it is whole and on the disk. A link is followed; what is no file, such as a device,
+// is never replaced.
 func backup(ctx context.Context, daemon *client.Client, path string) (info gateway.BackupInfo, err error) {
+	if st, err := os.Stat(path); err == nil {
+		if !st.Mode().IsRegular() {
+			return info, refused(fmt.Errorf("%s is not a file: name one that gatewayd may make or replace", path))
+		}
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return info, refused(err)
+		}
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".partial-")
 	if err != nil {
 		return info, refused(err)
@@ -91,11 +101,14 @@ func backup(ctx context.Context, daemon *client.Client, path string) (info gatew
 
 // restore checks the file at path whole, then sends it.
 func restore(ctx context.Context, daemon *client.Client, path string) (info gateway.BackupInfo, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to would hold it
 	if err != nil {
 		return info, refused(err)
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return info, refused(fmt.Errorf("%s is not a file: nothing was changed, name one that gatewayd backup wrote", path))
+	}
 	if info, err = gateway.ReadBackup(f); err != nil {
 		return info, refused(fmt.Errorf("%s: %w; nothing was changed, take another file that gatewayd backup wrote", path, err))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/api"
@@ -157,6 +160,24 @@ func TestBackupAndRestoreAgainstTheRealAPI(t *testing.T) {
 	run("devices show 02:00:00:00:00:0c", 0, "02:00:00:00:00:0c")
 	if left, _ := filepath.Glob(filepath.Join(dir, "*partial*")); left != nil {
 		t.Errorf("left behind: %v", left)
+	}
+	link, pipe := filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.Symlink(at, link), unix.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, no := range []string{pipe, dir} { // root could replace even /dev/null
+		run("backup "+no, 1, "is not a file")
+		run("restore "+no, 1, "is not a file")
+	}
+	if st, err := os.Lstat(pipe); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+		t.Errorf("a pipe was replaced: %v, %v", st, err)
+	}
+	run("backup "+link, 0, "gatewayd restore "+link)
+	if st, err := os.Lstat(link); err != nil || st.Mode().Type() != os.ModeSymlink {
+		t.Errorf("a link was replaced: %v, %v", st, err)
+	}
+	if whole, err = os.ReadFile(at); err != nil {
+		t.Fatal(err)
 	}
 	daemon.socket += "x"
 	run("backup "+at, 3, "is the daemon running?")

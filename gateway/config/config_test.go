@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -263,6 +264,20 @@ func TestLoadReadsAFileOrSaysWhatToDo(t *testing.T) {
 	}
 	if _, err := Load(dir); err == nil || err.Error() != "read config: read "+dir+": is a directory" {
 		t.Errorf("a directory: %v", err)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan error, 1)
+	go func() { _, err := Load(pipe); loaded <- err }()
+	select {
+	case err := <-loaded:
+		if err == nil {
+			t.Error("a pipe that nobody writes to is a config")
+		}
+	case <-time.After(20 * readTime):
+		t.Fatal("a pipe that nobody writes to is waited for without an end")
 	}
 	if err := os.WriteFile(path, []byte(sides), 0o600); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
+	"time"
 )
 
 // maxFile is the size of the largest file that is read, in bytes.
@@ -24,12 +26,16 @@ func Load(path string) (*Config, error) {
 	return Parse(path, text)
 }
 
+// readTime is how long whoever writes a config to a pipe may take.
+const readTime = 5 * time.Second
+
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to is empty
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	_ = f.SetReadDeadline(time.Now().Add(readTime)) // a file has none and needs none
 	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
