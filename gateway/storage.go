@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -58,9 +59,12 @@ func openStorage(path string, id identity) (_ *storage, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, fmt.Errorf("look at %s: %w", path, err)
 	}
+	why := sharedBy(path)
 	foreign := slices.IndexFunc(names, func(name string) bool { return !isStored(name) })
 	switch {
 	case st.Uid == id.uid:
+	case why != "":
+		s.why = why
 	case foreign >= 0:
 		s.why = fmt.Sprintf("%s holds %s too: give the store a directory of its own as store.path", path, names[foreign])
 	default:
@@ -138,6 +142,20 @@ func (s *storage) giveAll(fd int) error {
 		}
 	}
 	return nil
+}
+
+// everybodys are the directories of hier(7) that programs find and share by name.
+var everybodys = []string{"/", "/bin", "/boot", "/dev", "/dev/shm", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/proc", "/root", "/run", "/sbin", "/srv",
+	"/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/backups", "/var/cache", "/var/lib", "/var/local", "/var/log", "/var/opt", "/var/spool", "/var/tmp"}
+
+// sharedBy says why a directory is not the store's even when it is empty; empty:
+// nothing is known.
+func sharedBy(path string) string {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil || !slices.Contains(everybodys, real) {
+		return ""
+	}
+	return fmt.Sprintf("%s is shared by all programs: set store.path to a directory below it, such as %s", path, filepath.Join(path, "gatewayd"))
 }
 
 // isStored says whether a name is one that the store gives, or one that a file

@@ -95,6 +95,31 @@ func TestTheStoresDirectoryIsGivenToItsUser(t *testing.T) {
 	}
 }
 
+// An empty directory may be one that other programs use tomorrow.
+func TestADirectoryOfAllProgramsIsNotGivenAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("files are given away by root only")
+	}
+	dir, id := t.TempDir(), identity{uid: 12345, gid: 12345, as: true}
+	before := everybodys
+	everybodys = append(everybodys, dir)
+	t.Cleanup(func() { everybodys = before })
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, dir + "/", link} {
+		s, err := openStorage(path, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.dir.Close()
+		if got := owner(t, dir); got != 0 || s.id.uid != 0 || !strings.Contains(s.why, "gatewayd") {
+			t.Errorf("%s is %d's, and the store runs as %v because of %q", path, got, s.id, s.why)
+		}
+	}
+}
+
 // Who has taken over the store's process could leave names in its directory that
 // lead elsewhere.
 func TestNothingFromElsewhereIsGivenAway(t *testing.T) {
