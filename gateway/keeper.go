@@ -100,6 +100,9 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 // identify settles as whom the children run.
 func (k *keeper) identify() error {
 	id, weak := childIdentity()
+	if err := checkNeeds(id); err != nil {
+		return err
+	}
 	path, hold, err := programFor(id)
 	if err != nil {
 		return err
@@ -117,8 +120,18 @@ func (k *keeper) identify() error {
 	return nil
 }
 
-// check refuses ports that the kernel has its hands on.
+// check refuses ports that the kernel has its hands on, and those beside another
+// gateway, for which it waits a moment: it may be ending.
 func (k *keeper) check() error {
+	for end := time.Now().Add(formerPatience); ; time.Sleep(100 * time.Millisecond) {
+		err := ports.HostTaken(config.HostLink)
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			return err
+		}
+	}
 	var all []error
 	for _, side := range sides(k.cfg) {
 		all = append(all, checkPort(side))

@@ -3,11 +3,13 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -170,5 +172,33 @@ func TestAStoreAmongOtherFilesRunsAsTheirOwner(t *testing.T) {
 		if out, err := exec.Command("stat", "-c", "%u", path).Output(); err != nil || strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s is now %s's: %v", path, out, err)
 		}
+	}
+}
+
+// A container or a unit may hold back what gatewayd needs.
+func TestWhatABoxHoldsBackIsNamed(t *testing.T) {
+	l := newLab(t)
+	config := l.writeConfig()
+	check(t, errors.Join(os.Chmod(l.dir, 0o755), os.Chmod(config, 0o644))) // for who is not root
+	run := []string{gatewaydPath(t), "run", "--config", config}
+	for _, row := range []struct {
+		name string
+		line []string
+		says string
+	}{
+		{"network administration", []string{"setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-net_admin,-net_raw"},
+			"without CAP_NET_ADMIN, CAP_NET_RAW: run it as root"},
+		{"all but root's name", []string{"setpriv", "--bounding-set=-all", "--inh-caps=-all"}, "CAP_SETPCAP, CAP_SETUID, CAP_SETGID"},
+		{"root", []string{"setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"}, "run it as root"},
+		{"the TUN device", []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /dev/net && exec "$@"`, "sh"}, "run modprobe tun"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			line := append(slices.Clone(row.line), run...)
+			p := l.gateway.start(line[0], line[1:]...)
+			said := p.wait(2 * soon)
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(said, row.says) {
+				t.Errorf("exit %d, want 1 and %q: %s", code, row.says, said)
+			}
+		})
 	}
 }

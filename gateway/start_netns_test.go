@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -115,6 +116,19 @@ func TestASecondInstanceIsRefused(t *testing.T) {
 	if s := d.status(); !s.Ready || len(s.Degraded) > 0 {
 		t.Errorf("the first one is %+v", s)
 	}
+
+	// Another one, for another socket and store, but in the same place. It has
+	// to leave the ports as they are.
+	config := maps.Clone(l.config)
+	l.config["api"], l.config["store"] = "{socket: "+l.dir+"/second.sock}", "{path: "+l.dir+"/second}"
+	if said := l.refused(); !strings.Contains(said, "another gatewayd runs in this network namespace") {
+		t.Errorf("a second one in the same namespace says %s", said)
+	}
+	l.config, l.newest = config, d
+	if left, _ := filepath.Glob(l.dir + "/second.sock*"); len(left) > 0 {
+		t.Errorf("the second one took ports: %v", left)
+	}
+	l.client.run("ping", "-c", "3", "-i", "0.1", "-W", "2", serverIP)
 
 	// Another one, for other ports and another socket, but the same store.
 	other := newLab(t)

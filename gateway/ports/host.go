@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // hostQueue is the length in frames of the queue from the kernel to the
@@ -55,6 +56,22 @@ func OpenHost(opt HostOptions) (*Host, error) {
 		return nil, errors.Join(fmt.Errorf("open host link: %w", err), h.Close())
 	}
 	return h, nil
+}
+
+// HostTaken says, as an error, that another gateway in this network namespace
+// holds the host link of that name. One that nobody holds any more is removed.
+func HostTaken(name string) error {
+	old, err := findTAP(name)
+	if old == nil || err != nil {
+		return nil // what is wrong with it is OpenHost's to say
+	}
+	switch fd, err := attachTap(name, false); {
+	case err == nil:
+		return unix.Close(fd)
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("another gatewayd runs in this network namespace and holds %s: stop it first", name)
+	}
+	return nil
 }
 
 func (opt HostOptions) check() error {

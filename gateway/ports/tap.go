@@ -77,7 +77,7 @@ func makeTap(name string) error {
 	defer syscall.ForkLock.RUnlock()
 	made, err := water.New(config)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: it takes /dev/net/tun: run modprobe tun, or give the container that device", err)
 	}
 	return made.Close()
 }
