@@ -90,7 +90,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 		return nil
 	})
 	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(api.Limit(listener)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve API: %w", err)
 		}
 		return nil

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/net/netutil"
 
 	"gatewayd/sessions"
 )
@@ -80,6 +82,13 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
+
+// MaxConns is how many connections are served at once, some 20 KB each; who comes
+// then waits until one ends.
+const MaxConns = 512
+
+// Limit bounds how many connections a listener has at once.
+func Limit(l net.Listener) net.Listener { return netutil.LimitListener(l, MaxConns) }
 
 // settings are huma's with JSON only, answers without a $schema member, and no
 // pages of its own: the document is served by New.

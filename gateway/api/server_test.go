@@ -15,7 +15,7 @@ import (
 	"gatewayd/gateway/api"
 )
 
-// oneConn is a listener that accepts one connection.
+// oneConn is a listener that accepts the connections in conns.
 type oneConn struct{ conns chan net.Conn }
 
 func (l oneConn) Accept() (net.Conn, error) {
@@ -51,6 +51,38 @@ func TestSilentClientIsHungUpOn(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		many, accepted := oneConn{make(chan net.Conn, 2*api.MaxConns)}, make(chan net.Conn, 2*api.MaxConns)
+		for range cap(many.conns) {
+			c, _ := net.Pipe()
+			many.conns <- c
+		}
+		close(many.conns)
+		limited := api.Limit(many)
+		go func() {
+			for {
+				c, err := limited.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- c
+			}
+		}()
+		synctest.Wait()
+		if n := len(accepted); n != api.MaxConns {
+			t.Errorf("%d connections at once, want %d", n, api.MaxConns)
+		}
+		(<-accepted).Close()
+		synctest.Wait()
+		if n := len(accepted); n != api.MaxConns {
+			t.Errorf("%d connections after one ended, want %d", n, api.MaxConns)
+		}
+		limited.Close()
+		synctest.Wait()
+	})
 }
 
 // FuzzCalls: whatever is sent, the answer is one of the API's, and a refusal is
