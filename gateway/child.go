@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -60,11 +61,16 @@ func Child() {
 		err = runChild(c)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "gatewayd %s: %v\n", os.Args[1], err)
+		if !errors.As(err, new(told)) {
+			fmt.Fprintf(os.Stderr, "gatewayd %s: %v\n", os.Args[1], err)
+		}
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
+
+// told is an error that the keeper heard, and logs as seldom as all else.
+type told struct{ error }
 
 // nameProcess names this process as ps shows it, which was started as
 // /proc/self/exe. The name is the first thread's, on which main begins.
@@ -98,7 +104,9 @@ func serveWire(w *wire, run func(*wire, message, []*os.File, func() string) erro
 		return fmt.Errorf("wait for the keeper's order: %w", err)
 	}
 	if err = run(w, m, files, shut); err != nil {
-		_ = w.send(message{Failed: err.Error()}) // the keeper may be gone
+		if w.send(message{Failed: err.Error()}) == nil { // else the keeper is gone
+			return told{err}
+		}
 	}
 	return err
 }

@@ -5,6 +5,7 @@ package gateway_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,4 +137,26 @@ func TestTheStatusSaysThatTheDiskIsFull(t *testing.T) {
 		t.Error(err)
 	}
 	d.sound()
+}
+
+// A child that cannot serve is started again and again; the log is not filled
+// with what it says each time.
+func TestAChildThatFailsAgainAndAgainIsHeardAFewTimes(t *testing.T) {
+	l := newLab(t)
+	wrong := filepath.Join(l.dir, "store", "LOCK") // a directory in a file's place
+	check(t, os.MkdirAll(wrong, 0o755))
+	d := l.start()
+	d.degradedBy("store does not run", "LOCK")
+	d.degradedBy("store has ended 10 times")
+	if said := d.out.String(); !strings.Contains(said, wrong) || strings.Contains(said, "gatewayd store: ") { // in the log, beside it
+		t.Errorf("it says %s", said)
+	}
+	check(t, os.Remove(wrong))
+	eventually(t, 3*soon, "changes are made again", func() error {
+		code, err := d.ask("POST", "/devices", `{"mac":"`+clientMAC+`","ip":"`+clientIP+`"}`, nil)
+		if err == nil && code >= http.StatusMultipleChoices {
+			err = fmt.Errorf("%d", code)
+		}
+		return err
+	})
 }

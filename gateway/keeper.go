@@ -262,13 +262,14 @@ func (k *keeper) supervise(ctx context.Context, p *process, prepare func(context
 
 // ended notes that a child ended by itself.
 func (k *keeper) ended(p *process, end error) {
-	k.log.Warn("child ended", "child", p.word, "error", end, "lasted", time.Since(p.started).Round(time.Millisecond))
 	k.mu.Lock()
+	said := p.said
 	p.ends = append(p.ends[max(len(p.ends)-often+1, 0):], k.clock.Now())
 	if p == &k.control {
 		k.said = ""
 	}
 	k.mu.Unlock()
+	k.log.Warn("child ended", "child", p.word, "error", end, "said", said, "lasted", time.Since(p.started).Round(time.Millisecond))
 	k.stir()
 }
 
@@ -276,6 +277,7 @@ func (k *keeper) ended(p *process, end error) {
 // started. A child without an order ends by itself.
 func (k *keeper) launch(p *process, begin func() error) bool {
 	k.mu.Lock()
+	p.said = ""
 	err := p.start()
 	started := err == nil
 	if started {
@@ -334,7 +336,7 @@ func (k *keeper) hear(p *process, m message) {
 		k.stir()
 	case m.Failed != "":
 		k.mu.Lock()
-		p.failed = m.Failed
+		p.failed, p.said = m.Failed, m.Failed
 		k.mu.Unlock()
 		k.tell()
 	}

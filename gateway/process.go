@@ -39,6 +39,7 @@ type process struct {
 	messages chan message    // what it says; closed when its wire ends
 	heard    chan struct{}   // closed when all it said is in messages
 	ends     []time.Duration // when it ended by itself, since boot; the last ones
+	said     string          // why this one ends, in its own words
 	failed   string          // why it ended last, in its own words; empty once it serves
 	confined confinement     // as what it is started
 	pulse    pulse           // of the loop that keeps it running
