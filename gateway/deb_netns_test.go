@@ -73,6 +73,7 @@ func packageOf(t *testing.T, dir, architecture string) string {
 }
 
 func TestTheDebianPackages(t *testing.T) {
+	t.Parallel()
 	packages := buildPackages(t, nil)
 	native := map[string]string{"amd64": "amd64", "arm64": "arm64", "arm": "armhf"}[runtime.GOARCH]
 	version := strings.TrimSpace(tool(t, "dpkg-deb", "--field", packageOf(t, packages, native), "Version"))
