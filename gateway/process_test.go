@@ -40,8 +40,10 @@ func TestAPauseEndsWhenAskedFor(t *testing.T) {
 	p := &process{word: wordForward, pause: time.Hour}
 	asked := make(chan struct{}, 1)
 	asked <- struct{}{}
-	if !p.rest(context.Background(), asked) { // else the test does not end
-		t.Error("all has ended")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if !p.rest(ctx, asked) {
+		t.Error("the pause went on")
 	}
 }
 
