@@ -199,7 +199,10 @@ func (o *outage) sways() (stop func()) {
 				verb = "disconnect"
 			}
 			code, err := d.ask("POST", "/devices/"+o.fickle.mac+"/"+verb, "", nil)
-			if known := o.state != ""; err != nil && (known || code != http.StatusConflict) {
+			switch known := o.state != ""; {
+			case unheard(err):
+				return
+			case err != nil && (known || code != http.StatusConflict):
 				o.state = ""
 				return
 			}
