@@ -22,7 +22,8 @@
 //  6. At the end the forwarder stops first, so that all counters are final;
 //     control writes a last checkpoint; the store closes.
 //
-// A child whose keeper is gone ends by itself in the same order.
+// A child whose keeper is gone ends by itself in the same order. Signals are the
+// keeper's to act on; a service manager is told of all of this (report.go).
 //
 // # Privileges
 //

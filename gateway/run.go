@@ -2,12 +2,10 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
 
-	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/config"
 )
 
@@ -60,7 +58,7 @@ func CheckConfig(path string) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg.Warnings(), errors.Join(checkPort(sides(cfg)[clients.LAN]), checkPort(sides(cfg)[clients.WAN]))
+	return cfg.Warnings(), checkSides(cfg)
 }
 
 // ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second.
