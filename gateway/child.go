@@ -52,9 +52,10 @@ func Child() {
 		return
 	}
 	unix.CloseOnExec(3)
-	// A service manager tells all of a service's processes to end at once, and a
-	// child that did would take its last counts along. It ends with its keeper.
-	signal.Ignore(unix.SIGTERM, unix.SIGABRT)
+	// A service manager tells all of a service's processes to end at once, and the
+	// kernel a stopped one whose parent is gone. A child that did would take its last
+	// counts along. It ends with its keeper.
+	signal.Ignore(unix.SIGTERM, unix.SIGABRT, unix.SIGHUP)
 	nameProcess()
 	err := checkBare()
 	if err == nil {

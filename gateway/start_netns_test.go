@@ -89,7 +89,7 @@ func TestOnlyTheKeeperActsOnSignals(t *testing.T) {
 	d := l.start()
 	d.admit(anHour)
 	children := d.children()
-	for _, signal := range []syscall.Signal{syscall.SIGABRT, syscall.SIGTERM} {
+	for _, signal := range []syscall.Signal{syscall.SIGABRT, syscall.SIGTERM, syscall.SIGHUP} {
 		for name, pid := range children {
 			if err := syscall.Kill(pid, signal); err != nil {
 				t.Errorf("%v to %s: %v", signal, name, err)

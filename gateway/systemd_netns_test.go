@@ -182,6 +182,8 @@ func TestSystemdKeepsTheGatewayRunning(t *testing.T) {
 			l.client.run("ping", "-c", "3", "-i", "0.1", "-W", "2", serverIP) // after the last checkpoint
 			up, down := l.settle()
 			before := d.session(v.ID)
+			// Control is slow to see that its keeper is gone; it gets the time.
+			check(t, syscall.Kill(d.children()["control"], syscall.SIGSTOP))
 			check(t, syscall.Kill(old, row.signal))
 			began := time.Now()
 			d = b.keeper(old)
