@@ -52,11 +52,11 @@ func Child() {
 		return
 	}
 	unix.CloseOnExec(3)
+	nameProcess()
 	// A service manager tells all of a service's processes to end at once, and the
 	// kernel a stopped one whose parent is gone. A child that did would take its last
 	// counts along. It ends with its keeper.
 	signal.Ignore(unix.SIGTERM, unix.SIGABRT, unix.SIGHUP)
-	nameProcess()
 	err := checkBare()
 	if err == nil {
 		err = runChild(c)
