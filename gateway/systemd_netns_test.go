@@ -66,6 +66,9 @@ func (l *lab) boot(lines ...string) *booted {
 		}
 		for _, pid := range childrenOf(p.cmd.Process.Pid) {
 			b.init = pid
+			if _, err := b.try("test", "-d", "/lab/units"); err != nil {
+				return err // it still sees this machine's files, and systemctl this machine's systemd
+			}
 			_, err := b.try("systemctl", "show", "--property=Version")
 			return err
 		}
