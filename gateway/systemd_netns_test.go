@@ -64,15 +64,16 @@ func (l *lab) boot(lines ...string) *booted {
 			l.t.Fatalf("systemd has ended: %s", p.out.String())
 		default:
 		}
-		for _, pid := range childrenOf(p.cmd.Process.Pid) {
-			b.init = pid
-			if _, err := b.try("test", "-d", "/lab/units"); err != nil {
-				return err // it still sees this machine's files, and systemctl this machine's systemd
-			}
-			_, err := b.try("systemctl", "show", "--property=Version")
-			return err
+		children := childrenOf(p.cmd.Process.Pid)
+		if len(children) == 0 {
+			return errNotYet
 		}
-		return errNotYet
+		b.init = children[0]
+		if _, err := b.try("test", "-d", "/lab/units"); err != nil {
+			return err // it still sees this machine's files, and systemctl would ask this machine's systemd
+		}
+		_, err := b.try("systemctl", "show", "--property=Version")
+		return err
 	})
 	return b
 }
