@@ -241,6 +241,34 @@ func TestSystemdKeepsTheGatewayRunning(t *testing.T) {
 	b.run("systemctl", "restart", "gatewayd")
 	b.keeper(0).admit(anHour)
 	l.client.run("ping", "-c", "3", "-i", "0.1", "-W", "2", serverIP)
+	b.run("systemctl", "stop", "gatewayd")
+	b.refusesSlowly()
+}
+
+// refusesSlowly starts the service with a bad config: at first it fails at once, then
+// it is not started every second, and mended it serves.
+func (b *booted) refusesSlowly() {
+	t := b.l.t
+	t.Helper()
+	b.run("sh", "-c", "echo 'nonsense: 1' >>/etc/gatewayd/gatewayd.yaml")
+	if _, err := b.try("systemctl", "start", "gatewayd"); err == nil {
+		t.Error("a bad config is started with")
+	}
+	var starts string
+	eventually(t, 4*soon, "the service says what it refuses, and waits", func() error {
+		starts = b.property("NRestarts")
+		if said := b.property("StatusText"); starts == "0" || !strings.HasPrefix(said, "refused: ") || !strings.Contains(said, "nonsense") {
+			return fmt.Errorf("%s starts: %q", starts, said)
+		}
+		return nil
+	})
+	time.Sleep(5 * time.Second)
+	if now := b.property("NRestarts"); now != starts {
+		t.Errorf("in 5 s %s starts again became %s", starts, now)
+	}
+	b.run("sed", "-i", "/nonsense/d", "/etc/gatewayd/gatewayd.yaml")
+	b.keeper(0)
+	b.run("systemctl", "stop", "gatewayd")
 }
 
 // exposure is what systemd-analyze finds that the service could do, at most, in
