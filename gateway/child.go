@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"gatewayd/forwarder"
@@ -141,28 +142,32 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 	return f.Run()
 }
 
-func openLinks(files []*os.File, tap [clients.NumPorts]bool) (forwarder.Links, error) {
-	var links forwarder.Links
+// openLinks opens all at once: the kernel waits 10 ms for each ring.
+func openLinks(files []*os.File, tap [clients.NumPorts]bool) (links forwarder.Links, err error) {
+	var group errgroup.Group
 	for i, f := range files {
-		fd, err := clients.FD(f)
-		if err != nil {
-			return links, err
-		}
-		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			return links, fmt.Errorf("take over port: %w", err)
-		}
-		f.Close()
-		if tap[i] {
-			links[i], err = link.NewTAP(own)
-		} else {
-			links[i], err = link.NewPacket(own)
-		}
-		if err != nil {
-			return links, err
-		}
+		group.Go(func() (err error) {
+			links[i], err = openLink(f, tap[i])
+			return err
+		})
 	}
-	return links, nil
+	return links, group.Wait()
+}
+
+func openLink(f *os.File, tap bool) (link.Link, error) {
+	fd, err := clients.FD(f)
+	if err != nil {
+		return nil, err
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("take over port: %w", err)
+	}
+	f.Close()
+	if tap {
+		return link.NewTAP(own)
+	}
+	return link.NewPacket(own)
 }
 
 // runStore is the store's process. It outlives a keeper that is gone for as

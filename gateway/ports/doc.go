@@ -29,7 +29,7 @@
 //     Lost: removed and come back, or with another MAC or MTU. One that comes
 //     in its place is taken, steps 2 and 3, as soon as it is seen.
 //  7. Reopen gives a restarted forwarder a fresh socket, the old one closed
-//     first; 2 and 3 stay.
+//     meanwhile; 2 and 3 stay.
 //  8. Close undoes 5, 3 and 2.
 //
 // # Life of a port that is a TAP

@@ -45,13 +45,14 @@ type Port struct {
 	side Side
 	opt  Options
 
-	mu     sync.Mutex
-	index  int
-	mac    net.HardwareAddr
-	mtu    int
-	memory *memory
-	drop   *drop    // nil when there is none
-	file   *os.File // the socket or the TAP's descriptor; nil after a failed Reopen
+	mu      sync.Mutex
+	index   int
+	mac     net.HardwareAddr
+	mtu     int
+	memory  *memory
+	drop    *drop          // nil when there is none
+	file    *os.File       // the socket or the TAP's descriptor; nil after a failed Reopen
+	closing sync.WaitGroup // those before it
 }
 
 // Open takes the interface of a side away from the kernel, or makes the side's
@@ -142,19 +143,22 @@ func (p *Port) release() (err error) {
 	return err
 }
 
-// Reopen closes the socket and opens a fresh one, in which nothing waits. IPv6
-// stays off and the ingress drop attached, and if another interface has taken
-// the place and name of the old one it is taken over too, whatever conflicts
-// it has: deaf is better than not ours. A TAP keeps its descriptor as long as
-// the device is there, and is made again when it is not. After an error the
+// Reopen opens a fresh socket, in which nothing waits, and closes the old one
+// meanwhile. IPv6 stays off and the ingress drop attached, and if another interface
+// has taken the place and name of the old one it is taken over too, whatever
+// conflicts it has: deaf is better than not ours. A TAP keeps its descriptor as long
+// as the device is there, and is made again when it is not. After an error the
 // port has no descriptor; Reopen may be tried again.
 func (p *Port) Reopen() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var err error
 	same := p.attached()
-	if !p.side.TAP || !same {
-		err = p.closeFile()
+	switch {
+	case !p.side.TAP:
+		p.closeMeanwhile()
+	case !same:
+		err = p.closeFile() // the device's name is free after that
 	}
 	if e := p.open(same); e != nil {
 		return fmt.Errorf("reopen port: %w", e)
@@ -162,11 +166,21 @@ func (p *Port) Reopen() error {
 	return err
 }
 
+// closeMeanwhile closes the socket without waiting for the kernel, which takes its
+// time (synchronize_net) while no packet passes.
+func (p *Port) closeMeanwhile() {
+	if old := p.file; old != nil {
+		p.file = nil
+		p.closing.Go(func() { _ = old.Close() })
+	}
+}
+
 // Close gives the port back to the kernel. Its link stays up, and a TAP device
 // is there for the next run.
 func (p *Port) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.closing.Wait()
 	return errors.Join(p.closeFile(), p.release())
 }
 
