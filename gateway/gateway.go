@@ -47,10 +47,6 @@ func New(cfg *config.Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := k.check(); err != nil {
-		k.release()
-		return nil, err
-	}
 	k.inside = newControl(cfg, k.table, k.toBell, k.fromBell)
 	k.begin()
 	return &Gateway{keeper: k}, nil

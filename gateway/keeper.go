@@ -65,7 +65,7 @@ type keeper struct {
 	announced    chan struct{} // closed when both were ready first
 }
 
-// newKeeper makes what the processes share.
+// newKeeper makes what the processes share, and checks the ports.
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
 		cfg: cfg, log: logger(cfg.Log, "keeper"), clock: clients.NewClock(),
@@ -93,8 +93,10 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	if k.fromBell, err = clients.NewBell(); err != nil {
 		return nil, err
 	}
-	k.listener, err = listenAPI(cfg.API.Socket)
-	return k, err
+	if k.listener, err = listenAPI(cfg.API.Socket); err != nil {
+		return nil, err
+	}
+	return k, k.check()
 }
 
 // identify settles as whom the children run.

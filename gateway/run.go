@@ -19,7 +19,11 @@ const (
 // When both ports are open it prints one line to standard output; a service
 // manager that wants to know is told how it is all along.
 func RunConfig(ctx context.Context, path string) error {
-	k, err := startConfig(path)
+	var k *keeper
+	cfg, err := config.Load(path)
+	if err == nil {
+		k, err = newKeeper(cfg)
+	}
 	if err != nil {
 		refusals().hold(ctx, err, func() error {
 			_, err := CheckConfig(path)
@@ -29,7 +33,6 @@ func RunConfig(ctx context.Context, path string) error {
 	}
 	defer k.release()
 	refusals().forget()
-	cfg := k.cfg
 	for _, w := range cfg.Warnings() {
 		k.log.Warn(w)
 	}
@@ -48,23 +51,6 @@ func RunConfig(ctx context.Context, path string) error {
 	}
 	k.begin()
 	return k.run(ctx)
-}
-
-// startConfig is a keeper whose ports it may take.
-func startConfig(path string) (*keeper, error) {
-	cfg, err := config.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	k, err := newKeeper(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := k.check(); err != nil {
-		k.release()
-		return nil, err
-	}
-	return k, nil
 }
 
 // CheckConfig says whether run would start with this config: the file itself
