@@ -98,16 +98,21 @@ func (c *control) judge(ctx context.Context, tell func(string)) {
 	}
 }
 
+// Verdict is what a status comes to, in a few words.
+func Verdict(ready bool, degraded []string) string {
+	switch {
+	case !ready:
+		return "NOT READY: nothing is forwarded"
+	case len(degraded) > 0:
+		return "ready, but DEGRADED"
+	}
+	return "ready"
+}
+
 // verdict is the status in one line: as its command's first one, with the first
 // reason.
 func verdict(s api.Status) string {
-	said := "ready"
-	switch {
-	case !s.Ready:
-		said = "NOT READY: nothing is forwarded"
-	case len(s.Degraded) > 0:
-		said = "ready, but DEGRADED"
-	}
+	said := Verdict(s.Ready, s.Degraded)
 	if len(s.Degraded) > 0 {
 		said += ": " + s.Degraded[0]
 	}

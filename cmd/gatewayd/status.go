@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"gatewayd/gateway"
 )
 
 // status is what the screen shows of GET /status.
@@ -61,14 +63,7 @@ func newStatus(opt *options) *cobra.Command {
 }
 
 func showStatus(w io.Writer, s status) {
-	verdict := "ready"
-	switch {
-	case !s.Ready:
-		verdict = "NOT READY: nothing is forwarded"
-	case len(s.Degraded) > 0:
-		verdict = "ready, but DEGRADED"
-	}
-	fmt.Fprintf(w, "%s  (gatewayd %s, up %s)\n", verdict, s.Version, humanTime(s.UptimeSecs))
+	fmt.Fprintf(w, "%s  (gatewayd %s, up %s)\n", gateway.Verdict(s.Ready, s.Degraded), s.Version, humanTime(s.UptimeSecs))
 	for _, reason := range s.Degraded {
 		fmt.Fprintf(w, "  ! %s\n", reason)
 	}
