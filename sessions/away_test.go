@@ -66,10 +66,16 @@ func TestWithoutTheStore(t *testing.T) {
 	}
 }
 
-// clean reports that nothing in memory is ahead of the disk.
+// clean reports that nothing in memory is ahead of the disk, and that what ran before it
+// was revoked has been settled.
 func (w *world) clean() bool {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
+	for _, d := range w.m.slots {
+		if d != nil && len(d.grants) > 0 && d.grants[0].revoked {
+			return false
+		}
+	}
 	w.m.books.mu.Lock()
 	defer w.m.books.mu.Unlock()
 	return len(w.m.dirty) == 0 && len(w.m.books.owed) == 0
