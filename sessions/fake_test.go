@@ -84,8 +84,8 @@ func (f *fakeForwarder) takeIn(i int, s *clients.Slot) {
 		f.gens[i] = g
 	}
 	f.macs[i], f.ips[i] = s.MAC.Load(), uint32(s.IP.Load())
-	for j := range f.macs {
-		if j != i && (f.macs[j] == f.macs[i] || f.ips[i] != 0 && f.ips[j] == f.ips[i]) {
+	for j := range f.macs { // one that control has changed since is about to let go
+		if j != i && f.table.Policy(j) == f.table.Acked(j) && (f.macs[j] == f.macs[i] || f.ips[i] != 0 && f.ips[j] == f.ips[i]) {
 			f.mixed = append(f.mixed, macText(f.macs[i])+" and "+macText(f.macs[j]))
 		}
 	}
