@@ -284,8 +284,11 @@ func TestOverTheRate(t *testing.T) {
 	}
 	lost := uint64(121 - burst - waits)
 	b.dropped(OverRate, lost)
-	if got := b.table.Slot(alice).OverUp.Load(); got != lost {
-		t.Errorf("OverUp is %d", got)
+	if got := b.lost(alice, OverRate); got != lost {
+		t.Errorf("%d are counted to her", got)
+	}
+	if s := b.table.Slot(alice); time.Duration(s.WaitedUp.Load()) != b.now-200*time.Microsecond || s.WaitedDown.Load() != 0 {
+		t.Errorf("at %v she is said to have waited at %d up, %d down", b.now, s.WaitedUp.Load(), s.WaitedDown.Load())
 	}
 	b.running(alice, 1, burst*1040)
 	if q := b.table.Header().Counters().Totals.QueuedPackets; q != waits {

@@ -37,10 +37,9 @@ type client struct {
 	backlogs           [2]backlog        // likewise
 	rates              [2]limiter.Rate   // as set; -1: not yet
 	probe              uint64
-	lastSeen           time.Duration
-	overUp, overDown   uint64
+	lastSeen, lastDown time.Duration
+	waited             [2]time.Duration // by direction: when a frame last had to wait for the rate
 	exemptUp, exemptDn uint64
-	notPassed          uint64
 }
 
 // Directions of a client's traffic.
@@ -129,12 +128,15 @@ func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
 	*c = client{slot: s, id: id, probe: s.Probe.Load(), rates: [2]limiter.Rate{-1, -1}, answers: newAnswers()}
 	if s.Served.Load() == uint64(id.Generation) {
 		c.lastSeen = time.Duration(s.LastSeen.Load())
-		c.overUp, c.overDown, c.notPassed = s.OverUp.Load(), s.OverDown.Load(), s.NotPassed.Load()
+		c.lastDown = time.Duration(s.LastDown.Load())
+		c.waited = [2]time.Duration{up: time.Duration(s.WaitedUp.Load()), down: time.Duration(s.WaitedDown.Load())}
 		c.exemptUp, c.exemptDn = s.ExemptUp.Load(), s.ExemptDn.Load()
 	} else {
 		f.disown(s)
 		s.Served.Store(uint64(id.Generation))
 		s.Heard.Store(0)
+		s.Foreign.Store(0)
+		f.table.Losses(int(id.Slot)).Clear()
 		f.touch(c)
 	}
 	c.active = s.Active.Load()
@@ -333,11 +335,11 @@ func (f *Forwarder) publish() {
 		}
 		s := c.slot
 		s.LastSeen.Store(int64(c.lastSeen))
-		s.OverUp.Store(c.overUp)
-		s.OverDown.Store(c.overDown)
+		s.LastDown.Store(int64(c.lastDown))
+		s.WaitedUp.Store(int64(c.waited[up]))
+		s.WaitedDown.Store(int64(c.waited[down]))
 		s.ExemptUp.Store(c.exemptUp)
 		s.ExemptDn.Store(c.exemptDn)
-		s.NotPassed.Store(c.notPassed)
 	}
 	f.publisher.Publish(&f.counters.Counters)
 }

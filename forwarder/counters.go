@@ -40,3 +40,23 @@ func (c *counters) drop(r Reason, packets, bytes int) {
 	c.Drops[r] += uint64(packets)
 	c.DropBytes[r] += uint64(bytes)
 }
+
+// drop counts wire packets that end here, and to their client, if that is
+// known; c may be nil.
+func (f *Forwarder) drop(c *client, r Reason, packets, bytes int) {
+	f.counters.drop(r, packets, bytes)
+	if c != nil && c.slot != nil {
+		f.table.Losses(int(c.id.Slot)).Count(int(r), packets, f.now)
+	}
+}
+
+// sender is the client that a dropped frame is counted to: the one that the
+// steps have found, or who has its source MAC; nil if nobody is known.
+func (f *Forwarder) sender(fr *frame) *client {
+	if fr.client == nil && fr.from == clients.LAN {
+		if slot, ok := f.byMAC.find(fr.SrcMAC); ok {
+			return &f.clients[slot]
+		}
+	}
+	return fr.client
+}

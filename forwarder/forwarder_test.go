@@ -290,6 +290,9 @@ func (b *bench) sightings() []clients.Sighting {
 // drops is how many packets were dropped for a reason.
 func (b *bench) drops(r Reason) uint64 { return b.table.Header().Counters().Drops[r] }
 
+// lost is how many packets of a slot's client were dropped for a reason.
+func (b *bench) lost(slot int, r Reason) uint64 { return b.table.Losses(slot)[r].Packets.Load() }
+
 // dropped fails unless that many packets were dropped for a reason.
 func (b *bench) dropped(r Reason, want uint64) {
 	b.Helper()

@@ -27,10 +27,11 @@ func (f *Forwarder) tooBig(fr *frame, mtu int) {
 
 // silent drops a packet that waited for a next hop in vain, and answers it.
 func (f *Forwarder) silent(h held) {
-	f.counters.drop(Unresolved, h.packets, h.bytes)
 	fr := &f.frame
 	*fr = frame{Packet: packet.Packet{Raw: h.raw}, from: h.port}
-	if fr.Decode(h.raw) == packet.Kept && (h.port != clients.LAN || f.identify(fr) == Kept) {
+	known := fr.Decode(h.raw) == packet.Kept && (h.port != clients.LAN || f.identify(fr) == Kept)
+	f.drop(fr.client, Unresolved, h.packets, h.bytes)
+	if known {
 		f.unreachable(fr)
 	}
 }

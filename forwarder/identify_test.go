@@ -13,8 +13,8 @@ func TestWithoutAGrantNothingPasses(t *testing.T) {
 	b.in(clients.LAN, aliceUp.udp(100), aliceUp.tcp(100), aliceUp.echo(true, 10))
 	b.silent(clients.LAN, clients.WAN, clients.Host)
 	b.dropped(NoGrant, 3)
-	if got := b.table.Slot(alice).NotPassed.Load(); got != 3 {
-		t.Errorf("NotPassed is %d", got)
+	if got := b.lost(alice, NoGrant); got != 3 {
+		t.Errorf("%d are counted to her", got)
 	}
 	if s := b.sightings(); len(s) != 1 || s[0] != (clients.Sighting{Kind: clients.NoGrant, Slot: alice, MAC: aliceMAC, IP: aliceIP, When: b.now}) {
 		t.Errorf("sightings %v", s)

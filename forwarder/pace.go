@@ -129,14 +129,14 @@ func (f *Forwarder) pace(fr *frame) Reason {
 		w = f.pacer.buffer(q, len(fr.Raw))
 	}
 	if w == nil {
-		f.overRate(c, fr.direction, fr.Segments)
+		f.wait(c, fr.direction)
 		return OverRate
 	}
 	if lost, cost := fr.Segments-n, fr.WireLen; lost > 0 {
 		fr.Cut(n)
-		f.overRate(c, fr.direction, lost)
-		f.counters.drop(OverRate, lost, cost-fr.WireLen)
+		f.drop(c, OverRate, lost, cost-fr.WireLen)
 	}
+	f.wait(c, fr.direction)
 	w.raw = w.buffer[:copy(w.buffer, fr.Raw)]
 	w.next, w.added, w.external = fr.next, fr.added, fr.external
 	w.from, w.to, w.direction, w.behind = fr.from, fr.to, fr.direction, nil
@@ -153,13 +153,9 @@ func (f *Forwarder) pace(fr *frame) Reason {
 	return Taken
 }
 
-// overRate counts wire packets that found no room behind a client's rate.
-func (f *Forwarder) overRate(c *client, direction uint8, packets int) {
-	if direction == up {
-		c.overUp += uint64(packets)
-	} else {
-		c.overDown += uint64(packets)
-	}
+// wait notes that a client's rate held a frame back.
+func (f *Forwarder) wait(c *client, direction uint8) {
+	c.waited[direction] = f.now
 	f.touch(c)
 }
 
@@ -215,7 +211,7 @@ func (f *Forwarder) releaseFirst(c *client, q *backlog, b *limiter.Bucket) bool 
 	q.bytes -= fr.wireLen()
 	f.counters.unqueue(fr.Segments, fr.WireLen)
 	if r := f.admit(fr); r != Kept {
-		f.counters.drop(r, fr.Segments, fr.WireLen)
+		f.drop(c, r, fr.Segments, fr.WireLen)
 	} else {
 		b.Take(fr.wireLen(), f.now)
 		f.run(fr, first)

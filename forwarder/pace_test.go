@@ -143,7 +143,7 @@ func TestNoClientTakesTheOthersRoomToWait(t *testing.T) {
 	b.round()
 	got, _ := b.delivered(clients.WAN)
 	n += got
-	if d := b.table.Slot(bob).OverUp.Load(); d != 0 {
+	if d := b.lost(bob, OverRate); d != 0 {
 		t.Errorf("%d of bob's packets found no room, %d passed", d, n)
 	}
 }

@@ -61,6 +61,16 @@ func (f *Forwarder) list() {
 	f.pacing = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5}
 }
 
+// stepNames are the names of the steps, by port, as list has them.
+var stepNames = [clients.NumPorts][]string{
+	clients.LAN:  {"decode", "resolve", "identify", "local", "admit", "route", "pace", "quota", "translate", "send"},
+	clients.WAN:  {"decode", "resolve", "restore", "admit", "route", "pace", "quota", "send"},
+	clients.Host: {"decode", "answer", "direct", "route", "translate", "send"},
+}
+
+// Steps returns the names of the steps of a frame from a port, in order.
+func Steps(port int) []string { return stepNames[port] }
+
 // enter takes one frame in from a port.
 func (f *Forwarder) enter(port uint8, raw []byte) {
 	fr := &f.frame
@@ -73,7 +83,7 @@ func (f *Forwarder) run(fr *frame, first int) {
 	for _, s := range f.paths[fr.from][first:] {
 		if r := s(fr); r != Kept {
 			if r != Taken {
-				f.counters.drop(r, fr.Segments, fr.layer3())
+				f.drop(f.sender(fr), r, fr.Segments, fr.layer3())
 			}
 			return
 		}
@@ -164,6 +174,9 @@ func (f *Forwarder) identify(fr *frame) Reason {
 		fr.client, fr.direction, fr.to = c, up, clients.WAN
 		return Kept
 	}
+	if ok {
+		f.clients[slot].slot.Foreign.Store(uint64(fr.Src))
+	}
 	switch {
 	case !f.host(fr.Src) || fr.SrcMAC>>40&1 == 1 || fr.SrcMAC == f.cfg.LANMAC:
 		return BadSource
@@ -210,8 +223,6 @@ func (f *Forwarder) admit(fr *frame) Reason {
 	}
 	c := fr.client
 	if c.grant == nil {
-		c.notPassed += uint64(fr.Segments)
-		f.touch(c)
 		if fr.direction == up && (c.sighted == 0 || f.now-c.sighted >= remindAfter) && f.sight(clients.NoGrant, c.id.Slot, c.mac, c.ip) {
 			c.sighted = max(f.now, 1)
 		}

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"slices"
 	"testing"
 
 	"gatewayd/forwarder/clients"
@@ -150,6 +151,9 @@ var dropRows = map[Reason]struct {
 	}},
 }
 
+// nobodys are reasons whose packets are no client's, as far as can be told.
+var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded}
+
 func TestEveryReasonIsReached(t *testing.T) {
 	for r, name := range Reasons() {
 		r := Reason(r)
@@ -177,6 +181,13 @@ func TestEveryReasonIsReached(t *testing.T) {
 			row.drop(b)
 			if b.drops(r) == 0 {
 				t.Errorf("not reached; dropped %v", b.allDrops())
+			}
+			want := b.drops(r)
+			if slices.Contains(nobodys, r) {
+				want = 0
+			}
+			if got := b.lost(alice, r) + b.lost(bob, r); got != want {
+				t.Errorf("%d are counted to their client, want %d", got, want)
 			}
 		})
 	}

@@ -1,6 +1,8 @@
 package forwarder
 
 import (
+	"time"
+
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/link"
 )
@@ -102,7 +104,7 @@ func (f *Forwarder) flush(port uint8) {
 	} else if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
 		f.lost(port)
 	}
-	c, p := &f.counters, &f.counters.Ports[port]
+	p := &f.counters.Ports[port]
 	for i := range q.what[:n] {
 		what := &q.what[i]
 		if what.charge >= billed {
@@ -117,7 +119,7 @@ func (f *Forwarder) flush(port uint8) {
 				p.Refused += packets
 			}
 			if what.charge != own {
-				c.drop(reason, int(packets), int(bytes))
+				f.drop(what.client, reason, int(packets), int(bytes))
 			}
 			continue
 		}
@@ -154,11 +156,20 @@ func (f *Forwarder) account(what *queued, bytes, packets uint64) {
 		t.BilledBytes += bytes
 		t.BilledPackets += packets
 		f.crossEdge(what.client, what.direction, bytes)
+		what.client.came(what.direction, f.now)
 	case billed:
 		t.BilledBytes += bytes
 		t.BilledPackets += packets
 		what.client.charge(what.direction, bytes, packets)
+		what.client.came(what.direction, f.now)
 		f.touch(what.client)
+	}
+}
+
+// came notes when something last came down to a client.
+func (c *client) came(direction uint8, now time.Duration) {
+	if direction == down {
+		c.lastDown = now
 	}
 }
 

@@ -78,6 +78,6 @@ func (f *Forwarder) overShare(raw []byte) bool {
 	}
 	bytes := len(raw) - packet.VirtioLen - packet.EthernetLen
 	f.counters.received(clients.LAN, 1, bytes)
-	f.counters.drop(OverShare, 1, bytes)
+	f.drop(&f.clients[slot], OverShare, 1, bytes)
 	return true
 }

@@ -66,7 +66,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 	group, ctx := errgroup.WithContext(ctx)
 	decide, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	server := api.NewServer(api.New(c.manager, c.status), c.log)
+	server := api.NewServer(api.New(c.manager, c.status, c.why), c.log)
 
 	group.Go(func() error { return c.manager.Run(decide) })
 	group.Go(func() error { // the forwarder's word

@@ -82,6 +82,7 @@ func (f *fakeForwarder) takeIn(i int, s *clients.Slot) {
 			f.mixed = append(f.mixed, macText(f.macs[i]))
 		}
 		f.gens[i] = g
+		s.Served.Store(g)
 	}
 	f.macs[i], f.ips[i] = s.MAC.Load(), uint32(s.IP.Load())
 	for j := range f.macs { // one that control has changed since is about to let go

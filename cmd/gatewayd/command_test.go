@@ -96,6 +96,14 @@ func TestCommands(t *testing.T) {
 		{"connect says on what", []string{"connect", "1"}, "POST /devices/1/connect", `{}`, device1,
 			[]string{"device 1 (02:00:00:00:00:0c, 10.10.0.2) is connected: session 7, 59m 48s or 96.75 MB left, 5/3 Mbit\n"}},
 		{"disconnect passes its message on", []string{"disconnect", "1", "--notify", "bye"}, "POST /devices/1/disconnect", `{"notify":"bye"}`, device1, []string{"is disconnected"}},
+		{"why says its verdict first and what mends it", []string{"why", "1"}, "GET /devices/1/why", "",
+			`{"now":"2026-11-21T10:00:05Z","verdict":"device 1 is NOT online: it has bought no session","online":false,"do":"sell it one","device":null,"steps":[` +
+				`{"step":"link","path":["decode"],"state":"ok","seen":"LAN port eth1 is up","at":null,"do":"","drops":[]},` +
+				`{"step":"admit","path":["admit"],"state":"stops","seen":"it has bought no session","at":null,"do":"sell it one","drops":[` +
+				`{"reason":"no_grant","words":"no session let it pass","packets":3,"last":"2026-11-21T10:00:00Z"}]},` +
+				`{"step":"limit","path":["pace"],"state":"unasked","seen":"","at":null,"do":"","drops":[]}]}`,
+			[]string{"device 1 is NOT online: it has bought no session\n  do: sell it one\n\n", "link   ok     LAN port eth1 is up\n",
+				"admit  STOPS  it has bought no session\n              3 dropped as no_grant: no session let it pass; the last 5s ago\n", "limit  -      -\n"}},
 		{"sessions are filtered", []string{"sessions", "list", "--device", "02:00:00:00:00:0c", "--state", "running"},
 			"GET /sessions?device=02%3A00%3A00%3A00%3A00%3A0c&state=running", "", `{"items":[` + session7 + `],"next":""}`,
 			[]string{"7   1       time_or_data  running  1h or 100 MB  59m 48s or 96.75 MB  5/3 Mbit  20"}},

@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 2
+const Version = 3
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -87,16 +87,17 @@ type Slot struct {
 	_          [8]uint64
 
 	// Written by the forwarder.
-	Active    atomic.Uint64 // grant sequence in use or last used; 0: none yet
-	LastSeen  atomic.Int64  // last packet up, ns since boot; 0: never
-	Heard     atomic.Int64  // last ARP from this MAC and address, ns since boot; 0: never
-	OverUp    atomic.Uint64 // wire packets dropped over the rate, up
-	OverDown  atomic.Uint64 // likewise down
-	ExemptUp  atomic.Uint64 // layer-3 bytes to the box
-	ExemptDn  atomic.Uint64 // layer-3 bytes from the box
-	NotPassed atomic.Uint64 // wire packets dropped for want of a grant
-	Served    atomic.Uint64 // generation that these fields speak of
-	_         [7]uint64
+	Active     atomic.Uint64 // grant sequence in use or last used; 0: none yet
+	LastSeen   atomic.Int64  // last packet up, ns since boot; 0: never
+	Heard      atomic.Int64  // last ARP from this MAC and address, ns since boot; 0: never
+	LastDown   atomic.Int64  // last billed packet down that the kernel took, ns since boot; 0: never
+	WaitedUp   atomic.Int64  // last frame up that waited for the rate, ns since boot; 0: never
+	WaitedDown atomic.Int64  // likewise down
+	ExemptUp   atomic.Uint64 // layer-3 bytes to the box
+	ExemptDn   atomic.Uint64 // layer-3 bytes from the box
+	Foreign    atomic.Uint64 // IPv4 source of the last packet from this MAC that was not its address; 0: none
+	Served     atomic.Uint64 // generation that these fields and the slot's losses speak of
+	_          [6]uint64
 
 	Grants [GrantsPerSlot]Grant
 }
@@ -132,6 +133,16 @@ type Grant struct {
 	Down        atomic.Uint64 // likewise WAN to client
 	UpPackets   atomic.Uint64 // wire packets
 	DownPackets atomic.Uint64
+}
+
+// Losses are the packets of one client that were dropped, by the forwarder's
+// Reason; 1024 bytes. Written by the forwarder.
+type Losses [MaxReasons]Loss
+
+// Loss is what was dropped for one reason.
+type Loss struct {
+	Packets atomic.Uint64 // wire packets
+	Last    atomic.Int64  // when, ns since boot; 0: never
 }
 
 // NoLimit and NoTime stand for "none" in a grant.

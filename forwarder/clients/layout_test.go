@@ -14,6 +14,7 @@ func TestLayout(t *testing.T) {
 	var c Counters
 	var p PortCounters
 	var w sighting
+	var l Losses
 	rows := []struct {
 		field string
 		got   uintptr
@@ -77,12 +78,13 @@ func TestLayout(t *testing.T) {
 		{"Slot.Active", unsafe.Offsetof(s.Active), 128},
 		{"Slot.LastSeen", unsafe.Offsetof(s.LastSeen), 136},
 		{"Slot.Heard", unsafe.Offsetof(s.Heard), 144},
-		{"Slot.OverUp", unsafe.Offsetof(s.OverUp), 152},
-		{"Slot.OverDown", unsafe.Offsetof(s.OverDown), 160},
-		{"Slot.ExemptUp", unsafe.Offsetof(s.ExemptUp), 168},
-		{"Slot.ExemptDn", unsafe.Offsetof(s.ExemptDn), 176},
-		{"Slot.NotPassed", unsafe.Offsetof(s.NotPassed), 184},
-		{"Slot.Served", unsafe.Offsetof(s.Served), 192},
+		{"Slot.LastDown", unsafe.Offsetof(s.LastDown), 152},
+		{"Slot.WaitedUp", unsafe.Offsetof(s.WaitedUp), 160},
+		{"Slot.WaitedDown", unsafe.Offsetof(s.WaitedDown), 168},
+		{"Slot.ExemptUp", unsafe.Offsetof(s.ExemptUp), 176},
+		{"Slot.ExemptDn", unsafe.Offsetof(s.ExemptDn), 184},
+		{"Slot.Foreign", unsafe.Offsetof(s.Foreign), 192},
+		{"Slot.Served", unsafe.Offsetof(s.Served), 200},
 		{"Slot.Grants", unsafe.Offsetof(s.Grants), 256},
 		{"Slot", unsafe.Sizeof(s), 1024},
 
@@ -107,6 +109,10 @@ func TestLayout(t *testing.T) {
 		{"Grant.DownPackets", unsafe.Offsetof(g.DownPackets), 184},
 		{"Grant", unsafe.Sizeof(g), 192},
 
+		{"Loss.Packets", unsafe.Offsetof(l[0].Packets), 0},
+		{"Loss.Last", unsafe.Offsetof(l[0].Last), 8},
+		{"Losses", unsafe.Sizeof(l), 1024},
+
 		{"sighting", unsafe.Sizeof(w), 32},
 	}
 	for _, row := range rows {
@@ -114,7 +120,7 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	want := offsets{ring: 4096, policy: 36864, acks: 40960, slots: 45056, nat: 147456, end: 151552}
+	want := offsets{ring: 4096, policy: 36864, acks: 40960, slots: 45056, losses: 147456, nat: 249856, end: 253952}
 	if o := place(100, 1000); o != want {
 		t.Errorf("parts at %+v, want %+v", o, want)
 	}

@@ -19,6 +19,7 @@ type Table struct {
 	policy []atomic.Uint64 // by slot; written by control
 	acks   []atomic.Uint64 // by slot; written by the forwarder
 	slots  []Slot
+	losses []Losses
 	nat    []byte
 }
 
@@ -27,7 +28,7 @@ const page = 4096 // bytes; the header fits
 func align(n int) int { return (n + page - 1) &^ (page - 1) }
 
 // offsets of the parts, in bytes.
-type offsets struct{ ring, policy, acks, slots, nat, end int }
+type offsets struct{ ring, policy, acks, slots, losses, nat, end int }
 
 func place(slots, natBytes int) offsets {
 	var o offsets
@@ -35,7 +36,8 @@ func place(slots, natBytes int) offsets {
 	o.policy = o.ring + align(sightings*int(unsafe.Sizeof(sighting{})))
 	o.acks = o.policy + align(slots*8)
 	o.slots = o.acks + align(slots*8)
-	o.nat = o.slots + align(slots*int(unsafe.Sizeof(Slot{})))
+	o.losses = o.slots + align(slots*int(unsafe.Sizeof(Slot{})))
+	o.nat = o.losses + align(slots*int(unsafe.Sizeof(Losses{})))
 	o.end = o.nat + align(natBytes)
 	return o
 }
@@ -99,6 +101,7 @@ func Attach(mem []byte) (*Table, error) {
 		policy: unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.policy])), n),
 		acks:   unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.acks])), n),
 		slots:  unsafe.Slice((*Slot)(unsafe.Pointer(&mem[o.slots])), n),
+		losses: unsafe.Slice((*Losses)(unsafe.Pointer(&mem[o.losses])), n),
 		nat:    mem[o.nat:o.end:o.end],
 	}, nil
 }
@@ -170,6 +173,9 @@ func (t *Table) Slots() int { return len(t.slots) }
 
 // Slot returns slot i.
 func (t *Table) Slot(i int) *Slot { return &t.slots[i] }
+
+// Losses returns what was dropped of the client in slot i.
+func (t *Table) Losses(i int) *Losses { return &t.losses[i] }
 
 // NAT returns the region in which the forwarder keeps its translations.
 func (t *Table) NAT() []byte { return t.nat }

@@ -50,8 +50,9 @@ type Core interface {
 }
 
 // New returns the handler of everything under Base. status is asked once a
-// GET /status; its lists and maps may be nil.
-func New(core Core, status func(context.Context) Status) http.Handler {
+// GET /status, and its lists and maps may be nil; why once a GET /devices/{D}/why,
+// with D and the errors of Core.
+func New(core Core, status func(context.Context) Status, why func(ctx context.Context, key string) (Why, error)) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, settings())
 	api.UseMiddleware(withDeadline)
@@ -59,6 +60,7 @@ func New(core Core, status func(context.Context) Status) http.Handler {
 	registerStatus(api, status)
 	registerDevices(api, core)
 	registerSessions(api, core)
+	registerWhy(api, why)
 	registerBackup(mux, api, core)
 
 	document := describe(api.OpenAPI())
@@ -129,6 +131,7 @@ func describe(document *huma.OpenAPI) []byte {
 	add["201"] = &huma.Response{Description: http.StatusText(http.StatusCreated), Content: add["200"].Content}
 	none := func(ref *huma.Schema) *huma.Schema { return &huma.Schema{AnyOf: []*huma.Schema{ref, {Type: "null"}}} }
 	schemas["Device"].Properties["session"] = none(schemas["Device"].Properties["session"])
+	schemas["Why"].Properties["device"] = none(schemas["Why"].Properties["device"])
 	current := document.Paths[Base+"/devices/{D}/session"].Get.Responses["200"].Content["application/json"]
 	current.Schema = none(current.Schema)
 

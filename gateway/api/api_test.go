@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"gatewayd/gateway/api"
 	"gatewayd/sessions"
@@ -20,7 +21,7 @@ import (
 
 // call asks the API over core and returns the answer with its body read.
 func call(core api.Core, method, path, body string, header ...string) (*http.Response, string) {
-	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} })
+	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot)
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -29,6 +30,14 @@ func call(core api.Core, method, path, body string, header ...string) (*http.Res
 	handler.ServeHTTP(w, r)
 	text, _ := io.ReadAll(w.Result().Body)
 	return w.Result(), string(text)
+}
+
+// whyNot is asked why a device is offline.
+func whyNot(ctx context.Context, key string) (api.Why, error) {
+	if key == "kitchen" {
+		return api.Why{}, fmt.Errorf("standing of %q: %w", key, sessions.ErrNoDevice)
+	}
+	return api.Why{Now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC), Verdict: "no " + key, Steps: []api.WhyStep{}}, nil
 }
 
 const (
@@ -61,6 +70,7 @@ func TestAnswers(t *testing.T) {
 		{"a session is created", "POST", "/devices/1/sessions", timePlan, 201, session7},
 		{"all sessions", "GET", "/sessions", "", 200, `{"items":[` + session7 + `],"next":""}`},
 		{"one session", "GET", "/sessions/7", "", 200, session7},
+		{"why a device is offline", "GET", "/devices/1/why", "", 200, `{"now":"2026-11-21T10:00:00Z","verdict":"no 1","online":false,"do":"","device":null,"steps":[]}`},
 		{"a session is changed", "PATCH", "/sessions/7", `{"time_secs":120}`, 200, session7},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -163,6 +173,7 @@ func TestProblems(t *testing.T) {
 		detail []string // parts of it
 	}{
 		{"an unknown device is not found", nil, []string{"GET", "/devices/9", ""}, 404, []string{"device 9", "gatewayd devices list"}},
+		{"why is not asked of a name", nil, []string{"GET", "/devices/kitchen/why", ""}, 404, []string{"kitchen", "gatewayd devices list"}},
 		{"an unknown device cannot be connected", nil, []string{"POST", "/devices/9/connect", ""}, 404, []string{"device 9"}},
 		{"an unknown device has no sessions", nil, []string{"GET", "/sessions?device=9", ""}, 404, []string{"device 9"}},
 		{"an unknown session is not found", nil, []string{"GET", "/sessions/8", ""}, 404, []string{"session 8", "gatewayd sessions list"}},
@@ -273,7 +284,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions",
+		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/why",
 		"GET /sessions", "GET /sessions/{id}", "GET /status", "PATCH /sessions/{id}", "POST /devices",
 		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/sessions", "POST /restore",
 	}
@@ -281,8 +292,10 @@ func TestDocumentListsWhatExists(t *testing.T) {
 		t.Errorf("document lists\n%v, want\n%v", got, want)
 	}
 	schemas := document.Components.Schemas
-	if _, ok := schemas["Device"].Properties["session"]["anyOf"]; !ok {
-		t.Error("a device's session is not said to be null at times")
+	for name, field := range map[string]string{"Device": "session", "Why": "device"} {
+		if _, ok := schemas[name].Properties[field]["anyOf"]; !ok {
+			t.Errorf("%s's %s is not said to be null at times", name, field)
+		}
 	}
 	for _, field := range []string{"type", "state"} {
 		if p := schemas["Session"].Properties[field]; p["type"] != "string" || p["enum"] == nil {
