@@ -149,7 +149,7 @@ func (m *Manager) interrupt(d *device, notify string) error {
 		d.resume = g.session
 	}
 	m.mu.Unlock()
-	err := m.cut(d)
+	err := m.cut(d, notify)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.follow(d)

@@ -126,12 +126,17 @@ func (m *Manager) scanAll(ctx context.Context, prefix []byte) (all []client.Reco
 const saveSize = 400
 
 // save has records on disk when it returns nil. Before it writes what is owed.
+// With more than saveSize of them a failure may leave the first on disk; the
+// lines of a ledger and the record behind them stay together.
 func (m *Manager) save(ctx context.Context, records []client.Record) error {
 	if err := m.payOwed(ctx); err != nil {
 		return err
 	}
 	for len(records) > 0 {
 		n := min(len(records), saveSize)
+		for n < len(records) && isLine(records[n-1]) && n > saveSize/2 {
+			n--
+		}
 		if err := m.batch(ctx, records[:n:n]); err != nil {
 			return err
 		}

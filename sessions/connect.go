@@ -52,6 +52,11 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	if started.running = true; started.startedAt.IsZero() {
 		started.startedAt, started.unsure = now, unsure
 	}
+	kind := LineResume
+	if s.startedAt.IsZero() {
+		kind = LineStart
+	}
+	started.ledger.add(m.line(&started, s.settled, m.opt.Boot(), kind, because("connected", notify)), m.opt.Boot())
 	records := m.pending(d, &started)
 	m.mu.Unlock()
 	err := m.save(ctx, records)
@@ -59,11 +64,14 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
 	m.written(d, err)
 	if err != nil {
+		s.ledger.failed(started.ledger.next)
 		m.soil(s) // in doubt: the disk gets back what memory has
 		m.mu.Unlock()
 		return err
 	}
 	d.onDisk = true
+	s.ledger = started.ledger
+	s.ledger.landed()
 	first := s.startedAt.IsZero()
 	s.startedAt, s.unsure, s.running, s.unindexed = started.startedAt, started.unsure, true, false
 	m.straighten(s)
@@ -73,7 +81,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	d.resume = nil
 	if !m.publish(d, s) {
 		s.running = false
-		m.soil(s)
+		m.post(s, LinePause, "connect failed: all grant records wait for the disk")
 		m.mu.Unlock()
 		return fmt.Errorf("grant session %d: all records wait for the disk: %w", s.id, ErrUnavailable)
 	}
@@ -93,6 +101,7 @@ func (m *Manager) admit(d *device, notify string, first bool) error {
 		d.current().void = first
 		for i := range d.grants {
 			m.revoke(d, &d.grants[i])
+			d.grants[i].why = "connect failed: the forwarder does not answer"
 		}
 		m.changed(d)
 		d.connected = false
@@ -126,6 +135,7 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 			return fmt.Errorf("readmit %s: all records wait for the disk: %w", macText(d.mac), ErrUnavailable)
 		}
 		d.resume = nil
+		m.post(s, LineResume, notify)
 		err = m.admit(d, notify, false)
 	} else {
 		m.mu.Unlock()
@@ -182,13 +192,13 @@ func (m *Manager) disconnect(ctx context.Context, d *device, notify string) erro
 			s = g.session
 		}
 		m.mu.Unlock()
-		err = m.cut(d)
+		err = m.cut(d, because("disconnected", notify))
 		m.mu.Lock()
 		m.follow(d)
 	case d.resume != nil:
 		s = d.resume
 		d.resume, s.running = nil, false
-		m.soil(s)
+		m.post(s, LinePause, because("disconnected", notify))
 	default:
 		m.mu.Unlock()
 		return ErrNotConnected

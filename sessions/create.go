@@ -30,6 +30,7 @@ func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, 
 	now := m.clock.read().Wall
 	s := newSession(id, d.id, p, now)
 	m.mu.Lock()
+	s.ledger.add(m.line(s, use{}, m.opt.Boot(), LineCreate, fmt.Sprintf("for device %d, %s", d.id, macText(d.mac))), m.opt.Boot())
 	records := m.pending(d, s)
 	m.mu.Unlock()
 	err = m.save(ctx, records)
@@ -37,11 +38,12 @@ func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, 
 	m.written(d, err)
 	if err != nil {
 		m.mu.Unlock()
-		m.owe(remove(sessionKey(d.id, id)), remove(indexKey(id)))
+		m.owe(remove(sessionKey(d.id, id)), remove(indexKey(id)), remove(lineKey(id, 0)))
 		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
 	}
 	d.onDisk = true
 	s.unindexed = false
+	s.ledger.landed()
 	d.sessions = append(d.sessions, s)
 	m.sessions[id] = s
 	d.review = true // it may be what the device uses next
@@ -68,14 +70,24 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 		return fmt.Errorf("delete: %w", err)
 	}
 	defer m.finish(d)
-	if err := m.save(ctx, []client.Record{remove(sessionKey(d.id, id)), remove(indexKey(id))}); err != nil {
-		m.mu.Lock()
+	m.mu.Lock()
+	m.follow(d)
+	s.writing = true
+	ended := s.ledger
+	ended.add(m.line(s, m.used(d, s), m.opt.Boot(), LineDelete, ""), m.opt.Boot())
+	records := append(ended.records(id), remove(sessionKey(d.id, id)), remove(indexKey(id)))
+	m.mu.Unlock()
+	err = m.save(ctx, records)
+	m.mu.Lock()
+	s.writing = false
+	if err != nil {
 		defer m.mu.Unlock()
 		s.unindexed = true
+		s.ledger.failed(ended.next)
 		m.soil(s)
 		return fmt.Errorf("delete session %d: %w", id, err)
 	}
-	m.mu.Lock()
+	s.ledger = ledger{next: ended.next, final: &ended.waits[len(ended.waits)-1]}
 	slot, gen := d.slot, uint64(0)
 	delete(m.sessions, id)
 	for i := range d.sessions {
@@ -108,8 +120,9 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 		return fmt.Errorf("delete session %d: %w", id, err)
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.follow(d)
+	m.mu.Unlock()
+	_ = m.payOwed(ctx) // what it used to the end; it is owed on
 	return nil
 }
 

@@ -50,6 +50,7 @@ type device struct {
 	grants    []grant // published and not settled, in sequence
 	unread    bool    // the slot has grants whose sessions are not loaded yet
 	settled   uint64  // highest grant sequence whose end is in memory
+	ended     int64   // session whose grant ended last by itself
 	revokedAt uint64  // policy generation that carries the last revocation
 	connected bool
 	review    bool     // which session is next has to be looked at
@@ -64,7 +65,8 @@ type grant struct {
 	seq     uint64
 	session *session
 	revoked bool
-	void    bool // the connect that published it and started the session failed
+	void    bool   // the connect that published it and started the session failed
+	why     string // it was revoked, for the ledger
 }
 
 // turn is a lock that can be waited for with a context.

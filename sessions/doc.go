@@ -18,6 +18,10 @@
 // written when their state changes, and one packed checkpoint of what all
 // running sessions have used.
 //
+// A ledger is a session's history: a line for whatever began, paused, changed
+// or ended its use, with the counters of that moment. Lines go to disk in one
+// batch with the session's record.
+//
 // A turn is a device's lock. Whoever changes its sessions or grants holds it,
 // over disk and forwarder. Manager.mu guards memory and control's half of the
 // table; nobody waits while holding it.

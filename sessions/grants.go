@@ -93,6 +93,7 @@ func (m *Manager) follow(d *device) {
 	now := m.opt.Boot()
 	slot := m.table.Slot(d.slot)
 	why := "no session is left"
+	var ends []ending
 	before := d.current()
 	var ran *session
 	if before != nil {
@@ -106,6 +107,7 @@ func (m *Manager) follow(d *device) {
 			g.session.startedAt, g.session.unsure = m.clock.started(u.Started)
 			m.soil(g.session)
 		}
+		m.tookOver(d, g, u)
 		if u.Ended == 0 && !(g.revoked && m.acked(d.slot, d.revokedAt)) {
 			break
 		}
@@ -113,9 +115,11 @@ func (m *Manager) follow(d *device) {
 		d.review = true
 		if !g.revoked {
 			why = m.tellEnd(g.session)
+			d.ended = g.session.id
 		}
 		d.grants = d.grants[1:]
 		d.settled = g.seq
+		ends = append(ends, m.ending(d, g, u, why))
 	}
 	if n := d.next(); n != nil && n.session.expDays != nil && n.session.isExpired(m.clock.wall(now)) {
 		d.review = true
@@ -131,6 +135,7 @@ func (m *Manager) follow(d *device) {
 			m.soil(s)
 		}
 	}
+	m.closeLedgers(d, ends)
 	m.raise(d)
 }
 
@@ -259,14 +264,15 @@ func (m *Manager) amend(d *device, s *session) (change bool) {
 	return change
 }
 
-// cut revokes all grants of a device and waits until nothing of it passes.
-// The turn is held, m.mu is not.
-func (m *Manager) cut(d *device) error {
+// cut revokes all grants of a device and waits until nothing of it passes. The
+// ledger says why. The turn is held, m.mu is not.
+func (m *Manager) cut(d *device, why string) error {
 	m.mu.Lock()
 	slot, any := d.slot, false
 	for i := range d.grants {
 		if g := &d.grants[i]; !g.revoked {
 			m.revoke(d, g)
+			g.why = why
 			any = true
 		}
 	}

@@ -150,6 +150,10 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 			all = append(all, s)
 		}
 	}
+	newest, err := m.openLedgers(ctx, all)
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d.sessions, d.loaded = all, true
@@ -157,6 +161,7 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 		m.sessions[s.id] = s
 		m.straighten(s)
 	}
+	m.closeInterrupted(d, newest)
 	m.adopt(d)
 	for _, s := range d.sessions {
 		if !s.running || d.connected {
@@ -201,6 +206,11 @@ func (m *Manager) adopt(d *device) {
 	m.changed(d)
 	m.soilAll(d)
 	m.follow(d)
+	for _, s := range d.sessions {
+		if s.ledger.open {
+			m.post(s, LineUse, "the gateway's control restarted; clients went on meanwhile")
+		}
+	}
 }
 
 // soilAll marks all sessions with grants as ahead of the disk.

@@ -16,6 +16,7 @@ import (
 //	m/<MAC 6>               id of the device with that MAC, 8 bytes
 //	s/<device 8><session 8> session record
 //	i/<session 8>           id of the session's device, 8 bytes
+//	l/<session 8><line 4>   line of a session's ledger: see ledger_line.go
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
 //	ids/before              ids reserved before the newest restore
@@ -85,6 +86,9 @@ type sessionRecord struct {
 	Running   bool          `json:"running,omitempty"`
 	Spent     bool          `json:"spent,omitempty"`
 	Sequenced uint64        `json:"checkpoint,omitempty"` // sequence of the newest checkpoint when it was written
+	Lines     uint32        `json:"lines,omitempty"`      // of its ledger, beside consumption since
+	Open      bool          `json:"open,omitempty"`       // the ledger's last stretch is not closed
+	Closed    int64         `json:"closed,omitempty"`     // ns since 1970; grants that started until then have their end in it
 }
 
 func write(key []byte, v any) client.Record {
@@ -97,15 +101,16 @@ func write(key []byte, v any) client.Record {
 
 func remove(key []byte) client.Record { return client.Record{Key: key, Delete: true} }
 
-// records returns a session's record, with its index entry when that may be
-// missing. u is what was used.
+// records returns a session's record, behind the lines of its ledger that
+// wait, and its index entry when that may be missing. u is what was used.
 func (s *session) records(u use, checkpoint uint64) []client.Record {
-	rs := []client.Record{write(sessionKey(s.device, s.id), sessionRecord{
+	rs := append(s.ledger.records(s.id), write(sessionKey(s.device, s.id), sessionRecord{
 		Type: s.kind, Time: s.timeLimit, Data: s.dataLimit, ExpDays: s.expDays,
 		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt, Unsure: s.unsure,
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
 		Running: s.running, Spent: s.spent, Sequenced: checkpoint,
-	})}
+		Lines: s.ledger.next, Open: s.ledger.open, Closed: s.ledger.closed,
+	}))
 	if s.unindexed {
 		rs = append(rs, client.Record{Key: indexKey(s.id), Value: number(s.device)})
 	}
@@ -129,6 +134,7 @@ func readSession(r client.Record) (*session, error) {
 		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started, unsure: v.Unsure,
 		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
 		running: v.Running, spent: v.Spent,
+		ledger: ledger{next: v.Lines, open: v.Open, closed: v.Closed},
 	}, nil
 }
 

@@ -56,6 +56,8 @@ type session struct {
 	running bool // its grant is the device's current one; on disk: to be re-admitted
 	spent   bool // the packet that did not fit has come
 
+	ledger ledger
+
 	dirty     bool // memory is ahead of the disk
 	writing   bool // on its way to the disk
 	unindexed bool // the index by id may be missing on disk

@@ -102,11 +102,13 @@ func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error)
 
 	m.mu.Lock()
 	m.follow(d)
-	n, err := e.apply(s, m.used(d, s))
+	u := m.used(d, s)
+	n, err := e.apply(s, u)
 	if err != nil {
 		m.mu.Unlock()
 		return Session{}, fmt.Errorf("change session %d: %w", id, err)
 	}
+	m.postChange(s, &n, u)
 	records := m.pending(d, &n)
 	m.mu.Unlock()
 	err = m.save(ctx, records)
@@ -114,11 +116,13 @@ func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error)
 	m.mu.Lock()
 	m.written(d, err)
 	if err != nil {
+		s.ledger.failed(n.ledger.next)
 		m.soil(s) // in doubt: the disk gets back what memory has
 		m.mu.Unlock()
 		return Session{}, fmt.Errorf("change session %d: %w", id, err)
 	}
 	*s = n
+	s.ledger.landed()
 	s.dirty, s.writing, s.unindexed = false, false, false
 	m.straighten(s)
 	slot, gen := d.slot, uint64(0)

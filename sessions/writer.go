@@ -115,25 +115,28 @@ func (m *Manager) flush(ctx context.Context) error {
 
 // pending returns the records of a device that are ahead of the disk, with
 // instead in the place of the session of the same id, and takes them for
-// written; written says how it went. m.mu and the turn are held.
+// written; written says how it went. They count what running sessions have
+// used, as lines of their ledgers may. m.mu and the turn are held.
 func (m *Manager) pending(d *device, instead *session) []client.Record {
 	var rs []client.Record
 	if d.dirty || instead != nil && !d.onDisk {
 		rs = append(rs, d.records()...)
 		d.dirty = false
 	}
-	seq := m.lastCheckpoint()
+	seq, u := m.lastCheckpoint(), use{}
 	for _, s := range d.sessions {
 		switch {
 		case instead != nil && s.id == instead.id:
-			continue
+			u, s.writing = m.used(d, s), true
 		case s.dirty:
-			rs = append(rs, s.records(s.settled, seq)...)
+			rs = append(rs, s.records(m.used(d, s), seq)...)
+			s.ledger.out = s.ledger.next
 			s.dirty, s.writing = false, true
 		}
 	}
 	if instead != nil {
-		rs = append(rs, instead.records(instead.settled, seq)...)
+		rs = append(rs, instead.records(u, seq)...)
+		instead.ledger.out = instead.ledger.next
 	}
 	return rs
 }
@@ -149,6 +152,7 @@ func (m *Manager) written(d *device, err error) {
 			s.dirty = true
 		} else {
 			s.unindexed = false
+			s.ledger.landed()
 		}
 	}
 	if err != nil {
@@ -170,21 +174,26 @@ func (m *Manager) lastCheckpoint() uint64 {
 
 // checkpoint writes what all running sessions have used, as one packed
 // record; with more than partSize of them as several. Two generations of keys
-// take turns. It writes nothing when nothing runs, unless forced to leave a
-// stamp.
+// take turns. Lines of ledgers that are due go with it. It writes nothing when
+// nothing runs, unless forced to leave a stamp.
 func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err error) {
 	m.checkpoints.Lock()
 	defer m.checkpoints.Unlock()
 	began := m.opt.Boot()
 	var entries []entry
+	lines := make(map[int64]client.Record)
 	m.mu.Lock()
 	for _, d := range m.slots {
 		if d == nil {
 			continue
 		}
 		for i, g := range d.grants {
-			if u := m.used(d, g.session); u != g.session.settled && firstOf(d.grants[:i], g.session) {
-				entries = append(entries, entry{g.session.id, u})
+			s := g.session
+			if u := m.used(d, s); u != s.settled && firstOf(d.grants[:i], s) {
+				entries = append(entries, entry{s.id, u})
+				if len(lines) < maxUseLines && s.ledger.isDue(began) && !s.dirty && !s.writing {
+					lines[s.id] = m.useLine(s, u, began)
+				}
 			}
 		}
 	}
@@ -199,9 +208,16 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 	for part := 0; part == 0 || len(entries) > 0; part++ {
 		n := min(len(entries), partSize)
 		key := []byte{checkpointKeys[0], checkpointKeys[1], byte(seq % 2), byte(part)}
-		if err = m.save(ctx, []client.Record{{Key: key, Value: packCheckpoint(seq, entries[:n])}}); err != nil {
+		batch := []client.Record{{Key: key, Value: packCheckpoint(seq, entries[:n])}}
+		for _, e := range entries[:n] {
+			if x, ok := lines[e.session]; ok {
+				batch = append(batch, x)
+			}
+		}
+		if err = m.save(ctx, batch); err != nil {
 			break
 		}
+		m.wroteLines(batch[1:])
 		entries = entries[n:]
 	}
 	took := m.opt.Boot() - began

@@ -1,0 +1,136 @@
+package sessions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatewayd/forwarder/clients"
+)
+
+// ending is how a grant of a session ended.
+type ending struct {
+	session *session
+	started time.Duration // since boot; 0: it never did
+	at      time.Duration // likewise
+	kind    LineKind
+	why     string
+}
+
+// ending says how a grant that was just settled ended, by the forwarder's own
+// moments. why is what ended it by itself. m.mu and the turn are held.
+func (m *Manager) ending(d *device, g grant, u clients.Use, why string) ending {
+	s := g.session
+	e := ending{s, u.Started, m.opt.Boot(), LineEnd, why}
+	switch {
+	case g.revoked:
+		e.kind, e.why = LinePause, g.why
+	case !s.usedUp(s.settled) && !s.isExpired(m.clock.read().Wall):
+		e.kind = LinePause
+	}
+	if u.Started != 0 && u.Ended != 0 {
+		e.at = max(u.Ended, u.Started)
+	}
+	if s.ledger.final != nil {
+		m.countDeleted(d, s)
+	}
+	return e
+}
+
+// countDeleted brings the last line of a session that was deleted while it ran
+// up to what it used. m.mu is held.
+func (m *Manager) countDeleted(d *device, s *session) {
+	x := *s.ledger.final
+	x.count(s, m.used(d, s))
+	m.owe(x.record(s.id))
+}
+
+// tookOver says in a ledger that the forwarder began a grant of a session that
+// was not in use: it chained. m.mu and the turn are held.
+func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
+	s := g.session
+	if u.Started == 0 || s.ledger.open || m.sessions[s.id] != s || m.clock.wall(u.Started).UnixNano() <= s.ledger.closed {
+		return
+	}
+	why := "the session before has ended"
+	if d.ended != 0 {
+		why = fmt.Sprintf("session %d has ended", d.ended)
+	}
+	s.ledger.add(m.line(s, s.settled, u.Started, LineChain, why), m.opt.Boot())
+	m.soil(s)
+}
+
+// closeLedgers closes the ledgers of a device's sessions that are open and
+// have no grant any more. m.mu and the turn are held.
+func (m *Manager) closeLedgers(d *device, ends []ending) {
+	for _, s := range d.sessions {
+		if !s.ledger.open || granted(d, s) {
+			continue
+		}
+		last := ending{s, 0, m.opt.Boot(), LinePause, "it is not used any more"}
+		for _, e := range ends {
+			if e.session == s {
+				last = e
+			}
+		}
+		if last.started != 0 {
+			s.ledger.closed = max(s.ledger.closed, m.clock.wall(last.started).UnixNano())
+		}
+		m.postAt(s, last.at, last.kind, last.why)
+	}
+}
+
+// granted reports that a session has a grant that is not settled.
+func granted(d *device, s *session) bool {
+	for _, g := range d.grants {
+		if g.session == s {
+			return true
+		}
+	}
+	return false
+}
+
+// openLedgers reads on where the ledgers of sessions are open, and returns
+// their newest lines by session.
+func (m *Manager) openLedgers(ctx context.Context, all []*session) (map[*session]*line, error) {
+	var newest map[*session]*line
+	for _, s := range all {
+		if !s.ledger.open {
+			continue
+		}
+		x, err := m.tail(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if newest == nil {
+			newest = make(map[*session]*line)
+		}
+		newest[s] = x
+	}
+	return newest, nil
+}
+
+// closeInterrupted closes the ledgers of those whose grants are gone: the
+// whole gateway went down while they ran. m.mu and the turn are held.
+func (m *Manager) closeInterrupted(d *device, newest map[*session]*line) {
+	for s, x := range newest {
+		if !m.inTable(d, s) {
+			m.interrupted(s, x)
+		}
+	}
+}
+
+// inTable reports that the slot of a device has a grant of a session whose end
+// is not on disk. m.mu is held.
+func (m *Manager) inTable(d *device, s *session) bool {
+	if d.slot == 0 || !d.unread {
+		return granted(d, s)
+	}
+	slot := m.table.Slot(d.slot)
+	for seq := d.settled + 1; seq <= slot.Published.Load(); seq++ {
+		if r := slot.Record(seq); r.Sequence.Load() == seq && int64(r.Session.Load()) == s.id {
+			return true
+		}
+	}
+	return false
+}
