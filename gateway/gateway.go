@@ -56,6 +56,11 @@ func New(cfg *config.Config) (*Gateway, error) {
 // then nobody is connected.
 func (g *Gateway) API() API { return embedded{g} }
 
+// Sessions returns what API's calls are thin wrappers over: lists, typed
+// creation, changes to running sessions, events of all devices. It is usable
+// when API is. Its Run and Wake are the gateway's own to call.
+func (g *Gateway) Sessions() *sessions.Manager { return g.keeper.inside.manager }
+
 // Run opens the ports and serves until ctx ends; then every count is on disk.
 // It can be called once. It installs no signal handler.
 func (g *Gateway) Run(ctx context.Context) error {
@@ -69,14 +74,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 // embedded is the API inside a program.
 type embedded struct{ g *Gateway }
 
-func (e embedded) SessionsMgr() sessions.SessionsMgrApi { return e.g.keeper.inside.manager.API() }
+func (e embedded) SessionsMgr() sessions.SessionsMgrApi { return e.g.Sessions().API() }
 func (e embedded) Http() HttpApi                        { return e }
 
 func (e embedded) GetClientDevice(r *http.Request) (sessions.ClientDevice, error) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		nobody, _ := e.g.keeper.inside.manager.DeviceAt(r.Context(), netip.Addr{})
+		nobody, _ := e.g.Sessions().DeviceAt(r.Context(), netip.Addr{})
 		return nobody, fmt.Errorf("client device of a request from %q: %w", r.RemoteAddr, err)
 	}
-	return e.g.keeper.inside.manager.DeviceAt(r.Context(), from.Addr().Unmap())
+	return e.g.Sessions().DeviceAt(r.Context(), from.Addr().Unmap())
 }

@@ -84,6 +84,7 @@ var (
 	_ func(*config.Config) (*gateway.Gateway, error)                                   = gateway.New
 	_ func(*gateway.Gateway, context.Context) error                                    = (*gateway.Gateway).Run
 	_ func(*gateway.Gateway) gateway.API                                               = (*gateway.Gateway).API
+	_ func(*gateway.Gateway) *sessions.Manager                                         = (*gateway.Gateway).Sessions
 	_ func(context.Context) error                                                      = embed
 	_ func()                                                                           = gateway.Child
 	_ func(gateway.HttpApi, *http.Request) (sessions.ClientDevice, error)              = gateway.HttpApi.GetClientDevice
