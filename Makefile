@@ -32,6 +32,7 @@ check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 	GOARCH=amd64 go build -trimpath -o /dev/null ./cmd/gatewayd
 	GOARCH=arm64 go build -trimpath -o /dev/null ./cmd/gatewayd
 	GOARCH=arm GOARM=7 go build -trimpath -o /dev/null ./cmd/gatewayd
+	GOARCH=arm GOARM=7 go build -o /dev/null ./examples/...
 	$(call say,format and vet)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	go vet ./...
@@ -91,7 +92,7 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nsenter:util-linux mount:mount nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
 	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng \
-	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser systemd-analyze:systemd
+	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser systemd-analyze:systemd chromium:chromium
 
 deps:
 	@missing=(); for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \

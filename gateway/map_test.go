@@ -37,6 +37,10 @@ var arrows = map[string][]string{
 	"bench/medians":      {},
 }
 
+// forExamples is what examples may import beside the standard library: what
+// they show an embedder.
+var forExamples = []string{"gateway", "gateway/config", "sessions"}
+
 // onlyIn lists the packages that have one home.
 var onlyIn = map[string]string{
 	"github.com/dgraph-io/badger/v4":      "store",
@@ -104,6 +108,12 @@ func TestTheMapIsTrue(t *testing.T) {
 	found := imports(t)
 	for room, list := range found {
 		if strings.HasPrefix(room, "examples/") {
+			for _, what := range list {
+				to, ours := strings.CutPrefix(what, "gatewayd/")
+				if ours && !allowed(forExamples, to) || !ours && strings.Contains(what, ".") {
+					t.Errorf("%s imports %s: an example gets by with %v and the standard library", room, what, forExamples)
+				}
+			}
 			continue
 		}
 		rules, known := arrows[room]
