@@ -188,6 +188,7 @@ func FuzzReadSession(f *testing.F) {
 	s := newSession(7, 3, Plan{Type: 2, TimeSecs: 60, DataMB: 1, DownMbits: 1, UpMbits: 2}, epoch)
 	f.Add([]byte("s/"), s.records(use{1, 2, 3}, 4)[0].Value)
 	f.Add(sessionKey(3, 7), []byte(`{"type":"time","time":1}`))
+	f.Add(sessionKey(3, 7), s.records(use{1, 2, 3}, 4)[0].Value)
 	f.Add(sessionKey(3, 7), []byte(`{"type":"voucher"}`))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		s, err := readSession(client.Record{Key: key, Value: value})

@@ -66,7 +66,7 @@ type deviceRecord struct {
 }
 
 // sessionRecord is a session on disk. Consumption is what grants counted;
-// edits of it stand beside.
+// edits of it stand beside. It is packed as packed.go says.
 type sessionRecord struct {
 	Type      Type          `json:"type"`
 	Time      time.Duration `json:"time,omitempty"` // ns, sold
@@ -99,12 +99,19 @@ func write(key []byte, v any) client.Record {
 	return client.Record{Key: key, Value: b}
 }
 
+func writeSession(key []byte, v sessionRecord) client.Record {
+	if b := packSession(v); b != nil {
+		return client.Record{Key: key, Value: b}
+	}
+	return write(key, v)
+}
+
 func remove(key []byte) client.Record { return client.Record{Key: key, Delete: true} }
 
 // records returns a session's record, behind the lines of its ledger that
 // wait, and its index entry when that may be missing. u is what was used.
 func (s *session) records(u use, checkpoint uint64) []client.Record {
-	rs := append(s.ledger.records(s.id), write(sessionKey(s.device, s.id), sessionRecord{
+	rs := append(s.ledger.records(s.id), writeSession(sessionKey(s.device, s.id), sessionRecord{
 		Type: s.kind, Time: s.timeLimit, Data: s.dataLimit, ExpDays: s.expDays,
 		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt, Unsure: s.unsure,
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
@@ -125,8 +132,8 @@ func readSession(r client.Record) (*session, error) {
 	}
 	device, _ := numberOf(r.Key[at : at+8])
 	id, _ := numberOf(r.Key[at+8:])
-	var v sessionRecord
-	if err := json.Unmarshal(r.Value, &v); err != nil {
+	v, err := unpackSession(r.Value)
+	if err != nil {
 		return nil, fmt.Errorf("session %d of device %d: %w", id, device, err)
 	}
 	return &session{
