@@ -27,7 +27,7 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 		return v, false, fmt.Errorf("add device %s: %w", mac, err)
 	}
 	defer cancel()
-	made := false
+	var made *device
 	d, err := m.hold(ctx, func() (*device, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -38,20 +38,26 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 		if d == nil {
 			now := m.opt.Boot()
 			wall := m.clock.wall(now)
-			d = &device{turn: newTurn(), mac: hw, firstSeen: wall, lastSeen: wall, touched: now}
+			d = &device{turn: newTurn(), mac: hw, firstSeen: wall, lastSeen: wall, touched: now, asked: true}
 			m.byMAC[hw] = d
-			made = true
+			made = d
 		}
 		return d, nil
 	})
 	if err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if made != nil {
+			m.tellCreated(made)
+		}
 		return v, false, fmt.Errorf("add device %s: %w", mac, err)
 	}
 	defer m.finish(d)
 
 	m.mu.Lock()
+	before, last := m.viewDevice(d), d.lastIP
+	defer m.tellDevice(d, before)
 	created = !d.onDisk
-	had := cmp.Or(d.ip, d.lastIP)
 	if addr != 0 && d.slot == 0 {
 		d.lastIP = addr
 	}
@@ -59,14 +65,14 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 	if err := m.claim(ctx, d, addr); err != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if made && created {
+		d.lastIP = last
+		if made != nil && created {
 			m.discard(d)
 		}
 		return v, false, fmt.Errorf("add device %s: %w", mac, err)
 	}
 	m.mu.Lock()
-	changed := created || had != cmp.Or(d.ip, d.lastIP) || hostname != "" && hostname != d.hostname || d.dirty
-	before := d.hostname
+	changed := created || before.IP != ipText(cmp.Or(d.ip, d.lastIP)) || hostname != "" && hostname != d.hostname || d.dirty
 	if hostname != "" {
 		d.hostname = hostname
 	}
@@ -76,7 +82,7 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 		if err := m.save(ctx, records); err != nil {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			d.hostname = before
+			d.hostname = before.Hostname
 			return v, false, fmt.Errorf("add device %s: %w", mac, err)
 		}
 	}
@@ -86,11 +92,19 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 	if changed {
 		d.dirty = false
 	}
-	v = m.viewDevice(d)
-	if changed && !created {
+	return m.viewDevice(d), created, nil
+}
+
+// tellDevice emits that a device is new, or another than before, also if it
+// became so on the way to an error. m.mu is not held.
+func (m *Manager) tellDevice(d *device, before Device) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	isNew := d.untold
+	m.tellCreated(d)
+	if v := m.viewDevice(d); !isNew && (v.MAC != before.MAC || v.IP != before.IP || v.Hostname != before.Hostname) {
 		m.hub.emit(d.id, ClientChanged, v)
 	}
-	return v, created, nil
 }
 
 // discard takes a device out of its slot and out of memory, if nothing of it
@@ -128,6 +142,10 @@ func (m *Manager) updateDevice(ctx context.Context, id int64, mac, ip, hostname 
 		return fail(err)
 	}
 	defer m.finish(d)
+	m.mu.Lock()
+	before := m.viewDevice(d)
+	m.mu.Unlock()
+	defer m.tellDevice(d, before)
 	if hw != 0 && hw != d.mac {
 		if addr, err = m.takeMAC(ctx, d, hw, addr); err != nil {
 			return fail(err)
@@ -140,7 +158,6 @@ func (m *Manager) updateDevice(ctx context.Context, id int64, mac, ip, hostname 
 	}
 
 	m.mu.Lock()
-	before := deviceRecord{Hostname: d.hostname}
 	d.hostname = hostname
 	records := d.records()
 	m.mu.Unlock()
@@ -154,9 +171,7 @@ func (m *Manager) updateDevice(ctx context.Context, id int64, mac, ip, hostname 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d.onDisk, d.dirty = true, false
-	v := m.viewDevice(d)
-	m.hub.emit(d.id, ClientChanged, v)
-	return v, nil
+	return m.viewDevice(d), nil
 }
 
 // takeMAC gives a device another MAC, from a device that was only seen if

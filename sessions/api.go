@@ -103,11 +103,6 @@ type ClientDevice interface {
 // API returns the manager as embedding programs know it.
 func (m *Manager) API() SessionsMgrApi { return api{m} }
 
-// Events follows the events of all devices until cancel is called or the
-// manager ends, which close the channel. Who reads slowly loses some; Lost of
-// the next one says how many.
-func (m *Manager) Events() (events <-chan Event, cancel func()) { return m.hub.follow() }
-
 type api struct{ m *Manager }
 
 func (a api) Connect(ctx context.Context, clnt ClientDevice, notify string) error {

@@ -178,7 +178,7 @@ func (m *Manager) forgetAll() (reserved idsRecord) {
 	m.lookups = nil
 
 	b := &m.books
-	reserved = idsRecord{b.ids[deviceIDs].end, b.ids[sessionIDs].end}
+	reserved = b.ends()
 	b.opened.Store(false)
 	b.mu.Lock()
 	b.owed, b.late, b.sequence = nil, nil, 0

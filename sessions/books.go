@@ -20,7 +20,7 @@ type books struct {
 	owing turn // who writes what is owed
 
 	idsTurn turn
-	ids     [2]ids
+	ids     [numIDs]ids
 
 	mu       sync.Mutex
 	trouble  error           // of the last call to the store
@@ -41,17 +41,30 @@ type ids struct {
 const (
 	deviceIDs = iota
 	sessionIDs
+	eventIDs // given by the hub, which does not wait
+	numIDs
 )
 
 const (
 	smallBlock = 64
 	largeBlock = 1 << 14
+	eventBlock = 1 << 20
 )
 
 // idsRecord says from which ids on none was given away.
 type idsRecord struct {
 	Devices  int64 `json:"devices"`
 	Sessions int64 `json:"sessions"`
+	Events   int64 `json:"events"`
+}
+
+func (r idsRecord) most(o idsRecord) idsRecord {
+	return idsRecord{max(r.Devices, o.Devices), max(r.Sessions, o.Sessions), max(r.Events, o.Events)}
+}
+
+// ends are the first ids that are not reserved.
+func (b *books) ends() idsRecord {
+	return idsRecord{b.ids[deviceIDs].end, b.ids[sessionIDs].end, b.ids[eventIDs].end}
 }
 
 func (b *books) init() {
@@ -214,12 +227,34 @@ func (m *Manager) reserve(ctx context.Context, kind int) error {
 	if i.block > 0 && now-i.filled < time.Minute {
 		block = min(2*i.block, largeBlock)
 	}
-	end := [2]int64{b.ids[deviceIDs].end, b.ids[sessionIDs].end}
-	end[kind] += block
-	if err := m.save(ctx, []client.Record{write(idsKey, idsRecord{end[deviceIDs], end[sessionIDs]})}); err != nil {
+	if kind == eventIDs {
+		block = eventBlock
+	}
+	before := i.end
+	i.end = max(i.next, i.end) + block
+	if err := m.save(ctx, []client.Record{write(idsKey, b.ends())}); err != nil {
+		i.end = before
 		return fmt.Errorf("reserve ids: %w", err)
 	}
-	i.end, i.block, i.filled = end[kind], block, now
+	i.block, i.filled = block, now
+	return nil
+}
+
+// reserveEvents keeps ids of events reserved ahead, so that none is given again
+// after a power cut. Those of this process begin when the first block is on
+// disk. idsTurn is held, or the books are being opened.
+func (m *Manager) reserveEvents(ctx context.Context) error {
+	i := &m.books.ids[eventIDs]
+	if newest := int64(m.hub.newest()); newest != 0 {
+		i.next = newest + 1
+	}
+	if i.end-i.next >= eventBlock/2 {
+		return nil
+	}
+	if err := m.reserve(ctx, eventIDs); err != nil {
+		return err
+	}
+	m.hub.start(uint64(i.next))
 	return nil
 }
 
@@ -248,6 +283,7 @@ func (m *Manager) open(ctx context.Context) error {
 	}
 	b.ids[deviceIDs] = ids{next: reserved.Devices, end: reserved.Devices}
 	b.ids[sessionIDs] = ids{next: reserved.Sessions, end: reserved.Sessions}
+	b.ids[eventIDs] = ids{next: reserved.Events, end: reserved.Events}
 	if err := m.anchorClock(ctx, newest); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
@@ -257,6 +293,9 @@ func (m *Manager) open(ctx context.Context) error {
 	if err := m.loadGranted(ctx); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
+	if err := m.reserveEvents(ctx); err != nil {
+		m.log.Debug("events wait for ids", "error", err)
+	}
 	b.opened.Store(true)
 	return nil
 }
@@ -264,12 +303,12 @@ func (m *Manager) open(ctx context.Context) error {
 // reserved reads from which ids on none was given away, also not before a backup was
 // restored.
 func (m *Manager) reserved(ctx context.Context) (idsRecord, error) {
-	ids, before := idsRecord{1, 1}, idsRecord{}
+	ids, before := idsRecord{1, 1, 1}, idsRecord{}
 	err := m.getJSON(ctx, idsKey, &ids)
 	if err == nil {
 		err = m.getJSON(ctx, beforeKey, &before)
 	}
-	return idsRecord{max(ids.Devices, before.Devices), max(ids.Sessions, before.Sessions)}, err
+	return ids.most(before).most(idsRecord{Events: 1}), err
 }
 
 // anchorClock sets the clock by the newest stamp, and keeps by how much the

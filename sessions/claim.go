@@ -32,6 +32,9 @@ func (m *Manager) moved(ctx context.Context, d *device, ip uint32) {
 	m.jobs.Go(func() {
 		gen, slot, err := m.contest(ctx, d, ip)
 		if err == nil {
+			m.mu.Lock()
+			m.tellMoved(d)
+			m.mu.Unlock()
 			err = m.wait(slot, gen)
 		}
 		if err != nil {
@@ -47,7 +50,7 @@ func (m *Manager) tellMoved(d *device) {
 		m.dirty[d] = true
 		nudge(m.ink)
 	}
-	if d.id != 0 {
+	if d.id != 0 && !d.untold { // what is new is told of with its address
 		m.hub.emit(d.id, ClientChanged, m.viewDevice(d))
 	}
 }
@@ -73,7 +76,6 @@ func (m *Manager) contest(ctx context.Context, d *device, ip uint32) (gen uint64
 		return 0, 0, fmt.Errorf("address %s for %s: %w", ipText(ip), macText(d.mac), ErrNoBinding)
 	}
 	gen = m.rebind(d, ip)
-	m.tellMoved(d)
 	return gen, d.slot, nil
 }
 

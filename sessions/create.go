@@ -99,19 +99,24 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 	if d.resume == s {
 		d.resume = nil
 	}
+	cur := d.current()
+	ran := cur != nil && cur.session == s
 	for i := range d.grants {
 		if g := &d.grants[i]; g.session == s && !g.revoked {
 			m.revoke(d, g)
 			gen = 1
 		}
 	}
+	m.hub.emit(d.id, SessionChanged, message{"the session was deleted", id})
 	if gen != 0 {
 		if d.connected {
 			m.fetch(d)
 		}
+		if cur := d.current(); ran && cur != nil {
+			m.tellNext(d, cur.session, s)
+		}
 		gen = m.changed(d)
 	}
-	m.hub.emit(d.id, SessionChanged, message{"the session was deleted", id})
 	m.mu.Unlock()
 	if gen == 0 {
 		return nil

@@ -45,6 +45,8 @@ type device struct {
 	loaded bool // sessions holds all of them
 	dirty  bool // its record on disk is behind
 	gone   bool // dropped from memory; look it up again
+	asked  bool // AddDevice is making it, and tells of it when that is done
+	untold bool // its client:created is due
 
 	sessions  []*session
 	grants    []grant // published and not settled, in sequence

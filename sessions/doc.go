@@ -59,6 +59,17 @@
 // device used is written when the store is back, and until then it is in the
 // table and its grant record is not reused.
 //
+// # Events
+//
+// Who follows a device gets its events by a channel, who follows all of them by
+// a reader of the history, which holds the newest of each kind. Neither is
+// waited for: who is slow loses some and is told how many. Ids of events only
+// grow; the newest one's is in the table and a block of them reserved on disk,
+// so that none is given twice. How far a slot's grants have been told of is in
+// the table, too, so that a restart tells what the forwarder did meanwhile, and
+// tells nothing again. What was under way when control ended may be untold;
+// readers from before are told of that.
+//
 // # Time
 //
 // Wall time is read once at the start and goes on with the time since boot: a

@@ -1,160 +1,146 @@
 package sessions
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
-	"sync"
+	"math"
+	"slices"
+	"strings"
+	"time"
 )
 
-// Names of the events that the gateway emits.
+// Names of the events that the gateway emits. Those of sessions have the data
+// {"message": text, "session_id": id}, those of clients the Device as it is
+// then. session_id is left out where no session is meant.
 const (
-	SessionConnected    = "session:connected"
+	// SessionConnected: the device passes now. The message is Connect's notify,
+	// or says that it was connected again after a restart.
+	SessionConnected = "session:connected"
+	// SessionDisconnected: nothing of it passes any more. The message is
+	// Disconnect's notify, or why the gateway did it.
 	SessionDisconnected = "session:disconnected"
-	SessionConsumed     = "session:consumed"
-	SessionExpired      = "session:expired"
-	SessionChanged      = "session:changed"
-	ClientCreated       = "client:created"
-	ClientChanged       = "client:changed"
+	// SessionConsumed: the session in use is used up; the message says whether
+	// its time or its data.
+	SessionConsumed = "session:consumed"
+	// SessionExpired: the session in use has reached its expiry. One that
+	// nobody uses expires without an event.
+	SessionExpired = "session:expired"
+	// SessionChanged: a session was created, changed or deleted, or goes on
+	// after another one that ended.
+	SessionChanged = "session:changed"
+	// ClientCreated: a device is known that was not before.
+	ClientCreated = "client:created"
+	// ClientChanged: its MAC, address or hostname is another.
+	ClientChanged = "client:changed"
+
+	// EventsLost is what a reader of events gets in the place of those that it
+	// can no longer have.
+	EventsLost = "lost"
 )
 
-// Event is what happened to a device, for those who follow all of them.
-type Event struct {
-	Name     string          `json:"event"`
-	DeviceID int64           `json:"device_id"`
-	Data     json.RawMessage `json:"data"`
-	Lost     uint64          `json:"lost,omitempty"` // events lost before this one
+// EventNames are the names of the gateway's own events.
+func EventNames() []string {
+	return []string{SessionConnected, SessionDisconnected, SessionConsumed, SessionExpired, SessionChanged, ClientCreated, ClientChanged}
 }
 
-// message is the payload of the gateway's own events.
+// Event is what happened to a device, or how many of those were lost.
+type Event struct {
+	// ID only grows, by one each, also over restarts; after a restart it goes
+	// on somewhere above.
+	ID       uint64          `json:"id"`
+	Time     time.Time       `json:"time"`
+	Name     string          `json:"event"`
+	DeviceID int64           `json:"device_id,omitempty"`
+	Data     json.RawMessage `json:"data,omitempty"`
+	// Lost is how many events are gone between the one before and the next, of
+	// whatever device and name. Set in EventsLost only.
+	Lost uint64 `json:"lost,omitempty"`
+	// Restarted says that the gateway's control was started anew in between:
+	// Lost is then the least that it can be.
+	Restarted bool `json:"restarted,omitempty"`
+}
+
+// message is the data of session events.
 type message struct {
 	Message string `json:"message"`
 	Session int64  `json:"session_id,omitempty"`
 }
 
-// backlog is how many events wait for a subscriber.
-const backlog = 64
-
-// hub hands events to subscribers. It never waits for one.
-type hub struct {
-	mu      sync.Mutex
-	devices map[topic][]*listener
-	all     map[chan Event]*uint64 // events lost
-	closed  bool
+// EventFilter chooses events.
+type EventFilter struct {
+	DeviceID int64    // 0: of all devices
+	Names    []string // empty: all
 }
 
-type topic struct {
-	device int64
-	event  string
+func (f *EventFilter) wants(e *Event) bool {
+	return (f.DeviceID == 0 || f.DeviceID == e.DeviceID) && (len(f.Names) == 0 || slices.Contains(f.Names, e.Name))
 }
 
-type listener struct {
-	ch   chan []byte
-	lost uint64
+// asks reports whether events of a kind are among those chosen.
+func (f *EventFilter) asks(kind int) bool {
+	return len(f.Names) == 0 || slices.ContainsFunc(f.Names, func(name string) bool { return kindOf(name) == kind })
 }
 
-func newHub() *hub {
-	return &hub{devices: make(map[topic][]*listener), all: make(map[chan Event]*uint64)}
-}
+// Kinds of events. Each has a history of its own, so that many of one, such as
+// a client:created for each of a flood of made-up MACs, do not push out the others.
+const (
+	kindSession = iota
+	kindClient
+	kindOther
+	numKinds
+)
 
-// emit encodes data and hands it to everybody who has room.
-func (h *hub) emit(device int64, event string, data any) {
-	payload, err := json.Marshal(data)
-	if err != nil {
-		payload, _ = json.Marshal(map[string]string{"error": "encode event: " + err.Error()})
+func kindOf(name string) int {
+	switch {
+	case strings.HasPrefix(name, "session:"):
+		return kindSession
+	case strings.HasPrefix(name, "client:"):
+		return kindClient
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, l := range h.devices[topic{device, event}] {
-		l.give(payload)
-	}
-	for ch, lost := range h.all {
+	return kindOther
+}
+
+// FromNow has a reader begin with the next event.
+const FromNow uint64 = math.MaxUint64
+
+// EventReader reads the events of all devices. It holds nothing: what it does
+// not read stays in the history until that is full. It is for one goroutine.
+type EventReader struct {
+	hub    *hub
+	filter EventFilter
+	at     uint64
+	early  bool // it began before ids did: at is as it was asked for
+}
+
+// Events returns a reader of the events after the one with that id, as far as
+// the history has them: 0 begins with the oldest there is, FromNow with the
+// next one. Of an id that was given before a restart, or never, the reader is
+// told by EventsLost that it lost some, and begins with the oldest.
+func (m *Manager) Events(after uint64, f EventFilter) *EventReader {
+	r := &EventReader{hub: m.hub, filter: f}
+	r.at, r.early = m.hub.begin(after)
+	return r
+}
+
+// Next waits for the next event, or the news that some were lost. The error is
+// the context's, or ErrStopped when the gateway has stopped.
+func (r *EventReader) Next(ctx context.Context) (Event, error) {
+	for {
+		e, ok, news := r.hub.next(r)
+		switch {
+		case ok:
+			return e, nil
+		case news == nil:
+			return Event{}, ErrStopped
+		}
 		select {
-		case ch <- Event{event, device, payload, *lost}:
-			*lost = 0
-		default:
-			*lost++
+		case <-news:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
 		}
 	}
 }
 
-// give sends payload, after the notice of what was lost before.
-func (l *listener) give(payload []byte) {
-	if l.lost > 0 {
-		select {
-		case l.ch <- fmt.Appendf(nil, `{"lost":%d}`, l.lost):
-			l.lost = 0
-		default:
-		}
-	}
-	select {
-	case l.ch <- payload:
-	default:
-		l.lost++
-	}
-}
-
-func (h *hub) subscribe(device int64, event string) <-chan []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := &listener{ch: make(chan []byte, backlog)}
-	if h.closed {
-		close(l.ch)
-		return l.ch
-	}
-	t := topic{device, event}
-	h.devices[t] = append(h.devices[t], l)
-	return l.ch
-}
-
-// unsubscribe closes the channel.
-func (h *hub) unsubscribe(device int64, event string, ch <-chan []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	t := topic{device, event}
-	for i, l := range h.devices[t] {
-		if l.ch == ch {
-			close(l.ch)
-			if h.devices[t] = append(h.devices[t][:i:i], h.devices[t][i+1:]...); len(h.devices[t]) == 0 {
-				delete(h.devices, t)
-			}
-			return
-		}
-	}
-}
-
-// follow subscribes to all events of all devices.
-func (h *hub) follow() (<-chan Event, func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	ch := make(chan Event, 4*backlog)
-	if h.closed {
-		close(ch)
-		return ch, func() {}
-	}
-	h.all[ch] = new(uint64)
-	return ch, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if _, ok := h.all[ch]; ok {
-			delete(h.all, ch)
-			close(ch)
-		}
-	}
-}
-
-// close ends all subscriptions.
-func (h *hub) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closed = true
-	for t, ls := range h.devices {
-		for _, l := range ls {
-			close(l.ch)
-		}
-		delete(h.devices, t)
-	}
-	for ch := range h.all {
-		delete(h.all, ch)
-		close(ch)
-	}
-}
+// After is the id to go on after: all up to it was returned, or told of as lost,
+// or not asked for.
+func (r *EventReader) After() uint64 { return r.at }

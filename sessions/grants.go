@@ -93,11 +93,11 @@ func (m *Manager) follow(d *device) {
 	now := m.opt.Boot()
 	slot := m.table.Slot(d.slot)
 	why := "no session is left"
+	told := false // by the process before this one
 	var ends []ending
-	before := d.current()
 	var ran *session
-	if before != nil {
-		ran = before.session
+	if cur := d.current(); cur != nil {
+		ran = cur.session
 	}
 	for len(d.grants) > 0 {
 		g := d.grants[0]
@@ -113,13 +113,25 @@ func (m *Manager) follow(d *device) {
 		}
 		m.settle(d, g, now)
 		d.review = true
-		if !g.revoked {
-			why = m.tellEnd(g.session)
-			d.ended = g.session.id
+		told = g.seq <= slot.Told.Load()
+		if !g.revoked || u.Ended != 0 && u.Reason != clients.EndRevoked {
+			why = m.tellEnd(g.session, !told && m.sessions[g.session.id] == g.session)
 		}
 		d.grants = d.grants[1:]
 		d.settled = g.seq
+		if ran == nil || !g.revoked {
+			ran = g.session
+		}
+		if !g.revoked {
+			d.ended = g.session.id
+			if cur := d.current(); cur != nil && !told {
+				m.tellNext(d, cur.session, ran)
+			}
+		}
 		ends = append(ends, m.ending(d, g, u, why))
+	}
+	if told && d.current() == nil { // so was what followed
+		d.connected = false
 	}
 	if n := d.next(); n != nil && n.session.expDays != nil && n.session.isExpired(m.clock.wall(now)) {
 		d.review = true
@@ -127,6 +139,9 @@ func (m *Manager) follow(d *device) {
 	if d.connected && (d.review || d.current() == nil) {
 		d.review = false
 		m.chain(d, ran, why)
+	}
+	if !d.connected || d.current() != nil {
+		slot.Told.Store(d.settled)
 	}
 	for _, s := range d.sessions {
 		cur := d.current()
@@ -157,6 +172,7 @@ func (m *Manager) settle(d *device, g grant, now time.Duration) {
 // disconnects when nothing is left. ran is the session in use before, why
 // what ended it. m.mu and the turn are held.
 func (m *Manager) chain(d *device, ran *session, why string) {
+	idle := d.current() == nil
 	change := m.fetch(d)
 	cur := d.current()
 	if change {
@@ -168,8 +184,16 @@ func (m *Manager) chain(d *device, ran *session, why string) {
 	case cur == nil:
 		d.connected = false
 		m.hub.emit(d.id, SessionDisconnected, message{why, sessionID(ran)})
-	case ran != cur.session && ran != nil:
-		m.hub.emit(d.id, SessionChanged, message{fmt.Sprintf("session %d goes on after session %d", cur.session.id, ran.id), cur.session.id})
+	case idle && ran != nil:
+		m.tellNext(d, cur.session, ran)
+	}
+}
+
+// tellNext emits that a connected device goes on with a session after another
+// one.
+func (m *Manager) tellNext(d *device, next, before *session) {
+	if d.connected && next != before {
+		m.hub.emit(d.id, SessionChanged, message{fmt.Sprintf("session %d goes on after session %d", next.id, before.id), next.id})
 	}
 }
 
@@ -201,21 +225,22 @@ func (m *Manager) unsettled(d *device, s *session) bool {
 	return false
 }
 
-// tellEnd emits how a session ended and returns it in words.
-func (m *Manager) tellEnd(s *session) string {
+// tellEnd returns in words how a session ended, and emits it if that is due.
+func (m *Manager) tellEnd(s *session, due bool) string {
+	name, why := "", "the session has ended"
 	switch {
 	case s.usedUp(s.settled):
-		why := "the time is used up"
+		name, why = SessionConsumed, "the time is used up"
 		if t, _ := s.left(s.settled); !s.kind.hasTime() || t > 0 {
 			why = "the data is used up"
 		}
-		m.hub.emit(s.device, SessionConsumed, message{why, s.id})
-		return why
 	case s.isExpired(m.clock.read().Wall):
-		m.hub.emit(s.device, SessionExpired, message{"the session has expired", s.id})
-		return "the session has expired"
+		name, why = SessionExpired, "the session has expired"
 	}
-	return "the session has ended"
+	if name != "" && due {
+		m.hub.emit(s.device, name, message{why, s.id})
+	}
+	return why
 }
 
 // fetch publishes what a connected device uses now and next, and reports

@@ -186,7 +186,18 @@ func (m *Manager) christen(d *device, id int64) {
 	if d.slot != 0 {
 		m.table.Slot(d.slot).Device.Store(id)
 	}
-	m.hub.emit(id, ClientCreated, m.viewDevice(d))
+	if d.untold = true; !d.asked {
+		m.tellCreated(d)
+	}
+}
+
+// tellCreated emits that a device is new, once it is known, unless that was told.
+// m.mu is held.
+func (m *Manager) tellCreated(d *device) {
+	if d.asked = false; d.untold && !d.gone {
+		d.untold = false
+		m.hub.emit(d.id, ClientCreated, m.viewDevice(d))
+	}
 }
 
 // lookUp finds out who the devices are that have been seen, and admits again

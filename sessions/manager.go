@@ -128,14 +128,15 @@ func New(opt Options) *Manager {
 	}
 	m := &Manager{
 		opt: opt, table: opt.Table, store: opt.Store, log: opt.Log,
-		clock: newClock(opt.Now, opt.Boot), hub: newHub(),
-		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
+		clock: newClock(opt.Now, opt.Boot),
+		bell:  make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
 		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
 		moves:    make(map[int64]time.Duration),
 		regulars: newRegulars(),
 		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),
 	}
+	m.hub = newHub(func() time.Time { return m.clock.read().Wall }, &opt.Table.Header().Events)
 	m.books.init()
 	m.takeOver()
 	return m
@@ -196,6 +197,7 @@ func (m *Manager) rounds(ctx context.Context) {
 		case <-tick.C:
 		}
 		m.round(ctx)
+		m.hub.remind()
 	}
 }
 

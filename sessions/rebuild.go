@@ -43,7 +43,7 @@ func (m *Manager) takeOver() {
 		d.firstSeen = m.clock.wall(now)
 		d.lastSeen = d.firstSeen
 		for seq := d.settled + 1; seq <= slot.Published.Load(); seq++ {
-			if g := slot.Record(seq); g.Sequence.Load() == seq && g.Revoked.Load() == 0 {
+			if g := slot.Record(seq); g.Sequence.Load() == seq && g.Revoked.Load() == 0 && seq > slot.Told.Load() {
 				d.connected = true
 			}
 		}

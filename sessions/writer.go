@@ -249,13 +249,14 @@ func (m *Manager) refill(ctx context.Context) {
 		return
 	}
 	defer b.idsTurn.done()
-	for kind := range b.ids {
+	for kind := deviceIDs; kind <= sessionIDs; kind++ {
 		if b.ids[kind].end-b.ids[kind].next < smallBlock/4 {
 			if err := m.reserve(ctx, kind); err != nil {
 				return
 			}
 		}
 	}
+	_ = m.reserveEvents(ctx) // it is tried again
 }
 
 // idle is how long a device without a slot stays in memory unasked.
@@ -320,8 +321,12 @@ func (m *Manager) lastWrite() error {
 		return unavailable("give ids back", err)
 	}
 	defer b.idsTurn.done()
+	m.hub.close() // its last id is known then
+	if newest := int64(m.hub.newest()); newest != 0 {
+		b.ids[eventIDs].next = newest + 1
+	}
 	for kind := range b.ids {
 		b.ids[kind].end = b.ids[kind].next
 	}
-	return m.save(ctx, []client.Record{write(idsKey, idsRecord{b.ids[deviceIDs].end, b.ids[sessionIDs].end})})
+	return m.save(ctx, []client.Record{write(idsKey, b.ends())})
 }

@@ -59,7 +59,8 @@ type Header struct {
 	// Written by control.
 	Changes atomic.Uint64 // raised after a policy generation was raised
 	Tail    atomic.Uint64 // sightings read
-	_       [6]uint64
+	Events  atomic.Uint64 // id of the newest event; 0: none yet
+	_       [5]uint64
 
 	// Written by the forwarder.
 	Attached atomic.Uint64 // number of the forwarder that has read the whole table
@@ -84,7 +85,8 @@ type Slot struct {
 	Published  atomic.Uint64 // highest grant sequence published
 	Saved      atomic.Uint64 // highest grant sequence whose end is on disk
 	Probe      atomic.Uint64 // raised to have the forwarder ARP for the address
-	_          [8]uint64
+	Told       atomic.Uint64 // highest grant sequence whose end was told as an event
+	_          [7]uint64
 
 	// Written by the forwarder.
 	Active     atomic.Uint64 // grant sequence in use or last used; 0: none yet
