@@ -395,6 +395,7 @@ func TestReopenGivesAnEmptySocket(t *testing.T) {
 	if seen := frames(t, p); len(seen) != 0 {
 		t.Errorf("frames wait in the fresh socket: %v", seen)
 	}
+	p.closing.Wait() // it is closed beside the fresh one's work
 	if _, err := old.Write(nil); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("the old socket is not closed: %v", err)
 	}
