@@ -24,10 +24,32 @@ func embed(ctx context.Context) error {
 		return err
 	}
 	api := gw.API()
+	api.SessionsMgr().RegisterSessionProvider(remote{})
 	http.HandleFunc("/connect", connect(api))
 	http.HandleFunc("/buy", buy(api))
 	return gw.Run(ctx)
 }
+
+// remote is a provider as the documents describe it: sessions that a server
+// keeps.
+type remote struct{}
+
+func (remote) GetSession(ctx context.Context, clnt sessions.ClientDevice) (s sessions.SessionSource, ok bool) {
+	return &record{data: sessions.SessionData{Provider: "remote", TimeSecs: 60, DownMbits: 5, UpMbits: 3}}, true
+}
+
+func (remote) FetchSessions(ctx context.Context, clnt sessions.ClientDevice, page int, perPage int) (sessions.FetchSessionsResult, error) {
+	return sessions.FetchSessionsResult{Sessions: []sessions.SessionSource{&record{}}, Pages: uint(1), Count: uint(1)}, nil
+}
+
+type record struct{ data sessions.SessionData }
+
+func (r *record) Data() sessions.SessionData { return r.data }
+func (r *record) Save(ctx context.Context, data sessions.SessionData) error {
+	r.data = data
+	return nil
+}
+func (r *record) Reload(ctx context.Context) (sessions.SessionData, error) { return r.data, nil }
 
 func connect(api gateway.API) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -99,6 +121,7 @@ var (
 			downMbits int, upMbits int, useGlobal bool) error
 		CurrSession(clnt sessions.ClientDevice) (cs sessions.ClientSession, ok bool)
 		GetSession(ctx context.Context, clnt sessions.ClientDevice) (sessions.ClientSession, error)
+		RegisterSessionProvider(sessions.SessionProvider)
 	} = sessions.SessionsMgrApi(nil)
 	_ interface {
 		Provider() string

@@ -26,6 +26,10 @@ type SessionsMgrApi interface {
 	// GetSession returns the running session or the one that Connect would
 	// use; ErrNoSession when there is none.
 	GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, error)
+	// RegisterSessionProvider adds a source of sessions, asked after those
+	// registered before it and before the gateway's own store. It is kept
+	// until the gateway ends. It panics if the provider is nil.
+	RegisterSessionProvider(SessionProvider)
 }
 
 // SessionData is a session as a plain value.
@@ -163,6 +167,8 @@ func (a api) GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, 
 	return &handle{m: a.m, last: s}, nil
 }
 
+func (a api) RegisterSessionProvider(p SessionProvider) { a.m.register(p) }
+
 // next returns the running session of a device or else the one that Connect
 // would use.
 func (m *Manager) next(ctx context.Context, id int64) (Session, error) {
@@ -171,6 +177,7 @@ func (m *Manager) next(ctx context.Context, id int64) (Session, error) {
 		return Session{}, fmt.Errorf("session of device %d: %w", id, err)
 	}
 	defer cancel()
+	m.consult(ctx, id)
 	d, err := m.holdID(ctx, id)
 	if err != nil {
 		return Session{}, fmt.Errorf("session: %w", err)
@@ -182,9 +189,10 @@ func (m *Manager) next(ctx context.Context, id int64) (Session, error) {
 	if g := d.current(); g != nil && d.connected {
 		return m.viewSession(g.session), nil
 	}
+	m.lastKnown(d)
 	s := d.best(m.clock.read().Wall, func(*session) bool { return false })
 	if s == nil {
-		return Session{}, fmt.Errorf("session of device %d: %w", id, ErrNoSession)
+		return Session{}, fmt.Errorf("session of device %d: %w", id, m.unanswered(ErrNoSession))
 	}
 	return m.viewSession(s), nil
 }

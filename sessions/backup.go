@@ -175,6 +175,7 @@ func (m *Manager) forgetAll() (reserved idsRecord) {
 	clear(m.sessions)
 	clear(m.dirty)
 	clear(m.moves)
+	clear(m.desk.errands)
 	m.lookups = nil
 
 	b := &m.books

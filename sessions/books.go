@@ -293,6 +293,9 @@ func (m *Manager) open(ctx context.Context) error {
 	if err := m.loadGranted(ctx); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
+	if err := m.recallErrands(ctx); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
 	if err := m.reserveEvents(ctx); err != nil {
 		m.log.Debug("events wait for ids", "error", err)
 	}
@@ -402,6 +405,7 @@ func (m *Manager) Degraded() []string {
 	m.mu.Lock()
 	unsaved := len(m.dirty)
 	full := m.full != 0 && m.opt.Boot()-m.full < fullTime
+	why = append(why, m.providersDegraded()...)
 	m.mu.Unlock()
 	if full {
 		why = append(why, fmt.Sprintf("the client table is full, and newcomers are not served: raise limits.clients, which is %d", m.table.Slots()-1))

@@ -60,7 +60,10 @@ func TestANewSessionIsNextWhileOneRuns(t *testing.T) {
 	w.connect(d.ID)
 	second := w.create(d.ID, timePlan(100))
 	w.advance(90 * time.Second)
-	w.until("the second runs", func() bool { return w.session(second.ID).State == Running })
+	w.until("the second runs", func() bool {
+		v := w.session(second.ID)
+		return v.State == Running && v.StartedAt != nil // its grant may be seen before its start
+	})
 	one, two := w.session(first.ID), w.session(second.ID)
 	if one.State != Consumed || one.TimeCons != 60 || two.TimeCons != 30 {
 		t.Errorf("\n%+v\n%+v", one, two)

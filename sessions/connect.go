@@ -15,16 +15,18 @@ func (m *Manager) ConnectDevice(ctx context.Context, id int64, notify string) (D
 		return Device{}, fmt.Errorf("connect device %d: %w", id, err)
 	}
 	defer cancel()
+	m.consult(ctx, id)
 	d, err := m.holdID(ctx, id)
 	if err != nil {
 		return Device{}, fmt.Errorf("connect: %w", err)
 	}
 	defer m.finish(d)
-	if err := m.connect(ctx, d, notify); err != nil {
-		return Device{}, fmt.Errorf("connect %s: %w", macText(d.mac), err)
-	}
+	err = m.connect(ctx, d, notify)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err != nil {
+		return Device{}, fmt.Errorf("connect %s: %w", macText(d.mac), m.unanswered(err))
+	}
 	return m.viewDevice(d), nil
 }
 
@@ -38,6 +40,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 		return ErrAlreadyConnected
 	}
 	now, unsure := m.clock.started(m.opt.Boot())
+	m.lastKnown(d)
 	s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
 	m.mu.Unlock()
 	if s == nil {
@@ -94,6 +97,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 func (m *Manager) admit(d *device, notify string, first bool) error {
 	d.connected = true
 	m.fetch(d)
+	m.touch(d.current().session)
 	gen, slot := m.changed(d), d.slot
 	m.mu.Unlock()
 	if err := m.wait(slot, gen); err != nil {

@@ -57,7 +57,9 @@ func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, 
 }
 
 // Delete removes a session for good. One that runs ends with the next packet
-// and the device goes on with its next session, if it has one.
+// and the device goes on with its next session, if it has one. A provider's
+// session is deleted at the provider; here only once its provider is not
+// registered any more, with what was not delivered to it: ErrNotLocal.
 // ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped.
 func (m *Manager) Delete(ctx context.Context, id int64) error {
 	ctx, cancel, err := m.call(ctx)
@@ -70,12 +72,15 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 		return fmt.Errorf("delete: %w", err)
 	}
 	defer m.finish(d)
+	if err := m.deletable(s); err != nil {
+		return fmt.Errorf("delete session %d: %w", id, err)
+	}
 	m.mu.Lock()
 	m.follow(d)
 	s.writing = true
 	ended := s.ledger
 	ended.add(m.line(s, m.used(d, s), m.opt.Boot(), LineDelete, ""), m.opt.Boot())
-	records := append(ended.records(id), remove(sessionKey(d.id, id)), remove(indexKey(id)))
+	records := append(ended.records(id), s.removal()...)
 	m.mu.Unlock()
 	err = m.save(ctx, records)
 	m.mu.Lock()
@@ -89,16 +94,7 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 	}
 	s.ledger = ledger{next: ended.next, final: &ended.waits[len(ended.waits)-1]}
 	slot, gen := d.slot, uint64(0)
-	delete(m.sessions, id)
-	for i := range d.sessions {
-		if d.sessions[i] == s {
-			d.sessions = append(d.sessions[:i:i], d.sessions[i+1:]...)
-			break
-		}
-	}
-	if d.resume == s {
-		d.resume = nil
-	}
+	m.forgetSession(d, s)
 	cur := d.current()
 	ran := cur != nil && cur.session == s
 	for i := range d.grants {

@@ -49,11 +49,13 @@ type device struct {
 	untold bool // its client:created is due
 
 	sessions  []*session
-	grants    []grant // published and not settled, in sequence
-	unread    bool    // the slot has grants whose sessions are not loaded yet
-	settled   uint64  // highest grant sequence whose end is in memory
-	ended     int64   // session whose grant ended last by itself
-	revokedAt uint64  // policy generation that carries the last revocation
+	offers    []offer   // of the providers that answered, in their order
+	ahead     lookahead // for what comes after the running session
+	grants    []grant   // published and not settled, in sequence
+	unread    bool      // the slot has grants whose sessions are not loaded yet
+	settled   uint64    // highest grant sequence whose end is in memory
+	ended     int64     // session whose grant ended last by itself
+	revokedAt uint64    // policy generation that carries the last revocation
 	connected bool
 	review    bool     // which session is next has to be looked at
 	resume    *session // runs again with the next packet
@@ -123,11 +125,19 @@ func (d *device) next() *grant {
 }
 
 // best returns the first available session in order of use that skip does not
-// name; nil when there is none. now is wall time.
+// name: what the providers offer, in their order, then the local ones; nil
+// when there is none. now is wall time.
 func (d *device) best(now time.Time, skip func(*session) bool) *session {
+	for _, o := range d.offers {
+		for _, s := range o.sessions {
+			if !skip(s) && s.available(now) {
+				return s
+			}
+		}
+	}
 	var best *session
 	for _, s := range d.sessions {
-		if !skip(s) && s.available(now) && (best == nil || s.before(best)) {
+		if s.origin == nil && !skip(s) && s.available(now) && (best == nil || s.before(best)) {
 			best = s
 		}
 	}

@@ -78,8 +78,28 @@
 // starts meanwhile says so on disk. Once the clock is set, in this boot or a
 // later one, those starts are moved with it.
 //
+// # Providers
+//
+// A session that a provider keeps is a shadow here: a session with an id and a
+// record of its own, so that grants, checkpoints and restarts are as for any
+// other. Who wants one asks the providers first, in order; it waits for them,
+// without a lock, for 1.5 s in all. What they answer is the device's offers,
+// and best picks from them before the local ones. While one does not answer,
+// its last offers stand. What comes after the running session is asked for
+// when it begins and when its end is near, in the background.
+//
+// What was used goes to the source in visits, in the background: when a session
+// starts and stops, and every two minutes between; every 30 s it is read anew,
+// so that a top-up there reaches the running grant. A visit reads what the source
+// holds, writes a letter {base, delta, intended} into the session's record, and
+// saves the sum. The letter stays until it is known to have arrived, over
+// restarts. A source that holds the base has not got it; one that takes sequences
+// is sent it again; in doubt it has arrived, in the customer's favour. A session
+// that runs as its provider goes away runs on to its end, also after a restart
+// and if the provider is not registered any more; it is not offered again then.
+//
 // # What it does not do
 //
 // It does not see packets, open ports, speak HTTP, or know about the disk.
-// Pause in place and session providers are not part of it.
+// Pause in place is not part of it.
 package sessions

@@ -28,10 +28,19 @@ const (
 	// SessionChanged: a session was created, changed or deleted, or goes on
 	// after another one that ended.
 	SessionChanged = "session:changed"
+	// SessionSkipped: a session that a provider offers the device cannot be used;
+	// the message says which and why.
+	SessionSkipped = "session:skipped"
 	// ClientCreated: a device is known that was not before.
 	ClientCreated = "client:created"
 	// ClientChanged: its MAC, address or hostname is another.
 	ClientChanged = "client:changed"
+
+	// ProviderFailed: a session provider does not answer and is not asked for a
+	// while; it is of no device. The data is {"message": text}.
+	ProviderFailed = "provider:failed"
+	// ProviderAnswered: it answers again.
+	ProviderAnswered = "provider:answered"
 
 	// EventsLost is what a reader of events gets in the place of those that it
 	// can no longer have.
@@ -40,7 +49,8 @@ const (
 
 // EventNames are the names of the gateway's own events.
 func EventNames() []string {
-	return []string{SessionConnected, SessionDisconnected, SessionConsumed, SessionExpired, SessionChanged, ClientCreated, ClientChanged}
+	return []string{SessionConnected, SessionDisconnected, SessionConsumed, SessionExpired, SessionChanged, SessionSkipped,
+		ClientCreated, ClientChanged, ProviderFailed, ProviderAnswered}
 }
 
 // Event is what happened to a device, or how many of those were lost.

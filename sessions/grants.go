@@ -148,9 +148,11 @@ func (m *Manager) follow(d *device) {
 		if runs := cur != nil && cur.session == s; runs != s.running && s != d.resume {
 			s.running = runs
 			m.soil(s)
+			m.touch(s)
 		}
 	}
 	m.closeLedgers(d, ends)
+	m.lookAhead(d)
 	m.raise(d)
 }
 
@@ -166,6 +168,7 @@ func (m *Manager) settle(d *device, g grant, now time.Duration) {
 		s.spent = true
 	}
 	m.soil(s)
+	m.touch(s)
 }
 
 // chain has a connected device go on: it publishes the next grant ahead, and
@@ -248,6 +251,7 @@ func (m *Manager) tellEnd(s *session, due bool) string {
 func (m *Manager) fetch(d *device) (change bool) {
 	now := m.clock.read().Wall
 	cur := d.current()
+	m.lastKnown(d)
 	if cur == nil {
 		s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
 		if s == nil || !m.publish(d, s) {

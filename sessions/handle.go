@@ -139,11 +139,12 @@ func (h *handle) Save(ctx context.Context) error {
 	return nil
 }
 
-// Reload reads the session anew and drops the edits.
+// Reload reads the session anew, a provider's from its source, and drops the
+// edits.
 func (h *handle) Reload(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v, err := h.m.Session(ctx, h.last.ID)
+	v, err := h.m.reload(ctx, h.last.ID)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,7 @@ type Manager struct {
 	clock *clock
 	hub   *hub
 	books books
+	desk  desk
 	bell  chan struct{} // a round is due
 	ink   chan struct{} // something is to be written
 	ask   chan struct{} // a device is to be looked up
@@ -128,8 +129,8 @@ func New(opt Options) *Manager {
 	}
 	m := &Manager{
 		opt: opt, table: opt.Table, store: opt.Store, log: opt.Log,
-		clock: newClock(opt.Now, opt.Boot),
-		bell:  make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
+		clock: newClock(opt.Now, opt.Boot), desk: newDesk(),
+		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
 		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
 		moves:    make(map[int64]time.Duration),
@@ -174,8 +175,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	loops.Go(func() { m.lookUp(ctx) })
 	loops.Go(func() { m.learnRegulars(ctx) })
 	loops.Go(func() { m.keepBooks(ctx) })
+	loops.Go(func() { m.runErrands(ctx) })
 	m.rounds(ctx)
 	m.stopped.Store(true)
+	m.closeDesk()
 	loops.Wait()
 	m.jobs.Wait()
 	m.gate.RLock()

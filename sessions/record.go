@@ -17,6 +17,7 @@ import (
 //	s/<device 8><session 8> session record
 //	i/<session 8>           id of the session's device, 8 bytes
 //	l/<session 8><line 4>   line of a session's ledger: see ledger_line.go
+//	o/<session 8>           device, 8 bytes, and provider of a session whose source is to hear of it
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
 //	ids/before              ids reserved before the newest restore
@@ -25,6 +26,7 @@ import (
 const (
 	deviceKeys     = "d/"
 	sessionKeys    = "s/"
+	openKeys       = "o/"
 	checkpointKeys = "c/"
 	moveKeys       = "t/"
 	macKeys        = "m/"
@@ -47,6 +49,7 @@ func sessionKey(device, id int64) []byte {
 func moveKey(since time.Time) []byte {
 	return append([]byte(moveKeys), number(since.UnixNano())...)
 }
+func openKey(id int64) []byte  { return append([]byte(openKeys), number(id)...) }
 func indexKey(id int64) []byte { return append([]byte("i/"), number(id)...) }
 
 var (
@@ -89,6 +92,7 @@ type sessionRecord struct {
 	Lines     uint32        `json:"lines,omitempty"`      // of its ledger, beside consumption since
 	Open      bool          `json:"open,omitempty"`       // the ledger's last stretch is not closed
 	Closed    int64         `json:"closed,omitempty"`     // ns since 1970; grants that started until then have their end in it
+	Origin    *origin       `json:"origin,omitempty"`     // of a provider's session
 }
 
 func write(key []byte, v any) client.Record {
@@ -116,10 +120,15 @@ func (s *session) records(u use, checkpoint uint64) []client.Record {
 		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt, Unsure: s.unsure,
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
 		Running: s.running, Spent: s.spent, Sequenced: checkpoint,
-		Lines: s.ledger.next, Open: s.ledger.open, Closed: s.ledger.closed,
+		Lines: s.ledger.next, Open: s.ledger.open, Closed: s.ledger.closed, Origin: s.origin,
 	}))
 	if s.unindexed {
 		rs = append(rs, client.Record{Key: indexKey(s.id), Value: number(s.device)})
+	}
+	if s.origin != nil && s.open(u) {
+		rs = append(rs, client.Record{Key: openKey(s.id), Value: append(number(s.device), s.origin.Provider...)})
+	} else if s.origin != nil {
+		rs = append(rs, remove(openKey(s.id)))
 	}
 	return rs
 }
@@ -136,13 +145,18 @@ func readSession(r client.Record) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session %d of device %d: %w", id, device, err)
 	}
-	return &session{
+	s := &session{
 		id: id, device: device, kind: v.Type, timeLimit: v.Time, dataLimit: v.Data, expDays: v.ExpDays,
 		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started, unsure: v.Unsure,
 		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
-		running: v.Running, spent: v.Spent,
+		running: v.Running, spent: v.Spent, origin: v.Origin,
 		ledger: ledger{next: v.Lines, open: v.Open, closed: v.Closed},
-	}, nil
+	}
+	if s.origin != nil {
+		s.atLeastSent()
+		s.origin.said = consumptionOf(s)
+	}
+	return s, nil
 }
 
 // records returns a device's record and its entry in the index by MAC.

@@ -61,6 +61,8 @@ type session struct {
 	dirty     bool // memory is ahead of the disk
 	writing   bool // on its way to the disk
 	unindexed bool // the index by id may be missing on disk
+
+	origin *origin // of a provider's session; nil: a local one
 }
 
 // use is consumption that was counted.
@@ -99,6 +101,13 @@ func newSession(id, device int64, p Plan, now time.Time) *session {
 		downMbits: p.DownMbits, upMbits: p.UpMbits, global: p.UseGlobalSpeed,
 		createdAt: now, unindexed: true,
 	}
+}
+
+func (s *session) provider() string {
+	if s.origin != nil {
+		return s.origin.Provider
+	}
+	return Local
 }
 
 func (s *session) plan() Plan {
@@ -204,7 +213,7 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 	ct, cb := s.consumed(u)
 	_, lb := s.left(u)
 	v := Session{
-		ID: s.id, DeviceID: s.device, Provider: Local, Type: s.kind, State: Available,
+		ID: s.id, DeviceID: s.device, Provider: s.provider(), Type: s.kind, State: Available,
 		TimeSecs: uint(s.timeLimit / time.Second), DataMB: float64(s.dataLimit) / 1e6,
 		TimeCons: uint(min(ct/time.Second, math.MaxUint32)), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
 		UpBytes: u.up, DownBytes: u.down, ExpDays: s.expDays,

@@ -77,41 +77,61 @@ func set[T any](to *T, from *T) {
 }
 
 // Update changes a session; a running one at once: the next packet has the
-// new limits and rates. It is on disk when Update returns nil.
-// ErrUnknownSession, ErrBadPlan, ErrForwarder, ErrUnavailable, ErrStopped.
+// new limits and rates. It is on disk when Update returns nil; a provider's
+// session is changed at its source first, which may take 3 s.
+// ErrUnknownSession, ErrBadPlan, ErrProvider, ErrForwarder, ErrUnavailable,
+// ErrStopped.
 func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
 	return m.update(ctx, id, edit{Change: c})
 }
 
 func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error) {
+	v, there, err := m.updateHere(ctx, id, e)
+	if there {
+		return m.updateThere(ctx, id, e)
+	}
+	return v, err
+}
+
+// updateHere changes a local session; of a provider's it says that it is
+// there.
+func (m *Manager) updateHere(ctx context.Context, id int64, e edit) (v Session, there bool, err error) {
 	ctx, cancel, err := m.call(ctx)
 	if err != nil {
-		return Session{}, fmt.Errorf("change session %d: %w", id, err)
+		return v, false, fmt.Errorf("change session %d: %w", id, err)
 	}
 	defer cancel()
 	d, s, err := m.holdSession(ctx, id)
 	if err != nil {
-		return Session{}, fmt.Errorf("change: %w", err)
+		return v, false, fmt.Errorf("change: %w", err)
 	}
 	defer m.finish(d)
-	if e.empty() {
+	if e.empty() || s.origin != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return m.viewSession(s), nil
+		return m.viewSession(s), !e.empty(), nil
 	}
 
 	m.mu.Lock()
 	m.follow(d)
-	u := m.used(d, s)
-	n, err := e.apply(s, u)
+	n, err := e.apply(s, m.used(d, s))
 	if err != nil {
 		m.mu.Unlock()
-		return Session{}, fmt.Errorf("change session %d: %w", id, err)
+		return v, false, fmt.Errorf("change session %d: %w", id, err)
 	}
-	m.postChange(s, &n, u)
+	v, err = m.change(ctx, d, s, n)
+	return v, false, err
+}
+
+// change puts n in the place of session s, on disk first, and gives a running
+// grant its terms. It is called with m.mu held and gives it back; the turn is
+// held.
+func (m *Manager) change(ctx context.Context, d *device, s *session, n session) (Session, error) {
+	id := s.id
+	m.postChange(s, &n, m.used(d, s))
 	records := m.pending(d, &n)
 	m.mu.Unlock()
-	err = m.save(ctx, records)
+	err := m.save(ctx, records)
 
 	m.mu.Lock()
 	m.written(d, err)

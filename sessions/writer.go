@@ -287,6 +287,9 @@ func (m *Manager) drop(d *device) {
 	}
 	for _, s := range d.sessions {
 		delete(m.sessions, s.id)
+		if s.origin != nil && !s.open(s.settled) {
+			delete(m.desk.errands, s.id)
+		}
 	}
 	delete(m.dirty, d)
 }

@@ -1,0 +1,285 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// SessionProvider gives client devices sessions that are kept elsewhere. See
+// RegisterSessionProvider of SessionsMgrApi.
+//
+// Its methods, and those of the sources it returns, are called from many
+// goroutines that hold nothing of the gateway's: they may take their time,
+// call the gateway, fail or panic. A call has 10 s, after which ctx ends; a
+// caller of the gateway waits at most 1.5 s for all providers together, and an
+// answer that comes later is used from then on. At most 16 calls to a provider
+// are under way, also of those that go on after their ctx ended. One that
+// fails is asked again after 1 s, then 2 s, up to 30 s; meanwhile what it
+// offered last is offered, as far as something is left of it.
+type SessionProvider interface {
+	// GetSession returns an available session of a device; ok is false when
+	// there is none.
+	GetSession(ctx context.Context, clnt ClientDevice) (s SessionSource, ok bool)
+	// FetchSessions returns a page of the device's sessions in the order in
+	// which they are to be used; the first page is 1. It is called ahead of
+	// the running session's end, for what goes on after it.
+	FetchSessions(ctx context.Context, clnt ClientDevice, page int, perPage int) (FetchSessionsResult, error)
+}
+
+// FetchSessionsResult is a page of sessions.
+type FetchSessionsResult struct {
+	Sessions []SessionSource
+	Pages    uint // in all; 0 is taken for 1
+	Count    uint // sessions in all
+}
+
+// SessionSource is a session that a provider keeps. Consumption in it is
+// seconds for the types time and time_or_data, megabytes for data and
+// time_or_data.
+//
+// What the gateway counts is added to what the source holds: it calls Reload,
+// writes down what it is about to do, and calls Save with the sum. After a
+// Save whose end is not known it calls Reload again: a source that holds what
+// it held before has not taken it; else it has, in the customer's favour.
+//
+// Two more methods are used if a source has them:
+//
+//	ID() string
+//
+// is the session's key at the provider, at most 1024 bytes. Without it the
+// key is provider, device and CreatedAt.
+//
+//	SaveSeq(ctx context.Context, data SessionData, seq uint64) error
+//
+// is called in the place of Save. After one whose end is not known it is
+// called again with the same data and seq; a source that takes each seq once,
+// and none below the highest it took, bills exactly once. Sequences of a
+// session only grow.
+type SessionSource interface {
+	// Data returns the session as last read. It does not wait.
+	Data() SessionData
+	// Save has the session kept; all fields are absolute.
+	Save(context.Context, SessionData) error
+	// Reload reads the session anew.
+	Reload(context.Context) (SessionData, error)
+}
+
+// keyed and sequenced are what a source may be besides.
+type (
+	keyed     interface{ ID() string }
+	sequenced interface {
+		SaveSeq(ctx context.Context, data SessionData, seq uint64) error
+	}
+)
+
+// ErrProvider: a session's provider does not answer, refuses, or is not
+// registered. The error's text says which, and whether something may have
+// been changed there.
+var ErrProvider = errors.New("the session's provider does not do it")
+
+// ErrNotLocal: it is to be done where the session is kept.
+var ErrNotLocal = errors.New("the session is its provider's")
+
+const (
+	providerTime  = 10 * time.Second        // a call to a provider or source
+	consultTime   = 1500 * time.Millisecond // how long a caller waits for all providers
+	providerLanes = 16                      // calls to one provider under way
+	firstBackoff  = time.Second
+	lastBackoff   = 30 * time.Second
+	maxSkips      = 100 // devices whose skipped sessions are told of
+)
+
+// provider is a registered SessionProvider. Manager.mu guards what is below mu.
+type provider struct {
+	of    SessionProvider
+	order int           // of registration, from 1
+	lanes chan struct{} // calls under way
+
+	// mu is Manager.mu.
+	names  map[string]bool // as its sessions say
+	name   string          // the last of them
+	asks   health          // of GetSession and FetchSessions
+	saves  health          // of Reload and Save
+	visits int             // workers that deliver
+	queue  []int64         // sessions that they are to deliver
+	skips  map[int64]string
+}
+
+// health is how calls to a provider go.
+type health struct {
+	what    string
+	trouble error         // of the last call; nil: it answered
+	fails   int           // in a row
+	until   time.Duration // since boot; not called before
+}
+
+// label names a provider to people. m.mu is held.
+func (p *provider) label() string {
+	if p.name == "" {
+		return fmt.Sprintf("provider %d", p.order)
+	}
+	return "provider " + p.name
+}
+
+// register adds a provider after those that are there.
+func (m *Manager) register(of SessionProvider) {
+	if of == nil {
+		panic("sessions: RegisterSessionProvider of nil")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.desk.providers = append(m.desk.providers, &provider{
+		of: of, order: len(m.desk.providers) + 1, lanes: make(chan struct{}, providerLanes),
+		names: make(map[string]bool), skips: make(map[int64]string),
+		asks: health{what: "is not asked for sessions"}, saves: health{what: "is not told what was used"},
+	})
+	for _, d := range m.slots { // who is connected may go on with one of its sessions
+		if d != nil {
+			d.ahead = lookahead{}
+		}
+	}
+	m.Wake()
+	nudge(m.desk.bell)
+}
+
+// providers returns those registered, in order.
+func (m *Manager) providers() []*provider {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.desk.providers[:len(m.desk.providers):len(m.desk.providers)]
+}
+
+// keeper returns the provider of a session of that name: the one whose
+// sessions said so, else the first that has not said a name yet; nil when
+// there is none. m.mu is held.
+func (m *Manager) keeper(name string) *provider {
+	var unnamed *provider
+	for _, p := range m.desk.providers {
+		if p.names[name] {
+			return p
+		}
+		if len(p.names) == 0 && unnamed == nil {
+			unnamed = p
+		}
+	}
+	return unnamed
+}
+
+var (
+	errLate  = errors.New("it does not answer in time")
+	errLanes = fmt.Errorf("%d calls to it do not end", providerLanes)
+	errExit  = errors.New("it ended its goroutine")
+	errPanic = errors.New("it panicked")
+)
+
+// calling calls a provider or one of its sources in a goroutine of its own
+// and waits until it answers or has had its time. Nothing is held.
+func calling[T any](ctx context.Context, m *Manager, p *provider, f func(context.Context) (T, error)) (T, error) {
+	type answer struct {
+		v   T
+		err error
+	}
+	ctx, cancel := context.WithTimeout(ctx, providerTime)
+	defer cancel()
+	var none T
+	select {
+	case p.lanes <- struct{}{}:
+	case <-ctx.Done():
+		return none, errLanes
+	}
+	got := make(chan answer, 1)
+	go func() {
+		a := answer{err: errExit}
+		defer func() {
+			if r := recover(); r != nil {
+				a = answer{err: fmt.Errorf("%w: %v", errPanic, r)}
+				m.log.Error("session provider panicked", "panic", r, "stack", string(debug.Stack()))
+			}
+			<-p.lanes
+			got <- a
+		}()
+		a.v, a.err = f(ctx)
+	}()
+	select {
+	case a := <-got:
+		return a.v, a.err
+	case <-ctx.Done():
+		return none, errLate
+	}
+}
+
+// ofProvider reports an error that says something of the provider, not of one
+// of its sessions.
+func ofProvider(err error) bool {
+	return errors.Is(err, errLate) || errors.Is(err, errLanes) || errors.Is(err, errPanic) || errors.Is(err, errExit)
+}
+
+// noted keeps how a call to a provider went.
+func (m *Manager) noted(p *provider, h *health, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.desk.ctx.Err() != nil {
+		return
+	}
+	before := h.trouble
+	h.trouble = err
+	if err == nil {
+		h.fails, h.until = 0, 0
+		if before != nil {
+			m.log.Info("session provider answers again", "provider", p.label())
+			m.hub.emit(0, ProviderAnswered, message{p.label() + " answers again", 0})
+			nudge(m.desk.bell)
+		}
+		return
+	}
+	h.until = m.opt.Boot() + backoff(h.fails)
+	h.fails++
+	if before == nil {
+		m.log.Warn("session provider fails", "provider", p.label(), "effect", h.what, "error", err)
+		m.hub.emit(0, ProviderFailed, message{fmt.Sprintf("%s: %v", p.label(), err), 0})
+	}
+}
+
+// backoff is how long nothing is asked after so many failures before this one.
+func backoff(fails int) time.Duration { return min(firstBackoff<<min(fails, 10), lastBackoff) }
+
+// mayAsk says whether a provider is to be asked now.
+func (m *Manager) mayAsk(p *provider) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.opt.Boot() >= p.asks.until
+}
+
+// skip notes why a session that a provider offers to a device is not used.
+// m.mu is held.
+func (m *Manager) skip(p *provider, device int64, key string, err error) {
+	why := fmt.Sprintf("%s: session %q of device %d is not used: %v", p.label(), key, device, err)
+	if p.skips[device] == why {
+		return
+	}
+	if _, known := p.skips[device]; known || len(p.skips) < maxSkips {
+		p.skips[device] = why
+	}
+	m.log.Warn("session of a provider skipped", "provider", p.label(), "device", device, "session", key, "error", err)
+	m.hub.emit(device, SessionSkipped, message{why, 0})
+}
+
+// providersDegraded returns what is wrong with providers. m.mu is held.
+func (m *Manager) providersDegraded() (why []string) {
+	for _, p := range m.desk.providers {
+		if err := p.asks.trouble; err != nil {
+			why = append(why, fmt.Sprintf("%s fails, what it offered last is used: %v", p.label(), err))
+		}
+		for _, s := range p.skips {
+			if more := len(p.skips) - 1; more > 0 {
+				s += fmt.Sprintf(" (and sessions of %d more devices)", more)
+			}
+			why = append(why, s)
+			break
+		}
+	}
+	return append(why, m.undelivered()...)
+}

@@ -1,0 +1,197 @@
+package sessions
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// origin is what a session that a provider keeps has beside a local one. In
+// memory and on disk such a session is a shadow of its source: grants,
+// checkpoints and restarts are as for any other. What counts against its
+// limits is what the source holds as consumed and what was counted here and is
+// not there yet: timeEdit and dataEdit of the session are the first less Sent.
+// Manager.mu guards it; who changes it holds the device's turn.
+type origin struct {
+	Provider string  `json:"provider"`
+	Key      string  `json:"key"`              // at the source
+	Sent     tally   `json:"sent,omitzero"`    // of what was counted here, what the source has
+	Told     bool    `json:"told,omitempty"`   // the source has the start
+	Seq      uint64  `json:"seq,omitempty"`    // of the newest letter
+	Letter   *letter `json:"letter,omitempty"` // a Save that is to be made, or whose end is not known
+
+	by      *provider     // who offered it; nil: nobody since this process started
+	read    time.Duration // since boot; what is known of the source is not older
+	said    tally         // what the source held or was told last
+	doubted bool          // it was said that the source holds less than it was told
+}
+
+// letter is the journal of a Save. It is on disk before the call is made.
+type letter struct {
+	Base     tally       `json:"base"`  // what the source held
+	Delta    tally       `json:"delta"` // what was counted here since Sent
+	Intended SessionData `json:"intended"`
+	Seq      uint64      `json:"seq"`
+	Edit     bool        `json:"edit,omitempty"` // with a change of the plan: its caller knows that it is in doubt
+}
+
+// tally is consumption in a source's units, bytes for megabytes.
+type tally struct {
+	Secs  uint64 `json:"secs,omitempty"`
+	Bytes uint64 `json:"bytes,omitempty"`
+}
+
+func (t tally) plus(o tally) tally { return tally{sum(t.Secs, o.Secs), sum(t.Bytes, o.Bytes)} }
+
+// less returns t without o, never below zero.
+func (t tally) less(o tally) tally {
+	return tally{t.Secs - min(t.Secs, o.Secs), t.Bytes - min(t.Bytes, o.Bytes)}
+}
+
+// covers reports that t has at least what o has.
+func (t tally) covers(o tally) bool { return t.Secs >= o.Secs && t.Bytes >= o.Bytes }
+
+// consumption returns what data says was consumed.
+func consumption(data SessionData) tally {
+	return tally{uint64(data.TimeCons), uint64(megabytes(data.DataCons))}
+}
+
+// counted returns of what was used here what the source is to have: the
+// halves that the type has, seconds floored.
+func (s *session) counted(u use) (t tally) {
+	if s.kind.hasTime() {
+		t.Secs = uint64(max(u.time, 0) / time.Second)
+	}
+	if s.kind.hasData() {
+		t.Bytes = sum(u.up, u.down)
+	}
+	return t
+}
+
+// owed returns what was counted and is not at the source, given what was used.
+func (s *session) owed(u use) tally { return s.counted(u).less(s.origin.Sent) }
+
+// open reports that the source is to hear of a session.
+func (s *session) open(u use) bool {
+	o := s.origin
+	return o.Letter != nil || s.running || !s.startedAt.IsZero() && !o.Told || s.owed(u) != tally{}
+}
+
+// atLeastSent raises what was used to what the source was told of: counters
+// only grow, and the larger reading is the later one.
+func (s *session) atLeastSent() {
+	told := s.origin.Sent
+	if l := s.origin.Letter; l != nil {
+		told = told.plus(l.Delta)
+	}
+	short := told.less(s.counted(s.settled))
+	s.settled.time += time.Duration(min(short.Secs, maxTimeSecs)) * time.Second
+	s.settled.down = sum(s.settled.down, short.Bytes)
+}
+
+// checkData says why the session that a source holds cannot be used; the
+// error wraps ErrBadPlan.
+func checkData(data SessionData) error {
+	bad := func(format string, a ...any) error {
+		return fmt.Errorf("%w: %s", ErrBadPlan, fmt.Sprintf(format, a...))
+	}
+	plan := Plan{Type(data.Type), data.TimeSecs, data.DataMb, data.ExpDays, data.DownMbits, data.UpMbits, data.UseGlobalSpeed}
+	if err := plan.Check(); err != nil {
+		return err
+	}
+	switch at := data.StartedAt; {
+	case data.Provider == Local:
+		return bad("provider %q is the gateway's own store", Local)
+	case uint64(data.TimeCons) > maxTimeSecs:
+		return bad("time_cons %d is more than 100 years", data.TimeCons)
+	case math.IsNaN(data.DataCons) || data.DataCons < 0 || data.DataCons > maxDataMB:
+		return bad("data_cons %v is not an amount", data.DataCons)
+	case at != nil && !at.IsZero() && (at.UTC().Year() < firstYear || at.UTC().Year() > lastYear):
+		return bad("started_at %v: want a year from %d to %d", *at, firstYear, lastYear)
+	case data.CreatedAt.UTC().Year() < 1 || data.CreatedAt.UTC().Year() > lastYear:
+		return bad("created_at %v: want a year up to %d", data.CreatedAt, lastYear)
+	}
+	return nil
+}
+
+// tidy returns data with times that are equal in all their parts if they are
+// the same moment, and no start instead of the zero one.
+func tidy(data SessionData) SessionData {
+	data.CreatedAt = data.CreatedAt.UTC().Round(0)
+	if at := data.StartedAt; at != nil {
+		data.StartedAt = nil
+		if !at.IsZero() {
+			utc := at.UTC().Round(0)
+			data.StartedAt = &utc
+		}
+	}
+	data.ExpDays = copied(data.ExpDays)
+	return data
+}
+
+// offered is a session as a provider offers it.
+type offered struct {
+	source SessionSource
+	data   SessionData
+	key    string
+	err    error // why it cannot be used
+}
+
+const maxKey = 1024 // bytes of a session's key at its source
+
+// readSource asks a source what it is. It runs provider's code.
+func readSource(source SessionSource) offered {
+	o := offered{source: source, data: tidy(source.Data())}
+	o.key = "created " + o.data.CreatedAt.Format(time.RFC3339Nano)
+	if k, ok := source.(keyed); ok {
+		o.key = "id " + k.ID()
+	}
+	if len(o.key) > maxKey {
+		o.key = o.key[:40] + "..."
+		o.err = fmt.Errorf("its key is longer than %d bytes", maxKey)
+		return o
+	}
+	o.err = checkData(o.data)
+	return o
+}
+
+var errType = errors.New("its type has changed")
+
+// holding returns a shadow as its source has it now.
+func (s *session) holding(data SessionData) (session, error) {
+	n := *s
+	if Type(data.Type) != s.kind {
+		return n, fmt.Errorf("%w from %v to %v", errType, s.kind, Type(data.Type))
+	}
+	n.timeLimit, n.dataLimit, n.expDays = seconds(data.TimeSecs), megabytes(data.DataMb), data.ExpDays
+	n.downMbits, n.upMbits, n.global = data.DownMbits, data.UpMbits, data.UseGlobalSpeed
+	held := consumption(data)
+	n.timeEdit = time.Duration(int64(held.Secs)-int64(min(s.origin.Sent.Secs, maxTimeSecs))) * time.Second
+	n.dataEdit = int64(held.Bytes) - int64(min(s.origin.Sent.Bytes, math.MaxInt64))
+	if at := data.StartedAt; at != nil && !at.Equal(s.startedAt) {
+		n.startedAt, n.unsure = *at, time.Time{}
+	}
+	if s.spent { // it was the last packet that did not fit, unless more than that is left now
+		n.spent = false
+		_, rest := n.left(n.settled)
+		n.spent = rest <= widest && n.dataLimit == s.dataLimit
+	}
+	return n, nil
+}
+
+// samePlan reports that two states of a session sell the same.
+func (s *session) samePlan(n *session) bool {
+	return s.timeLimit == n.timeLimit && s.dataLimit == n.dataLimit && equalDays(s.expDays, n.expDays) &&
+		s.downMbits == n.downMbits && s.upMbits == n.upMbits && s.global == n.global && s.startedAt.Equal(n.startedAt)
+}
+
+func equalDays(a, b *uint) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// consumptionOf returns what a source held, by what its shadow has on disk.
+func consumptionOf(s *session) tally {
+	return tally{
+		uint64(max(int64(s.timeEdit/time.Second)+int64(s.origin.Sent.Secs), 0)),
+		uint64(max(s.dataEdit+int64(s.origin.Sent.Bytes), 0)),
+	}
+}

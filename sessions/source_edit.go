@@ -1,0 +1,82 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// applyTo makes the change in what a source is to have.
+func (e *edit) applyTo(data *SessionData) error {
+	set(&data.TimeSecs, e.TimeSecs)
+	set(&data.DataMb, e.DataMB)
+	set(&data.TimeCons, e.TimeCons)
+	set(&data.DataCons, e.DataCons)
+	set(&data.DownMbits, e.DownMbits)
+	set(&data.UpMbits, e.UpMbits)
+	set(&data.UseGlobalSpeed, e.UseGlobalSpeed)
+	if e.NeverExpires {
+		data.ExpDays = nil
+	}
+	if e.ExpDays != nil {
+		data.ExpDays = copied(e.ExpDays)
+	}
+	if e.setStarted {
+		data.StartedAt = copied(e.startedAt)
+	}
+	if err := checkData(*data); err != nil {
+		return err
+	}
+	data.TimeCons = uint(min(uint64(data.TimeCons)+uint64(e.incTime/time.Second), maxTimeSecs))
+	data.DataCons = min(data.DataCons+float64(e.incData)/1e6, maxDataMB)
+	*data = tidy(*data)
+	return nil
+}
+
+// updateThere changes a session where it is kept, and then here. ErrProvider
+// says that it was not changed, or, if the text says that Reload failed too,
+// that it may have been.
+func (m *Manager) updateThere(ctx context.Context, id int64, e edit) (Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if _, err := m.visit(ctx, id, &e); err != nil {
+		return Session{}, fmt.Errorf("change session %d: %w", id, err)
+	}
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	if s != nil {
+		m.mu.Lock()
+		m.hub.emit(s.device, SessionChanged, message{"the session was changed", id})
+		m.mu.Unlock()
+	}
+	return m.Session(ctx, id)
+}
+
+// reload reads a session anew, a provider's from its source.
+func (m *Manager) reload(ctx context.Context, id int64) (Session, error) {
+	v, err := m.Session(ctx, id)
+	if err != nil || v.Provider == Local {
+		return v, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if _, err := m.visit(ctx, id, nil); err != nil {
+		if errors.Is(err, ErrUnknownSession) {
+			return Session{}, err
+		}
+		return Session{}, fmt.Errorf("reload session %d: %w", id, err)
+	}
+	return m.Session(ctx, id)
+}
+
+// deletable says why a session is not to be deleted here.
+func (m *Manager) deletable(s *session) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.origin == nil || m.keeper(s.origin.Provider) == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: delete it at provider %s", ErrNotLocal, s.origin.Provider)
+}
