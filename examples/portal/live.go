@@ -14,7 +14,7 @@ import (
 // Times of a page that is open.
 const (
 	tick     = time.Second      // between two looks at what is left of a running session
-	lookover = 15 * time.Second // between two looks at everything; something is sent then, changed or not
+	lookover = time.Minute      // between two looks at everything; something is sent then, changed or not
 	slowest  = 10 * time.Second // for a client to take a message
 )
 
