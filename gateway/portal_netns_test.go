@@ -35,6 +35,7 @@ func TestThePortal(t *testing.T) {
 		"keeps clients apart":             portalKeepsClientsApart,
 		"is not moved by markup or sites": portalIsNotMoved,
 		"works without script":            portalWorksWithoutScript,
+		"uses what a shop sells":          portalUsesWhatAShopSells,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,8 @@
 //	live.go      the page's changes, sent as they happen
 //	view.go      what a client is shown, in words
 //	guard.go     who may ask, how often, how much
+//	provider.go  sessions that a shop sells, which is an HTTP server
+//	shop/        such a server
 package main
 
 import (
@@ -34,6 +36,8 @@ type options struct {
 	port   uint
 	title  string
 	demo   bool
+	shop   string // base URL; empty: none
+	secret string // a file with what the shop knows this gateway by
 }
 
 func main() {
@@ -44,6 +48,8 @@ func main() {
 	flag.UintVar(&o.port, "port", 80, "TCP `port` on the gateway's LAN address")
 	flag.StringVar(&o.title, "title", "Hotspot", "`name` that the page shows")
 	flag.BoolVar(&o.demo, "demo", false, "let clients without a session have 5 minutes for free")
+	flag.StringVar(&o.shop, "shop", "", "base `URL` of a shop whose sessions are used, too, such as https://shop.example")
+	flag.StringVar(&o.secret, "shop-secret", "", "`file` with the secret that the shop knows this gateway by")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "portal: unknown argument %q; there are only flags, see -help\n", flag.Arg(0))
@@ -69,9 +75,16 @@ func run(ctx context.Context, o options) error {
 			o.port, o.config, cfg.Host.Ports, o.port)
 	}
 	address := net.JoinHostPort(cfg.LAN.Address.Addr().String(), fmt.Sprint(o.port))
+	shop, err := openShop(o.shop, o.secret)
+	if err != nil {
+		return err
+	}
 	gw, err := gateway.New(cfg)
 	if err != nil {
 		return err
+	}
+	if shop != nil {
+		gw.API().SessionsMgr().RegisterSessionProvider(shop)
 	}
 	listener, err := listen(address)
 	if err != nil {

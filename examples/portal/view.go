@@ -114,7 +114,7 @@ func (p *portal) words(c client) view {
 		v.Advice = "Disconnect when you are done: what is left is kept for the next time."
 	case c.canStart:
 		v.MayConnect = true
-		v.Advice = "You have a session. Its time runs only while you are connected."
+		v.Advice = "You have a session. It is used only while you are connected."
 	default:
 		v.MayHaveADemo = p.demo
 		v.Advice = "You have no session with anything left."
