@@ -53,7 +53,8 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 		Now: time.Now, Boot: c.clock.Now,
 		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
 		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
-		LAN: cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
+		LedgerKeep: cfg.Sessions.LedgerKeep,
+		LAN:        cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
 		Checkpointed: c.metrics.Checkpoint,
 	})
 	return c

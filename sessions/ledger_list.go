@@ -165,12 +165,8 @@ func (m *Manager) tellLines(all []line, before place) []LedgerLine {
 	last := before.use
 	told := make([]LedgerLine, 0, len(all))
 	for _, x := range all {
-		at := x.at
-		if by, ok := m.moves[x.unsure.UnixNano()]; ok && !x.unsure.IsZero() {
-			at = at.Add(by)
-		}
 		v := LedgerLine{
-			Number: x.number, At: at, Kind: x.kind, Why: x.why, Changed: x.changed,
+			Number: x.number, At: m.straightened(x), Kind: x.kind, Why: x.why, Changed: x.changed,
 			Used: counted(x.use.less(last)), Total: counted(x.use),
 			CorrectedMS: int64(x.timeEdit / time.Millisecond), CorrectedBytes: x.dataEdit,
 		}

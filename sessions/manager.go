@@ -49,6 +49,7 @@ type Options struct {
 	GlobalUp        limiter.Rate
 	ResumeOnRestart bool          // connected devices go on after a restart
 	Checkpoint      time.Duration // between checkpoints; 0: 5 s
+	LedgerKeep      time.Duration // how long a ledger is kept after its session's end; 0: 90 days
 	LAN             netip.Prefix
 	Gateway         netip.Addr                          // the gateway's own address
 	Log             *slog.Logger                        // nil: none
@@ -118,6 +119,9 @@ func New(opt Options) *Manager {
 	if opt.Checkpoint <= 0 {
 		opt.Checkpoint = 5 * time.Second
 	}
+	if opt.LedgerKeep <= 0 {
+		opt.LedgerKeep = ledgerKeep
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -176,6 +180,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	loops.Go(func() { m.learnRegulars(ctx) })
 	loops.Go(func() { m.keepBooks(ctx) })
 	loops.Go(func() { m.runErrands(ctx) })
+	loops.Go(func() { m.keepLedgers(ctx) })
 	m.rounds(ctx)
 	m.stopped.Store(true)
 	m.closeDesk()

@@ -71,6 +71,17 @@ const (
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"0001-01-01T00:00:00Z","session":null}`
 )
 
+const ledger7 = `{"items":[` +
+	`{"n":0,"at":"2026-11-21T10:00:00Z","kind":"create","why":"for device 1","changed":[],"used":{"time_ms":0,"up_bytes":0,"down_bytes":0},` +
+	`"total":{"time_ms":0,"up_bytes":0,"down_bytes":0},"corrected_ms":0,"corrected_bytes":0,"remaining_ms":null,"remaining_bytes":100000000},` +
+	`{"n":1,"at":"2026-11-21T10:01:00Z","kind":"start","why":"connected","changed":[],"used":{"time_ms":0,"up_bytes":0,"down_bytes":0},` +
+	`"total":{"time_ms":0,"up_bytes":0,"down_bytes":0},"corrected_ms":0,"corrected_bytes":0,"remaining_ms":2400000,"remaining_bytes":100000000},` +
+	`{"n":2,"at":"2026-11-21T10:01:12Z","kind":"pause","why":"disconnected: bye\u001b[31m","changed":[],"used":{"time_ms":12600,"up_bytes":1000000,"down_bytes":2250000},` +
+	`"total":{"time_ms":12600,"up_bytes":1000000,"down_bytes":2250000},"corrected_ms":0,"corrected_bytes":0,"remaining_ms":2387400,"remaining_bytes":96750000},` +
+	`{"n":3,"at":"2026-11-21T10:02:00Z","kind":"top-up","why":"","changed":[{"field":"time_secs","old":"2400","new":"3600"},{"field":"down_mbits","old":"5","new":"8"}],` +
+	`"used":{"time_ms":600,"up_bytes":1,"down_bytes":0},"total":{"time_ms":13200,"up_bytes":1000001,"down_bytes":2250000},"corrected_ms":2000,"corrected_bytes":-1000000,` +
+	`"remaining_ms":3584800,"remaining_bytes":97749999}],"next":""}`
+
 func TestCommands(t *testing.T) {
 	create := []string{"sessions", "create", "--device", "1", "--type"}
 	for _, row := range []struct {
@@ -115,6 +126,13 @@ func TestCommands(t *testing.T) {
 		{"a session that never expires", append(create, "time", "--time", "90s", "--expire-days", "never", "--global"),
 			"POST /devices/1/sessions", `{"exp_days":null,"time_secs":90,"type":"time","use_global_speed":true}`, session7, nil},
 		{"a session is shown", []string{"sessions", "show", "7"}, "GET /sessions/7", "", session7, []string{"session  7 of device 1, from local\n", "left     59m 48s or 96.75 MB\n"}},
+		{"a ledger is read to a customer", []string{"sessions", "show", "7", "--ledger"}, "GET /sessions/7/ledger?", "", ledger7, []string{
+			"2026-11-21 1", ":00  bought     -     -            100 MB                   for device 1\n",
+			"  started    -     -            40m 0s or 100 MB         connected\n",
+			"  paused     12s   3.25 MB      39m 48s or 96.75 MB      disconnected: bye?[31m\n",
+			"  topped up  1s    0.000001 MB  59m 45s or 97.749999 MB  time from 40m 0s to 1h 0m 0s; down from 5 Mbit to 8 Mbit\n",
+			"\nused: 13s, 3.250001 MB (1.000001 MB up, 2.25 MB down)\nset by hand: +2s, -1 MB; so it has consumed 15s, 2.250001 MB\n",
+		}},
 		{"only what was named is changed", []string{"sessions", "set", "7", "--time", "2h"}, "PATCH /sessions/7", `{"time_secs":7200}`, session7, []string{"session  7"}},
 		{"a speed of its own ends the global one", []string{"sessions", "set", "7", "--down", "8Mbit"}, "PATCH /sessions/7", `{"down_mbits":8,"use_global_speed":false}`, session7, nil},
 		{"a session is deleted", []string{"sessions", "delete", "7"}, "DELETE /sessions/7", "", "", []string{"session 7 is deleted\n"}},
@@ -271,6 +289,7 @@ func TestMisuseIsExit2AndSaysHow(t *testing.T) {
 		{"half a second", append(create, "--type", "time", "--time", "500ms"), "whole seconds"},
 		{"no data at all", append(create, "--type", "data", "--data", "0"), "at least 1 B"},
 		{"days that are no number", append(create, "--type", "time", "--expire-days", "soon"), "or never"},
+		{"a page of nothing", []string{"sessions", "show", "7", "--limit", "3"}, "go with --ledger"},
 		{"an id that is no number", []string{"sessions", "show", "seven"}, "gatewayd sessions list"},
 		{"a change of nothing", []string{"sessions", "set", "7"}, "say what to change"},
 		{"an unknown state", []string{"sessions", "list", "--state", "asleep"}, "available, running"},

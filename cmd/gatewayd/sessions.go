@@ -111,11 +111,22 @@ func needs(kind, flag string, wants bool) error {
 }
 
 func newSessionsShow(opt *options) *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "Show one session", Args: sessionID, DisableFlagsInUseLine: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return answer(cmd, opt, "GET", "/sessions/"+args[0], nil, showSession)
-		},
+	cmd := &cobra.Command{Use: "show ID [--ledger [--limit N] [--cursor CURSOR]]", Short: "Show one session, or where its time and data went",
+		Long: "Show one session. With --ledger, all that it did, of a deleted one too: when it was used, for how long and how\n" +
+			"much, what stopped it, and what was left after that. The rows add up to what it has used.",
+		Args: sessionID, DisableFlagsInUseLine: true}
+	pages := addPageFlags(cmd)
+	ledger := cmd.Flags().Bool("ledger", false, "where its time and data went, a line a row")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch paged := cmd.Flags().Changed("limit") || cmd.Flags().Changed("cursor"); {
+		case *ledger:
+			return list(cmd, opt, pages, "/sessions/"+args[0]+"/ledger", url.Values{}, showLedger)
+		case paged:
+			return errors.New("--limit and --cursor go with --ledger")
+		}
+		return answer(cmd, opt, "GET", "/sessions/"+args[0], nil, showSession)
 	}
+	return cmd
 }
 
 func newSessionsSet(opt *options) *cobra.Command {

@@ -44,6 +44,7 @@ type Core interface {
 	Session(ctx context.Context, id int64) (sessions.Session, error)
 	Update(ctx context.Context, id int64, c sessions.Change) (sessions.Session, error)
 	Delete(ctx context.Context, id int64) error
+	Ledger(ctx context.Context, id int64, cursor string, limit int) ([]sessions.LedgerLine, string, error)
 
 	Backup(ctx context.Context, w io.Writer) error
 	Restore(ctx context.Context, r io.Reader) error
@@ -60,6 +61,7 @@ func New(core Core, status func(context.Context) Status, why func(ctx context.Co
 	registerStatus(api, status)
 	registerDevices(api, core)
 	registerSessions(api, core)
+	registerLedger(api, core)
 	registerWhy(api, why)
 	registerBackup(mux, api, core)
 
@@ -127,6 +129,8 @@ func describe(document *huma.OpenAPI) []byte {
 	schemas := document.Components.Schemas.Map()
 	schemas["Session"].Properties["type"].Enum = words(typeWords)
 	schemas["Session"].Properties["state"].Enum = words(stateWords)
+	schemas["LedgerLine"].Properties["kind"].Enum = words(lineWords)
+	schemas["LedgerLine"].Properties["changed"].Nullable = false
 	add := document.Paths[Base+"/devices"].Post.Responses
 	add["201"] = &huma.Response{Description: http.StatusText(http.StatusCreated), Content: add["200"].Content}
 	none := func(ref *huma.Schema) *huma.Schema { return &huma.Schema{AnyOf: []*huma.Schema{ref, {Type: "null"}}} }

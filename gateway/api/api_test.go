@@ -70,6 +70,9 @@ func TestAnswers(t *testing.T) {
 		{"a session is created", "POST", "/devices/1/sessions", timePlan, 201, session7},
 		{"all sessions", "GET", "/sessions", "", 200, `{"items":[` + session7 + `],"next":""}`},
 		{"one session", "GET", "/sessions/7", "", 200, session7},
+		{"a session's ledger", "GET", "/sessions/7/ledger", "", 200, `{"items":[{"n":2,"at":"2026-11-21T10:00:00Z","kind":"pause","why":"bye","changed":[],` +
+			`"used":{"time_ms":12000,"up_bytes":1000000,"down_bytes":0},"total":{"time_ms":12000,"up_bytes":1000000,"down_bytes":0},` +
+			`"corrected_ms":0,"corrected_bytes":0,"remaining_ms":48000,"remaining_bytes":null}],"next":""}`},
 		{"why a device is offline", "GET", "/devices/1/why", "", 200, `{"now":"2026-11-21T10:00:00Z","verdict":"no 1","online":false,"do":"","device":null,"steps":[]}`},
 		{"a session is changed", "PATCH", "/sessions/7", `{"time_secs":120}`, 200, session7},
 	} {
@@ -177,6 +180,7 @@ func TestProblems(t *testing.T) {
 		{"an unknown device cannot be connected", nil, []string{"POST", "/devices/9/connect", ""}, 404, []string{"device 9"}},
 		{"an unknown device has no sessions", nil, []string{"GET", "/sessions?device=9", ""}, 404, []string{"device 9"}},
 		{"an unknown session is not found", nil, []string{"GET", "/sessions/8", ""}, 404, []string{"session 8", "gatewayd sessions list"}},
+		{"an unknown session has no ledger", nil, []string{"GET", "/sessions/8/ledger", ""}, 404, []string{"session 8", "gatewayd sessions list"}},
 		{"an unknown session cannot be deleted", nil, []string{"DELETE", "/sessions/8", ""}, 404, []string{"session 8"}},
 		{"nothing left to connect is a conflict", sessions.ErrNoSession, connect, 409, []string{"no more available sessions", "gatewayd sessions create --device 1"}},
 		{"connected twice is a conflict", sessions.ErrAlreadyConnected, connect, 409, []string{"gatewayd devices show 1"}},
@@ -285,7 +289,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/why",
-		"GET /sessions", "GET /sessions/{id}", "GET /status", "PATCH /sessions/{id}", "POST /devices",
+		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "PATCH /sessions/{id}", "POST /devices",
 		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/sessions", "POST /restore",
 	}
 	if !slices.Equal(got, want) {

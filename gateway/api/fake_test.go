@@ -129,6 +129,16 @@ func (f *fakeCore) Delete(ctx context.Context, id int64) error {
 	return f.asked(ctx)
 }
 
+func (f *fakeCore) Ledger(ctx context.Context, id int64, cursor string, limit int) ([]sessions.LedgerLine, string, error) {
+	f.cursor, f.limit = cursor, limit
+	if id != f.session.ID {
+		return nil, "", fmt.Errorf("ledger of session %d: %w", id, sessions.ErrUnknownSession)
+	}
+	left := uint64(48_000)
+	return []sessions.LedgerLine{{Number: 2, At: *f.session.StartedAt, Kind: sessions.LinePause, Why: "bye", Changed: []sessions.LineChanged{},
+		Used: sessions.Counted{TimeMS: 12_000, UpBytes: 1000000}, Total: sessions.Counted{TimeMS: 12_000, UpBytes: 1000000}, RemainingMS: &left}}, "", f.asked(ctx)
+}
+
 func (f *fakeCore) Backup(_ context.Context, w io.Writer) error {
 	if f.fail != nil {
 		return f.fail

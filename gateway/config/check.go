@@ -14,6 +14,7 @@ import (
 const (
 	minRate, maxRate             = 64 * Kbit, 100 * Gbit
 	minCheckpoint, maxCheckpoint = time.Second, 10 * time.Minute
+	minKeep, maxKeep             = time.Hour, 3650 * day
 	minClients, maxClients       = 1, 16384
 	minNATFlows, maxNATFlows     = 64, 1048576
 	maxPortsPerClient            = 64512 // all ports but the first 1024
@@ -80,6 +81,10 @@ func (c *Config) problems() []problem {
 	c.hostPorts(&k)
 	k.say("bandwidth.global.down", checkRate(c.Bandwidth.Global.Down))
 	k.say("bandwidth.global.up", checkRate(c.Bandwidth.Global.Up))
+	if d := c.Sessions.LedgerKeep; d < minKeep || d > maxKeep {
+		k.say("sessions.ledger_keep", fmt.Sprintf("%s is out of range; write %s to %s",
+			FormatDuration(d), FormatDuration(minKeep), FormatDuration(maxKeep)))
+	}
 	k.say("store.path", checkDirectory(c.Store.Path))
 	if d := c.Store.Checkpoint; d < minCheckpoint || d > maxCheckpoint {
 		k.say("store.checkpoint", fmt.Sprintf("%s is out of range; write %s to %s",

@@ -341,6 +341,16 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:3:21: store.checkpoint: \"5\" is not a duration: its unit is missing; write 5s if that is meant\n" +
 				"    3 | store: {checkpoint: 5}\n" +
 				"      |                     ^"},
+		{"a ledger that is not kept",
+			sides + "sessions: {ledger_keep: 0}\n",
+			"gw.yaml:3:25: sessions.ledger_keep: 0 is out of range; write 1h to 3650d\n" +
+				"    3 | sessions: {ledger_keep: 0}\n" +
+				"      |                         ^"},
+		{"a ledger that is kept for ever",
+			sides + "sessions: {ledger_keep: 3651d}\n",
+			"gw.yaml:3:25: sessions.ledger_keep: 3651d is out of range; write 1h to 3650d\n" +
+				"    3 | sessions: {ledger_keep: 3651d}\n" +
+				"      |                         ^"},
 		{"a checkpoint too often",
 			sides + "store: {checkpoint: 500ms}\n",
 			"gw.yaml:3:21: store.checkpoint: 500ms is out of range; write 1s to 10m\n" +

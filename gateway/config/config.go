@@ -79,9 +79,10 @@ type Speed struct {
 	Up   Rate `json:"up"`   // from the client
 }
 
-// Sessions is how sessions behave over a restart.
+// Sessions is how sessions behave over a restart, and how long is known what they did.
 type Sessions struct {
-	ResumeOnRestart bool `json:"resume_on_restart"` // what ran before a restart runs again after it
+	ResumeOnRestart bool          `json:"resume_on_restart"` // what ran before a restart runs again after it
+	LedgerKeep      time.Duration `json:"ledger_keep"`       // how long a session's ledger is kept after its end, 1h to 3650d
 }
 
 // Store is where sessions are kept.
@@ -122,7 +123,7 @@ func Default() Config {
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{Ports: Ports{All: true}},
 		Bandwidth: Bandwidth{Global: Speed{Down: 10 * Mbit, Up: 10 * Mbit}},
-		Sessions:  Sessions{ResumeOnRestart: true},
+		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * day},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9464"},

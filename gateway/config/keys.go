@@ -40,6 +40,7 @@ var keys = []key{
 	{path: "bandwidth.global.down", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Down })},
 	{path: "bandwidth.global.up", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Up })},
 	{path: "sessions.resume_on_restart", set: into(parseBool, func(c *Config) *bool { return &c.Sessions.ResumeOnRestart })},
+	{path: "sessions.ledger_keep", set: into(unquote(ParseDuration), func(c *Config) *time.Duration { return &c.Sessions.LedgerKeep })},
 	{path: "store.path", set: into(parseText, func(c *Config) *string { return &c.Store.Path })},
 	{path: "store.checkpoint", set: into(unquote(ParseDuration), func(c *Config) *time.Duration { return &c.Store.Checkpoint })},
 	{path: "api.socket", set: into(parseText, func(c *Config) *string { return &c.API.Socket })},

@@ -59,7 +59,7 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"      |             ^"},
 		{"a key that does not work yet: the idle pause",
 			sides + "sessions: {idle_pause: 0}\n",
-			"gw.yaml:3:12: sessions.idle_pause: unknown key; under sessions there can be resume_on_restart\n" +
+			"gw.yaml:3:12: sessions.idle_pause: unknown key; under sessions there can be resume_on_restart, ledger_keep\n" +
 				"    3 | sessions: {idle_pause: 0}\n" +
 				"      |            ^"},
 		{"a mode that does not work yet",
