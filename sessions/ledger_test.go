@@ -185,9 +185,14 @@ func (w *world) change(id int64, c Change) {
 	}
 }
 
+// runsNow waits until the manager knows that the forwarder has begun a session.
 func (w *world) runsNow(id int64) {
 	w.t.Helper()
-	w.until(fmt.Sprintf("session %d runs", id), func() bool { return w.session(id).State == Running })
+	w.until(fmt.Sprintf("session %d runs", id), func() bool {
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		return w.m.sessions[id].ledger.open
+	})
 }
 
 func TestALedgerSaysThatThePowerWasCut(t *testing.T) {
