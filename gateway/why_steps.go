@@ -138,6 +138,9 @@ func (sc *scene) admit() finding {
 	case sc.Passing != nil:
 		s := &sc.Passing.Session
 		return fine("session %d lets it pass, taken into use %s; %s left", s.ID, sc.ago(sc.Passing.Started), left(s)).on(sc.Passing.Started)
+	case sc.Device.Session != nil && sc.Device.Session.State == sessions.Paused:
+		s := sc.Device.Session
+		return stops("gatewayd resume "+sc.key(), "its session %d is paused (%s), with %s left", s.ID, s.PauseReason, left(s)).on(sc.Ended)
 	case sc.Waits != "":
 		return stops("", "it waits for %s", sc.Waits)
 	case sc.Unknown != nil:

@@ -151,6 +151,12 @@ func TestVerdicts(t *testing.T) {
 		{"the data is used up", offline(nil, noData), "admit", offlineAs + "session 8 is used up: its 100 MB have passed", "gatewayd sessions create --device 3"},
 		{"the time is used up", offline(nil, noTime), "admit", offlineAs + "session 8 is used up: its 1m0s are over", "gatewayd sessions create --device 3"},
 		{"expired", offline(nil, expired), "admit", offlineAs + "session 8 has expired with 48s left", "gatewayd sessions create --device 3"},
+		{"paused", func(sc *scene) {
+			held := *paused
+			held.State, held.PauseReason = sessions.Paused, "asked"
+			offline(paused, nil)(sc)
+			sc.Device.Session = &held
+		}, "admit", offlineAs + "its session 8 is paused (asked), with 48s left", "gatewayd resume 3"},
 		{"it waits for the store", func(sc *scene) { offline(paused, nil)(sc); sc.Waits = "the store: so it is" }, "admit", offlineAs + "it waits for the store", ""},
 		{"nobody knows what it bought", func(sc *scene) { offline(nil, nil)(sc); sc.Unknown = errors.New("the store is away") }, "admit", offlineAs + "what it bought is not known: the store is away", "gatewayd status"},
 		{"the WAN cable is out", func(sc *scene) { sc.wan.Up, sc.resolved = false, false }, "route", offlineAs + "the WAN port eth0 has no link", "ip link show eth0"},

@@ -14,16 +14,17 @@ type SessionsMgrApi interface {
 	Connect(ctx context.Context, clnt ClientDevice, notify string) error
 	// Disconnect pauses: nothing passes any more, the session keeps its rest.
 	Disconnect(ctx context.Context, clnt ClientDevice, notify string) error
-	// IsConnected is true while a session of the device runs; an error is for
+	// IsConnected is true while a session of the device runs or is paused in
+	// place; an error is for
 	// a device that does not exist or a gateway that has stopped.
 	IsConnected(clnt ClientDevice) (connected bool, err error)
 	// CreateSession gives a device a session: t is 0 time, 1 data, 2
 	// time_or_data; a megabyte is 1,000,000 bytes; expDays nil never expires.
 	CreateSession(ctx context.Context, devId int64, t uint8, timeSecs uint, dataMbytes float64, expDays *uint,
 		downMbits int, upMbits int, useGlobal bool) error
-	// CurrSession returns the running session.
+	// CurrSession returns the running session, or the one paused in place.
 	CurrSession(clnt ClientDevice) (cs ClientSession, ok bool)
-	// GetSession returns the running session or the one that Connect would
+	// GetSession returns the running or paused session or the one that Connect would
 	// use; ErrNoSession when there is none.
 	GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, error)
 	// RegisterSessionProvider adds a source of sessions, asked after those
@@ -132,7 +133,7 @@ func (a api) IsConnected(clnt ClientDevice) (bool, error) {
 	}
 	d, err := a.m.Device(context.Background(), fmt.Sprint(id))
 	if errors.Is(err, ErrUnavailable) {
-		return false, nil // who is connected is in memory
+		return a.m.isPaused(id), nil // who else is connected is in memory
 	}
 	return d.Connected, err
 }
@@ -169,7 +170,7 @@ func (a api) GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, 
 
 func (a api) RegisterSessionProvider(p SessionProvider) { a.m.register(p) }
 
-// next returns the running session of a device or else the one that Connect
+// next returns the running or paused session of a device or else the one that Connect
 // would use.
 func (m *Manager) next(ctx context.Context, id int64) (Session, error) {
 	ctx, cancel, err := m.call(ctx)
@@ -188,6 +189,9 @@ func (m *Manager) next(ctx context.Context, id int64) (Session, error) {
 	m.follow(d)
 	if g := d.current(); g != nil && d.connected {
 		return m.viewSession(g.session), nil
+	}
+	if d.paused != nil {
+		return m.viewSession(d.paused), nil
 	}
 	m.lastKnown(d)
 	s := d.best(m.clock.read().Wall, func(*session) bool { return false })

@@ -173,6 +173,7 @@ func (m *Manager) forgetAll() (reserved idsRecord) {
 	clear(m.byID)
 	clear(m.byIP)
 	clear(m.sessions)
+	clear(m.paused)
 	clear(m.dirty)
 	clear(m.moves)
 	clear(m.desk.errands)

@@ -290,6 +290,9 @@ func (m *Manager) open(ctx context.Context) error {
 	if err := m.foldCheckpoint(ctx); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
+	if err := m.learnPaused(ctx); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
 	if err := m.loadGranted(ctx); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}

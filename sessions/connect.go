@@ -30,36 +30,47 @@ func (m *Manager) ConnectDevice(ctx context.Context, id int64, notify string) (D
 	return m.viewDevice(d), nil
 }
 
-// connect saves the start of the best session, publishes its grant and the
-// next one ahead, and waits for the forwarder. The turn is held.
+// connect starts the best session. The turn is held.
 func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
 	m.follow(d)
-	if d.connected {
-		m.mu.Unlock()
+	if d.connected || d.paused != nil {
+		defer m.mu.Unlock()
+		if d.paused != nil {
+			return fmt.Errorf("%w: session %d is %w", ErrAlreadyConnected, d.paused.id, ErrPaused)
+		}
 		return ErrAlreadyConnected
 	}
-	now, unsure := m.clock.started(m.opt.Boot())
 	m.lastKnown(d)
-	s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
+	s := d.best(m.clock.read().Wall, func(s *session) bool { return m.unsettled(d, s) })
 	m.mu.Unlock()
 	if s == nil {
 		return ErrNoSession
 	}
+	return m.start(ctx, d, s, because("connected", notify), SessionConnected, message{notify, s.id})
+}
+
+// start saves that a session runs, and its start if it had none, publishes its
+// grant and the next one ahead, waits for the forwarder and emits event. The
+// ledger says why. One that was paused is so again after an error. The turn is
+// held.
+func (m *Manager) start(ctx context.Context, d *device, s *session, why, event string, said any) error {
 	if err := m.place(ctx, d); err != nil {
 		return err
 	}
-
 	m.mu.Lock()
+	reason := s.paused
+	now, unsure := m.clock.started(m.opt.Boot())
 	started := *s
-	if started.running = true; started.startedAt.IsZero() {
+	started.running, started.paused = true, 0
+	if started.startedAt.IsZero() {
 		started.startedAt, started.unsure = now, unsure
 	}
 	kind := LineResume
 	if s.startedAt.IsZero() {
 		kind = LineStart
 	}
-	started.ledger.add(m.line(&started, s.settled, m.opt.Boot(), kind, because("connected", notify)), m.opt.Boot())
+	started.ledger.add(m.line(&started, s.settled, m.opt.Boot(), kind, why), m.opt.Boot())
 	records := m.pending(d, &started)
 	m.mu.Unlock()
 	err := m.save(ctx, records)
@@ -77,6 +88,9 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	s.ledger.landed()
 	first := s.startedAt.IsZero()
 	s.startedAt, s.unsure, s.running, s.unindexed = started.startedAt, started.unsure, true, false
+	if s.paused, s.marked = 0, false; d.paused == s {
+		m.unpause(d)
+	}
 	m.straighten(s)
 	if d.resume != nil && d.resume != s {
 		m.soil(d.resume)
@@ -85,16 +99,30 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	if !m.publish(d, s) {
 		s.running = false
 		m.post(s, LinePause, "connect failed: all grant records wait for the disk")
+		m.pauseAgain(d, s, reason)
 		m.mu.Unlock()
 		return fmt.Errorf("grant session %d: all records wait for the disk: %w", s.id, ErrUnavailable)
 	}
-	return m.admit(d, notify, first)
+	if err = m.admit(d, event, said, first); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.pauseAgain(d, s, reason)
+	}
+	return err
 }
 
-// admit makes the grant that was just published known, with the one after it.
-// first says that its session was started for it. It is called with m.mu held
-// and gives it back.
-func (m *Manager) admit(d *device, notify string, first bool) error {
+// pauseAgain undoes that a session goes on that was paused for a reason; 0: it
+// was not. m.mu and the turn are held.
+func (m *Manager) pauseAgain(d *device, s *session, reason pauseReason) {
+	if reason != 0 {
+		m.setPaused(d, s, reason)
+	}
+}
+
+// admit makes the grant that was just published known, with the one after it,
+// and emits event. first says that its session was started for it. It is
+// called with m.mu held and gives it back.
+func (m *Manager) admit(d *device, event string, said any, first bool) error {
 	d.connected = true
 	m.fetch(d)
 	m.touch(d.current().session)
@@ -114,7 +142,7 @@ func (m *Manager) admit(d *device, notify string, first bool) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hub.emit(d.id, SessionConnected, message{notify, sessionID(d.current().session)})
+	m.hub.emit(d.id, event, said)
 	return nil
 }
 
@@ -127,7 +155,7 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 		m.mu.Unlock()
 		return nil
 	}
-	const notify = "connected again after a restart"
+	said := message{"connected again after a restart", s.id}
 	var err error
 	if m.follow(d); m.unsettled(d, s) {
 		m.mu.Unlock()
@@ -139,11 +167,11 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 			return fmt.Errorf("readmit %s: all records wait for the disk: %w", macText(d.mac), ErrUnavailable)
 		}
 		d.resume = nil
-		m.post(s, LineResume, notify)
-		err = m.admit(d, notify, false)
+		m.post(s, LineResume, said.Message)
+		err = m.admit(d, SessionConnected, said, false)
 	} else {
 		m.mu.Unlock()
-		err = m.connect(ctx, d, notify)
+		err = m.connect(ctx, d, said.Message)
 	}
 	if err == nil {
 		return nil
@@ -161,7 +189,8 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 
 // DisconnectDevice pauses a device's session. When it returns nil, nothing
 // passes any more and what was used is on disk. One that was connected before a
-// restart and would go on with its next packet does not. ErrUnavailable says that the
+// restart and would go on with its next packet does not; one that is paused in
+// place is not any more. ErrUnavailable says that the
 // device is disconnected but the store was away: what was used is written as
 // soon as it is back, and is safe in the table until then. ErrNoDevice,
 // ErrNotConnected, ErrForwarder, ErrStopped.
@@ -197,6 +226,15 @@ func (m *Manager) disconnect(ctx context.Context, d *device, notify string) erro
 		}
 		m.mu.Unlock()
 		err = m.cut(d, because("disconnected", notify))
+		m.mu.Lock()
+		m.follow(d)
+	case d.paused != nil:
+		s = d.paused
+		m.unpause(d)
+		m.post(s, LinePause, because("disconnected", notify))
+		slot, gen := d.slot, d.revokedAt
+		m.mu.Unlock()
+		err = m.wait(slot, gen)
 		m.mu.Lock()
 		m.follow(d)
 	case d.resume != nil:

@@ -57,7 +57,8 @@ func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, 
 }
 
 // Delete removes a session for good. One that runs ends with the next packet
-// and the device goes on with its next session, if it has one. A provider's
+// and the device goes on with its next session, if it has one; so does a device
+// whose session is paused, and stays paused. A provider's
 // session is deleted at the provider; here only once its provider is not
 // registered any more, with what was not delivered to it: ErrNotLocal.
 // ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped.
@@ -104,6 +105,9 @@ func (m *Manager) Delete(ctx context.Context, id int64) error {
 		}
 	}
 	m.hub.emit(d.id, SessionChanged, message{"the session was deleted", id})
+	if d.paused == s {
+		m.passPause(d, "the session was deleted")
+	}
 	if gen != 0 {
 		if d.connected {
 			m.fetch(d)

@@ -18,7 +18,7 @@ type Device struct {
 	Connected bool      `json:"connected"`
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
-	Session   *Session  `json:"session"` // the running one
+	Session   *Session  `json:"session"` // the running or paused one
 }
 
 // device is a device in memory. Whoever changes its sessions or grants holds
@@ -59,6 +59,7 @@ type device struct {
 	connected bool
 	review    bool     // which session is next has to be looked at
 	resume    *session // runs again with the next packet
+	paused    *session // paused in place
 
 	refused      uint32        // an address it could not have
 	refusedUntil time.Duration // since boot

@@ -43,6 +43,15 @@
 //     rest. A grant that ended by itself leaves it consumed or expired.
 //  7. When the end of a grant is on disk its record in the table is free.
 //
+// # Pause in place
+//
+// A paused device counts as connected and has its session, but no grant:
+// nothing passes and no time is billed; expiry runs on. That is on disk, with
+// an index of the devices so paused, and in the device's slot, which a control
+// that was killed is followed by. What ends the session while it is paused has
+// the device go on to its next one, still paused, as chaining does for a
+// running device; the next one starts when the device resumes.
+//
 // # Restarts
 //
 // A manager that finds a table in use takes it over: sessions go on from the
@@ -101,5 +110,4 @@
 // # What it does not do
 //
 // It does not see packets, open ports, speak HTTP, or know about the disk.
-// Pause in place is not part of it.
 package sessions

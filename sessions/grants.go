@@ -88,6 +88,7 @@ func (m *Manager) usedBy(d *device, g grant, now time.Duration) use {
 // who started, who ended, who is next. m.mu and the device's turn are held.
 func (m *Manager) follow(d *device) {
 	if d.slot == 0 || d.unread {
+		m.mindPause(d)
 		return
 	}
 	now := m.opt.Boot()
@@ -143,6 +144,7 @@ func (m *Manager) follow(d *device) {
 	if !d.connected || d.current() != nil {
 		slot.Told.Store(d.settled)
 	}
+	m.mindPause(d)
 	for _, s := range d.sessions {
 		cur := d.current()
 		if runs := cur != nil && cur.session == s; runs != s.running && s != d.resume {

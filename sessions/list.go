@@ -39,9 +39,17 @@ func (m *Manager) viewDevice(d *device) Device {
 		ID: d.id, MAC: macText(d.mac), IP: ipText(cmp.Or(d.ip, d.lastIP)), Hostname: d.hostname,
 		Connected: d.connected, FirstSeen: d.firstSeen, LastSeen: d.lastSeen,
 	}
+	held := d.paused
 	if g := d.current(); g != nil && d.connected {
-		s := m.viewSession(g.session)
-		v.Session = &s
+		held = g.session
+	}
+	if held != nil {
+		s := m.viewSession(held)
+		if v.Connected = v.Connected || s.State == Paused; v.Connected {
+			v.Session = &s
+		}
+	} else if !d.loaded && m.paused[d.id] != 0 {
+		v.Connected = true
 	}
 	return v
 }
@@ -76,13 +84,26 @@ func (m *Manager) Device(ctx context.Context, key string) (Device, error) {
 // known copies a device whose identity is known, or becomes so.
 func (m *Manager) known(ctx context.Context, d *device) (Device, error) {
 	m.mu.Lock()
-	if d.id != 0 && !d.gone {
+	if d.id != 0 && !d.gone && (d.loaded || m.paused[d.id] == 0) {
 		defer m.mu.Unlock()
 		d.touched = m.opt.Boot()
 		return m.viewDevice(d), nil
 	}
 	mac := d.mac
 	m.mu.Unlock()
+	v, err := m.heldDevice(ctx, mac)
+	if errors.Is(err, ErrUnavailable) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if d.id != 0 && !d.gone { // what is in memory is served
+			return m.viewDevice(d), nil
+		}
+	}
+	return v, err
+}
+
+// heldDevice copies a device after its sessions have been read.
+func (m *Manager) heldDevice(ctx context.Context, mac uint64) (Device, error) {
 	if err := m.open(ctx); err != nil {
 		return Device{}, fmt.Errorf("device %s: %w", macText(mac), err)
 	}
@@ -175,6 +196,15 @@ func (m *Manager) Devices(ctx context.Context, cursor string, limit int) ([]Devi
 		last = stored[len(stored)-1].ID
 	}
 
+	page, next := m.pageOfDevices(stored, from, last, limit)
+	if err := m.showPaused(ctx, page); err != nil && !errors.Is(err, ErrUnavailable) {
+		return nil, "", fmt.Errorf("devices: %w", err)
+	}
+	return page, next, nil
+}
+
+// pageOfDevices puts the devices in memory in the place of their records.
+func (m *Manager) pageOfDevices(stored []deviceRecord, from, last int64, limit int) ([]Device, string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	page := make([]Device, 0, len(stored))
@@ -191,9 +221,9 @@ func (m *Manager) Devices(ctx context.Context, cursor string, limit int) ([]Devi
 	slices.SortFunc(page, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })
 	if len(page) > limit {
 		page = page[:limit]
-		return page, hex.EncodeToString(number(page[limit-1].ID)), nil
+		return page, hex.EncodeToString(number(page[limit-1].ID))
 	}
-	return page, "", nil
+	return page, ""
 }
 
 // readCursor decodes a cursor of n bytes; nil when it is empty.
@@ -328,7 +358,8 @@ func (m *Manager) loadedSessions(f Filter, after []byte, limit int) ([]Session, 
 	return all[:limit], hex.EncodeToString(sessionKey(last.DeviceID, last.ID)[len(sessionKeys):]), nil
 }
 
-// Current returns the running session of a device; nil when none runs.
+// Current returns the running or paused session of a device; nil when there is
+// none.
 func (m *Manager) Current(ctx context.Context, deviceID int64) (*Session, error) {
 	d, err := m.Device(ctx, fmt.Sprint(deviceID))
 	if err != nil {
@@ -338,11 +369,12 @@ func (m *Manager) Current(ctx context.Context, deviceID int64) (*Session, error)
 }
 
 // Counts returns how many sessions of the devices in memory are in each
-// state.
+// state; of those that are paused, of all devices.
 func (m *Manager) Counts() map[State]int {
-	counts := map[State]int{Available: 0, Running: 0, Consumed: 0, Expired: 0}
+	counts := map[State]int{Available: 0, Running: 0, Paused: 0, Consumed: 0, Expired: 0}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	counts[Paused] = m.countPaused()
 	for _, s := range m.sessions {
 		counts[m.viewSession(s).State]++
 	}

@@ -24,6 +24,8 @@ var (
 	ErrUnknownSession   = errors.New("no such session")
 	ErrAlreadyConnected = errors.New("already connected")
 	ErrNotConnected     = errors.New("not connected")
+	ErrPaused           = errors.New("paused")
+	ErrNotPaused        = errors.New("not paused")
 	ErrBadPlan          = errors.New("bad plan")
 	ErrBadDevice        = errors.New("bad device")
 	ErrConflict         = errors.New("held by another client")
@@ -96,7 +98,8 @@ type Manager struct {
 	byMAC    map[uint64]*device
 	byIP     map[uint32]*device
 	sessions map[int64]*session
-	slots    []*device // by slot; nil: none
+	paused   map[int64]int64 // by device, also of those not in memory: its session that is paused in place
+	slots    []*device       // by slot; nil: none
 	free     []int
 	leaving  []leaving
 	contests map[uint32]bool // addresses whose holder is being asked
@@ -136,7 +139,7 @@ func New(opt Options) *Manager {
 		clock: newClock(opt.Now, opt.Boot), desk: newDesk(),
 		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
-		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
+		sessions: make(map[int64]*session), paused: make(map[int64]int64), slots: make([]*device, opt.Table.Slots()),
 		moves:    make(map[int64]time.Duration),
 		regulars: newRegulars(),
 		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),
@@ -227,8 +230,9 @@ func (m *Manager) round(ctx context.Context) {
 
 	m.mu.Lock()
 	var granted []*device
+	now := m.clock.read().Wall
 	for _, d := range m.slots {
-		if d != nil && (len(d.grants) > 0 || d.connected) {
+		if d != nil && (len(d.grants) > 0 || d.connected || d.paused != nil && !d.paused.available(now)) {
 			granted = append(granted, d)
 		}
 	}

@@ -61,10 +61,12 @@ func (t Type) hasData() bool { return t != TypeTime }
 // State says where a session is in its life.
 type State string
 
-// The states. A disconnected session with something left is available.
+// The states. A disconnected session with something left is available; a paused
+// one is its device's, which counts as connected, and nothing passes.
 const (
 	Available State = "available"
 	Running   State = "running"
+	Paused    State = "paused"
 	Consumed  State = "consumed"
 	Expired   State = "expired"
 )

@@ -43,7 +43,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	asked := m.providers()
 	m.mu.Lock()
 	d := m.byID[id]
-	connected := d != nil && d.connected
+	connected := d != nil && (d.connected || d.paused != nil)
 	m.mu.Unlock()
 	if len(asked) == 0 || connected {
 		return
@@ -391,7 +391,7 @@ func (m *Manager) shadowOf(ctx context.Context, d *device, p *provider, o offere
 
 // removal returns what takes a session off the disk.
 func (s *session) removal() []client.Record {
-	rs := []client.Record{remove(sessionKey(s.device, s.id)), remove(indexKey(s.id))}
+	rs := []client.Record{remove(sessionKey(s.device, s.id)), remove(indexKey(s.id)), remove(pausedKey(s.device, s.id))}
 	if s.origin != nil {
 		rs = append(rs, remove(openKey(s.id)))
 	}
@@ -417,7 +417,7 @@ func (m *Manager) forgetSession(d *device, s *session) {
 func (d *device) unused(p *provider) (old []*session) {
 	for _, s := range d.sessions {
 		granted := slices.ContainsFunc(d.grants, func(g grant) bool { return g.session == s })
-		if s.origin != nil && s.origin.by == p && s.settled == (use{}) && s.origin.Seq == 0 && !granted && d.resume != s {
+		if s.origin != nil && s.origin.by == p && s.settled == (use{}) && s.origin.Seq == 0 && !granted && d.resume != s && d.paused != s {
 			old = append(old, s)
 		}
 	}

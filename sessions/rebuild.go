@@ -51,6 +51,9 @@ func (m *Manager) takeOver() {
 		m.byMAC[mac] = d
 		if d.id != 0 {
 			m.byID[d.id] = d
+			if s := slot.Paused.Load(); s != 0 {
+				m.paused[d.id] = int64(s)
+			}
 		}
 		m.lookups = append(m.lookups, d)
 		m.table.Changed(i) // what was published last may not have been announced
@@ -163,11 +166,12 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	}
 	m.closeInterrupted(d, newest)
 	m.adopt(d)
+	m.takePaused(d)
 	for _, s := range d.sessions {
 		if !s.running || d.connected {
 			continue
 		}
-		if m.opt.ResumeOnRestart {
+		if m.opt.ResumeOnRestart && d.paused == nil {
 			d.resume = s
 		} else {
 			s.running = false
@@ -200,7 +204,11 @@ func (m *Manager) adopt(d *device) {
 			s.settled = use{r.BaseUp.Load(), r.BaseDown.Load(), time.Duration(r.BaseTime.Load())}
 			s.running = false // as the grants say, below
 		}
-		d.grants = append(d.grants, grant{seq: seq, session: s, revoked: r.Revoked.Load() != 0})
+		g := grant{seq: seq, session: s, revoked: r.Revoked.Load() != 0}
+		if g.revoked && slot.Paused.Load() == uint64(s.id) {
+			g.why = "paused"
+		}
+		d.grants = append(d.grants, g)
 	}
 	d.connected, d.review = d.current() != nil, true
 	m.changed(d)

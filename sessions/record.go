@@ -18,6 +18,7 @@ import (
 //	i/<session 8>           id of the session's device, 8 bytes
 //	l/<session 8><line 4>   line of a session's ledger: see ledger_line.go
 //	o/<session 8>           device, 8 bytes, and provider of a session whose source is to hear of it
+//	p/<device 8><session 8> the session is paused in place
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
 //	ids/before              ids reserved before the newest restore
@@ -27,6 +28,7 @@ const (
 	deviceKeys     = "d/"
 	sessionKeys    = "s/"
 	openKeys       = "o/"
+	pausedKeys     = "p/"
 	checkpointKeys = "c/"
 	moveKeys       = "t/"
 	macKeys        = "m/"
@@ -45,6 +47,9 @@ func deviceKey(id int64) []byte { return append([]byte(deviceKeys), number(id)..
 func macKey(mac uint64) []byte  { return append([]byte(macKeys), number(int64(mac))[2:]...) }
 func sessionKey(device, id int64) []byte {
 	return append(append([]byte(sessionKeys), number(device)...), number(id)...)
+}
+func pausedKey(device, id int64) []byte {
+	return append(append([]byte(pausedKeys), number(device)...), number(id)...)
 }
 func moveKey(since time.Time) []byte {
 	return append([]byte(moveKeys), number(since.UnixNano())...)
@@ -87,6 +92,7 @@ type sessionRecord struct {
 	TimeEdit  time.Duration `json:"time_edit,omitempty"`
 	DataEdit  int64         `json:"data_edit,omitempty"`
 	Running   bool          `json:"running,omitempty"`
+	Paused    pauseReason   `json:"paused,omitempty"`
 	Spent     bool          `json:"spent,omitempty"`
 	Sequenced uint64        `json:"checkpoint,omitempty"` // sequence of the newest checkpoint when it was written
 	Lines     uint32        `json:"lines,omitempty"`      // of its ledger, beside consumption since
@@ -119,9 +125,14 @@ func (s *session) records(u use, checkpoint uint64) []client.Record {
 		Type: s.kind, Time: s.timeLimit, Data: s.dataLimit, ExpDays: s.expDays,
 		Down: s.downMbits, Up: s.upMbits, Global: s.global, Created: s.createdAt, Started: s.startedAt, Unsure: s.unsure,
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
-		Running: s.running, Spent: s.spent, Sequenced: checkpoint,
+		Running: s.running, Paused: s.paused, Spent: s.spent, Sequenced: checkpoint,
 		Lines: s.ledger.next, Open: s.ledger.open, Closed: s.ledger.closed, Origin: s.origin,
 	}))
+	if s.paused != 0 {
+		rs = append(rs, client.Record{Key: pausedKey(s.device, s.id), Value: []byte{}})
+	} else if s.marked {
+		rs = append(rs, remove(pausedKey(s.device, s.id)))
+	}
 	if s.unindexed {
 		rs = append(rs, client.Record{Key: indexKey(s.id), Value: number(s.device)})
 	}
@@ -149,7 +160,7 @@ func readSession(r client.Record) (*session, error) {
 		id: id, device: device, kind: v.Type, timeLimit: v.Time, dataLimit: v.Data, expDays: v.ExpDays,
 		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started, unsure: v.Unsure,
 		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
-		running: v.Running, spent: v.Spent, origin: v.Origin,
+		running: v.Running, paused: v.Paused, marked: v.Paused != 0, spent: v.Spent, origin: v.Origin,
 		ledger: ledger{next: v.Lines, open: v.Open, closed: v.Closed},
 	}
 	if s.origin != nil {

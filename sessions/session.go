@@ -18,6 +18,7 @@ type Session struct {
 	Provider       string     `json:"provider"`
 	Type           Type       `json:"type"`
 	State          State      `json:"state"`
+	PauseReason    string     `json:"pause_reason,omitempty" doc:"why it is paused"`
 	TimeSecs       uint       `json:"time_secs"` // seconds, sold
 	DataMB         float64    `json:"data_mb"`   // megabytes of 1,000,000 bytes, sold
 	TimeCons       uint       `json:"time_cons"` // seconds, floored
@@ -53,8 +54,10 @@ type session struct {
 	timeEdit time.Duration // consumption that was edited, on top of what was used
 	dataEdit int64         // bytes, likewise
 
-	running bool // its grant is the device's current one; on disk: to be re-admitted
-	spent   bool // the packet that did not fit has come
+	running bool        // its grant is the device's current one; on disk: to be re-admitted
+	paused  pauseReason // it is the device's current one, paused in place
+	marked  bool        // the disk may have it among those paused
+	spent   bool        // the packet that did not fit has come
 
 	ledger ledger
 
@@ -236,6 +239,8 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 		v.State = Consumed
 	case s.isExpired(now):
 		v.State = Expired
+	case s.paused != 0:
+		v.State, v.PauseReason = Paused, s.paused.String()
 	}
 	return v
 }

@@ -92,6 +92,7 @@ func (m *Manager) unbind(d *device) {
 	m.seen(d)
 	slot := m.table.Slot(d.slot)
 	slot.State.Store(clients.SlotFree)
+	slot.Paused.Store(0)
 	m.leaving = append(m.leaving, leaving{d.slot, m.table.Changed(d.slot)})
 	m.opt.RingForwarder()
 	m.slots[d.slot] = nil
@@ -128,6 +129,7 @@ func (m *Manager) bind(d *device, ip uint32) (gen uint64, err error) {
 	slot.State.Store(clients.SlotBound)
 	d.slot, d.settled, d.boundAt = i, slot.Saved.Load(), m.opt.Boot()
 	d.revokedAt = 0
+	m.markPaused(d)
 	m.slots[i] = d
 	if d.ip = ip; ip != 0 {
 		m.byIP[ip] = d

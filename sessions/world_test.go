@@ -123,6 +123,12 @@ func (w *world) runs() *world {
 	}
 	w.client = client.New()
 	w.back()
+	return w.serves()
+}
+
+// serves starts a manager with the store that is attached.
+func (w *world) serves() *world {
+	w.t.Helper()
 	opt := w.opt
 	opt.Table, opt.Store = w.table, w.client
 	m := New(opt)

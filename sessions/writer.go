@@ -151,7 +151,7 @@ func (m *Manager) written(d *device, err error) {
 		if err != nil {
 			s.dirty = true
 		} else {
-			s.unindexed = false
+			s.unindexed, s.marked = false, s.paused != 0
 			s.ledger.landed()
 		}
 	}

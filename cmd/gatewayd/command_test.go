@@ -106,6 +106,8 @@ func TestCommands(t *testing.T) {
 			`{"mac":"02:00:00:00:00:0c","ip":"10.10.0.2"}`, device1, []string{"device 1: 02:00:00:00:00:0c at 10.10.0.2\n"}},
 		{"connect says on what", []string{"connect", "1"}, "POST /devices/1/connect", `{}`, device1,
 			[]string{"device 1 (02:00:00:00:00:0c, 10.10.0.2) is connected: session 7, 59m 48s or 96.75 MB left, 5/3 Mbit\n"}},
+		{"pause passes its message on", []string{"pause", "1", "--notify", "tea"}, "POST /devices/1/pause", `{"notify":"tea"}`, device1, []string{"is paused: session 7", "gatewayd resume 1"}},
+		{"resume passes its message on", []string{"resume", "1", "--notify", "on"}, "POST /devices/1/resume", `{"notify":"on"}`, device1, []string{"goes on: session 7"}},
 		{"disconnect passes its message on", []string{"disconnect", "1", "--notify", "bye"}, "POST /devices/1/disconnect", `{"notify":"bye"}`, device1, []string{"is disconnected"}},
 		{"why says its verdict first and what mends it", []string{"why", "1"}, "GET /devices/1/why", "",
 			`{"now":"2026-11-21T10:00:05Z","verdict":"device 1 is NOT online: it has bought no session","online":false,"do":"sell it one","device":null,"steps":[` +

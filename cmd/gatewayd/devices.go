@@ -84,6 +84,26 @@ func newDisconnect(opt *options) *cobra.Command {
 	})
 }
 
+func newPause(opt *options) *cobra.Command {
+	return newSwitch(opt, "pause", "Stop a device's packets and its time; it stays connected, and only expiry runs on", func(w io.Writer, d device) {
+		fmt.Fprintf(w, "device %d (%s, %s) is paused", d.ID, d.MAC, orDash(d.IP))
+		if d.Session != nil {
+			fmt.Fprintf(w, ": session %d, %s left; let it go on: gatewayd resume %d", d.Session.ID, d.Session.left(), d.ID)
+		}
+		fmt.Fprintln(w)
+	})
+}
+
+func newResume(opt *options) *cobra.Command {
+	return newSwitch(opt, "resume", "Let a paused device's packets pass again", func(w io.Writer, d device) {
+		fmt.Fprintf(w, "device %d (%s, %s) goes on", d.ID, d.MAC, orDash(d.IP))
+		if d.Session != nil {
+			fmt.Fprintf(w, ": session %d, %s left, %s", d.Session.ID, d.Session.left(), d.Session.speed())
+		}
+		fmt.Fprintln(w)
+	})
+}
+
 func newSwitch(opt *options, word, short string, show func(io.Writer, device)) *cobra.Command {
 	cmd := &cobra.Command{Use: word + " D [--notify TEXT]", Short: short, Args: takes("D"), DisableFlagsInUseLine: true}
 	var body struct {

@@ -35,7 +35,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(
 		newRun(), newCheck(opt), newDemo(), newVersion(opt),
-		newStatus(opt), newWhy(opt), newDevices(opt), newSessions(opt), newConnect(opt), newDisconnect(opt),
+		newStatus(opt), newWhy(opt), newDevices(opt), newSessions(opt),
+		newConnect(opt), newDisconnect(opt), newPause(opt), newResume(opt),
 		newBackup(opt), newRestore(opt),
 		newChild("forward"), newChild("control"), newChild("store"),
 	)

@@ -25,7 +25,7 @@ func showSession(w io.Writer, s session) {
 	t := table(w)
 	defer t.Flush()
 	fmt.Fprintf(t, "session\t%d of device %d, from %s\n", s.ID, s.DeviceID, s.Provider)
-	fmt.Fprintf(t, "state\t%s\n", s.State)
+	fmt.Fprintf(t, "state\t%s\n", s.state())
 	fmt.Fprintf(t, "type\t%s\n", s.Type)
 	fmt.Fprintf(t, "total\t%s\n", s.total())
 	fmt.Fprintf(t, "left\t%s\n", s.left())
@@ -34,6 +34,14 @@ func showSession(w io.Writer, s session) {
 	fmt.Fprintf(t, "created\t%s\n", moment(&s.CreatedAt))
 	fmt.Fprintf(t, "started\t%s\n", moment(s.StartedAt))
 	fmt.Fprintf(t, "expires\t%s\n", s.expires())
+}
+
+// state is the session's state, with why it is paused.
+func (s session) state() string {
+	if s.PauseReason != "" {
+		return fmt.Sprintf("%s (%s)", s.State, s.PauseReason)
+	}
+	return s.State
 }
 
 func (s session) total() string { return s.amount(s.TimeSecs, s.DataMB) }

@@ -18,6 +18,7 @@ type session struct {
 	Provider       string     `json:"provider"`
 	Type           string     `json:"type"`
 	State          string     `json:"state"`
+	PauseReason    string     `json:"pause_reason"`
 	TimeSecs       uint64     `json:"time_secs"`
 	DataMB         float64    `json:"data_mb"`
 	TimeCons       uint64     `json:"time_cons"`
@@ -36,7 +37,7 @@ type session struct {
 
 var (
 	types  = []string{"time", "data", "time_or_data"}
-	states = []string{"available", "running", "consumed", "expired"}
+	states = []string{"available", "running", "paused", "consumed", "expired"}
 )
 
 func newSessions(opt *options) *cobra.Command {
@@ -50,7 +51,7 @@ func newSessionsList(opt *options) *cobra.Command {
 	pages := addPageFlags(cmd)
 	device := cmd.Flags().String("device", "", "only those of the device `D`")
 	state := wordFlag{words: states}
-	cmd.Flags().Var(&state, "state", "only those in this state: available, running, consumed or expired")
+	cmd.Flags().Var(&state, "state", "only those in this state: available, running, paused, consumed or expired")
 	cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		query := url.Values{}

@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 3
+const Version = 4
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -86,7 +86,9 @@ type Slot struct {
 	Saved      atomic.Uint64 // highest grant sequence whose end is on disk
 	Probe      atomic.Uint64 // raised to have the forwarder ARP for the address
 	Told       atomic.Uint64 // highest grant sequence whose end was told as an event
-	_          [7]uint64
+	Paused     atomic.Uint64 // key of the session that is paused in place; 0: none
+	PausedWhy  atomic.Uint64 // control's own; stored before Paused
+	_          [5]uint64
 
 	// Written by the forwarder.
 	Active     atomic.Uint64 // grant sequence in use or last used; 0: none yet

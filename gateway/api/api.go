@@ -37,6 +37,8 @@ type Core interface {
 	AddDevice(ctx context.Context, mac, ip, hostname string) (d sessions.Device, created bool, err error)
 	ConnectDevice(ctx context.Context, id int64, notify string) (sessions.Device, error)
 	DisconnectDevice(ctx context.Context, id int64, notify string) (sessions.Device, error)
+	PauseDevice(ctx context.Context, id int64, notify string) (sessions.Device, error)
+	ResumeDevice(ctx context.Context, id int64, notify string) (sessions.Device, error)
 
 	Create(ctx context.Context, deviceID int64, p sessions.Plan) (sessions.Session, error)
 	Current(ctx context.Context, deviceID int64) (*sessions.Session, error)

@@ -184,6 +184,8 @@ func TestProblems(t *testing.T) {
 		{"an unknown session cannot be deleted", nil, []string{"DELETE", "/sessions/8", ""}, 404, []string{"session 8"}},
 		{"nothing left to connect is a conflict", sessions.ErrNoSession, connect, 409, []string{"no more available sessions", "gatewayd sessions create --device 1"}},
 		{"connected twice is a conflict", sessions.ErrAlreadyConnected, connect, 409, []string{"gatewayd devices show 1"}},
+		{"paused is a conflict", sessions.ErrPaused, []string{"POST", "/devices/1/pause", ""}, 409, []string{"gatewayd resume 1"}},
+		{"not paused is a conflict", sessions.ErrNotPaused, []string{"POST", "/devices/1/resume", ""}, 409, []string{"gatewayd devices show 1"}},
 		{"not connected is a conflict", sessions.ErrNotConnected, []string{"POST", "/devices/1/disconnect", ""}, 409, []string{"gatewayd connect 1"}},
 		{"a held address is a conflict", sessions.ErrConflict, []string{"POST", "/devices", `{"mac":"02:00:00:00:00:0d","ip":"10.10.0.9"}`}, 409, []string{"another address"}},
 		{"a bad plan is refused", sessions.ErrBadPlan, []string{"POST", "/devices/1/sessions", timePlan}, 422, []string{"gatewayd sessions create --help"}},
@@ -290,7 +292,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	want := []string{
 		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/why",
 		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "PATCH /sessions/{id}", "POST /devices",
-		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/sessions", "POST /restore",
+		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /restore",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("document lists\n%v, want\n%v", got, want)

@@ -23,7 +23,7 @@ type NewDevice struct {
 	Hostname string `json:"hostname,omitempty" maxLength:"255"`
 }
 
-// Notice is the optional body of a connect or disconnect.
+// Notice is the optional body of a connect, disconnect, pause or resume.
 type Notice struct {
 	Notify string `json:"notify,omitempty" maxLength:"1024" doc:"the message of the event that tells the client"`
 }
@@ -67,6 +67,8 @@ func registerDevices(api huma.API, core Core) {
 
 	registerSwitch(api, core, "connect", "Start or continue its next available session", core.ConnectDevice)
 	registerSwitch(api, core, "disconnect", "Stop its packets and keep the rest of its session", core.DisconnectDevice)
+	registerSwitch(api, core, "pause", "Stop its packets and its time; it stays connected", core.PauseDevice)
+	registerSwitch(api, core, "resume", "Let its paused session go on", core.ResumeDevice)
 }
 
 // registerSwitch makes the operation that lets a device's packets pass, or not.

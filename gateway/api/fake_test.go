@@ -83,6 +83,16 @@ func (f *fakeCore) DisconnectDevice(ctx context.Context, id int64, notify string
 	return f.device, f.asked(ctx)
 }
 
+func (f *fakeCore) PauseDevice(ctx context.Context, id int64, notify string) (sessions.Device, error) {
+	f.notify = notify
+	return f.device, f.asked(ctx)
+}
+
+func (f *fakeCore) ResumeDevice(ctx context.Context, id int64, notify string) (sessions.Device, error) {
+	f.notify = notify
+	return f.device, f.asked(ctx)
+}
+
 func (f *fakeCore) Create(ctx context.Context, deviceID int64, p sessions.Plan) (sessions.Session, error) {
 	f.plan = p
 	return f.session, f.asked(ctx)

@@ -10,7 +10,7 @@ import (
 
 var (
 	typeWords  = []sessions.Type{sessions.TypeTime, sessions.TypeData, sessions.TypeTimeOrData}
-	stateWords = []sessions.State{sessions.Available, sessions.Running, sessions.Consumed, sessions.Expired}
+	stateWords = []sessions.State{sessions.Available, sessions.Running, sessions.Paused, sessions.Consumed, sessions.Expired}
 )
 
 // words returns the values as they stand in a document.

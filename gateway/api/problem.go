@@ -31,6 +31,8 @@ var reasons = []struct {
 	{sessions.ErrNoBinding, http.StatusNotFound, "see who is known: gatewayd devices list"},
 	{sessions.ErrUnknownSession, http.StatusNotFound, "see which there are: gatewayd sessions list"},
 	{sessions.ErrNoSession, http.StatusConflict, "sell it one: gatewayd sessions create --device {D} --type time --time 1h --global"},
+	{sessions.ErrPaused, http.StatusConflict, "let it go on: gatewayd resume {D}"},
+	{sessions.ErrNotPaused, http.StatusConflict, "see what it does: gatewayd devices show {D}"},
 	{sessions.ErrAlreadyConnected, http.StatusConflict, "see its session: gatewayd devices show {D}"},
 	{sessions.ErrNotConnected, http.StatusConflict, "connect it first: gatewayd connect {D}"},
 	{sessions.ErrConflict, http.StatusConflict, "choose another address, or wait until its holder is gone: gatewayd devices list"},

@@ -18,7 +18,7 @@ type sessionAnswer struct{ Body sessions.Session }
 
 // InState asks for the sessions in one state.
 type InState struct {
-	State string `query:"state" enum:"available,running,consumed,expired" doc:"only those in this state"`
+	State string `query:"state" enum:"available,running,paused,consumed,expired" doc:"only those in this state"`
 }
 
 func registerSessions(api huma.API, core Core) {

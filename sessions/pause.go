@@ -1,0 +1,346 @@
+package sessions
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+)
+
+// pauseReason says why a session is paused in place; 0: it is not.
+type pauseReason uint8
+
+const (
+	pauseAsked pauseReason = 1 + iota // by PauseDevice; until ResumeDevice
+)
+
+var pauseWords = [...]string{pauseAsked: "asked"}
+
+// String is the reason on disk and in JSON.
+func (r pauseReason) String() string {
+	if int(r) < len(pauseWords) {
+		return pauseWords[r]
+	}
+	return pauseWords[pauseAsked]
+}
+
+// MarshalText writes the reason's word.
+func (r pauseReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads it. One that is not known ends by ResumeDevice only.
+func (r *pauseReason) UnmarshalText(b []byte) error {
+	*r = pauseAsked
+	for i, word := range pauseWords {
+		if word != "" && word == string(b) {
+			*r = pauseReason(i)
+		}
+	}
+	return nil
+}
+
+// switched is the data of the event that a session was paused or goes on.
+type switched struct {
+	message
+	State State `json:"state"`
+}
+
+// PauseDevice pauses a device's session in place. When it returns nil nothing
+// passes any more, and what was used and the pause are on disk. The device
+// counts as connected, also after a restart; its time stands still, its expiry
+// does not. One that is paused for another reason is paused until ResumeDevice
+// from then on. When the session ends while it is paused (it expires, is edited
+// or deleted) the device's next session is paused in its place; with none left
+// the device is disconnected. ErrUnavailable says that the session is paused but
+// the store was away: it is written as soon as it is back, and is safe in the
+// table until then. ErrNoDevice, ErrNotConnected, ErrPaused, ErrForwarder,
+// ErrStopped.
+func (m *Manager) PauseDevice(ctx context.Context, id int64, notify string) (Device, error) {
+	return m.turnDevice(ctx, "pause", id, func(ctx context.Context, d *device) error { return m.pause(ctx, d, notify) })
+}
+
+// ResumeDevice has a device whose session is paused in place go on. It returns
+// when the next packet passes, and that it runs is on disk. ErrNoDevice,
+// ErrNotPaused, ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
+func (m *Manager) ResumeDevice(ctx context.Context, id int64, notify string) (Device, error) {
+	return m.turnDevice(ctx, "resume", id, func(ctx context.Context, d *device) error { return m.goOn(ctx, d, notify) })
+}
+
+// turnDevice holds a device for a call that changes whether its packets pass.
+func (m *Manager) turnDevice(ctx context.Context, what string, id int64, do func(context.Context, *device) error) (Device, error) {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return Device{}, fmt.Errorf("%s device %d: %w", what, id, err)
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, id)
+	if err != nil {
+		return Device{}, fmt.Errorf("%s: %w", what, err)
+	}
+	defer m.finish(d)
+	if err := do(ctx, d); err != nil {
+		return Device{}, fmt.Errorf("%s %s: %w", what, macText(d.mac), err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.viewDevice(d), nil
+}
+
+func (m *Manager) pause(ctx context.Context, d *device, notify string) error {
+	m.mu.Lock()
+	m.follow(d)
+	s := d.holds(m)
+	if s == nil || s.paused == pauseAsked {
+		defer m.mu.Unlock()
+		if s != nil {
+			return fmt.Errorf("session %d is %w", s.id, ErrPaused)
+		}
+		return ErrNotConnected
+	}
+	m.halt(d, s, pauseAsked, because("paused", notify))
+	slot, gen := d.slot, d.revokedAt
+	m.mu.Unlock()
+	err := m.wait(slot, gen)
+
+	m.mu.Lock()
+	m.follow(d) // it may have ended at the same moment
+	if s = d.paused; s != nil {
+		m.hub.emit(d.id, SessionChanged, switched{message{cmp.Or(notify, "the session is paused"), s.id}, Paused})
+	}
+	records := m.pending(d, nil)
+	m.mu.Unlock()
+	if err == nil {
+		err = m.save(ctx, records)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.written(d, err)
+	if err == nil && s == nil {
+		return ErrNotConnected
+	}
+	return err
+}
+
+// holds returns the session that a device has in use: running, paused, or to
+// run again with the next packet; nil: none. m.mu and the turn are held.
+func (d *device) holds(m *Manager) *session {
+	switch {
+	case d.paused != nil:
+		return d.paused
+	case d.resume != nil:
+		return d.resume
+	case !d.connected:
+		return nil
+	}
+	if g := d.current(); g != nil {
+		return g.session
+	}
+	return d.best(m.clock.read().Wall, func(*session) bool { return false }) // it waits for a grant record
+}
+
+// halt pauses session s of a device, which it holds; the ledger says why. What
+// was used is settled when the forwarder has taken it in. m.mu and the turn are
+// held.
+func (m *Manager) halt(d *device, s *session, reason pauseReason, why string) {
+	d.connected, d.resume = false, nil
+	m.setPaused(d, s, reason) // in the table before the end of the grants is
+	any := false
+	for i := range d.grants {
+		if g := &d.grants[i]; !g.revoked {
+			m.revoke(d, g)
+			g.why = why
+			any = true
+		}
+	}
+	if any {
+		m.changed(d)
+	}
+	if !s.ledger.open { // else it is closed when its grant is settled
+		m.post(s, LinePause, why)
+	}
+}
+
+// setPaused notes that a session is the one its device has, paused. m.mu and
+// the turn are held.
+func (m *Manager) setPaused(d *device, s *session, reason pauseReason) {
+	if d.paused != nil && d.paused != s {
+		m.unpause(d)
+	}
+	if s.paused != reason || s.running {
+		s.paused, s.running, s.marked = reason, false, true
+		m.soil(s)
+	}
+	d.paused = s
+	m.paused[d.id] = s.id
+	m.markPaused(d)
+}
+
+// markPaused writes into a device's slot which session is paused, so that the
+// next control knows it without the store. m.mu is held.
+func (m *Manager) markPaused(d *device) {
+	if d.slot == 0 {
+		return
+	}
+	slot := m.table.Slot(d.slot)
+	if d.paused == nil {
+		slot.Paused.Store(0)
+		return
+	}
+	slot.PausedWhy.Store(uint64(d.paused.paused))
+	slot.Paused.Store(uint64(d.paused.id))
+}
+
+// unpause ends a pause in memory. m.mu and the turn are held.
+func (m *Manager) unpause(d *device) {
+	if s := d.paused; s.paused != 0 {
+		s.paused = 0
+		m.soil(s)
+	}
+	d.paused = nil
+	delete(m.paused, d.id)
+	m.markPaused(d)
+}
+
+// mindPause has a paused device go on to its next session, still paused, when
+// the one it has has ended. m.mu and the turn are held.
+func (m *Manager) mindPause(d *device) {
+	if s := d.paused; s != nil && !s.available(m.clock.read().Wall) {
+		why := m.tellEnd(s, true)
+		m.post(s, LineEnd, why)
+		m.passPause(d, why)
+	}
+}
+
+// passPause pauses a device's next session in the place of the one it has,
+// which has ended for the reason why; with none left the device is
+// disconnected. m.mu and the turn are held.
+func (m *Manager) passPause(d *device, why string) {
+	ended, reason := d.paused, d.paused.paused
+	m.unpause(d)
+	next := d.best(m.clock.read().Wall, func(s *session) bool { return s == ended })
+	if next == nil {
+		m.hub.emit(d.id, SessionDisconnected, message{why, ended.id})
+		return
+	}
+	m.setPaused(d, next, reason)
+	m.hub.emit(d.id, SessionChanged,
+		switched{message{fmt.Sprintf("session %d, paused, goes on after session %d", next.id, ended.id), next.id}, Paused})
+}
+
+// goOn has a paused device run again.
+func (m *Manager) goOn(ctx context.Context, d *device, notify string) error {
+	m.mu.Lock()
+	m.follow(d)
+	s := d.paused
+	switch {
+	case s == nil:
+		m.mu.Unlock()
+		return ErrNotPaused
+	case m.unsettled(d, s):
+		m.mu.Unlock()
+		return fmt.Errorf("session %d: how it was paused is not settled: %w", s.id, ErrForwarder)
+	}
+	m.mu.Unlock()
+	return m.start(ctx, d, s, because("resumed", notify), SessionChanged, switched{message{cmp.Or(notify, "the session goes on"), s.id}, Running})
+}
+
+// takePaused finds out which session of a device that was just loaded is
+// paused: the table's word goes before the disk's, and a grant that runs before
+// both. m.mu and the turn are held.
+func (m *Manager) takePaused(d *device) {
+	var paused *session
+	reason := pauseAsked
+	if d.slot != 0 && !d.connected {
+		slot := m.table.Slot(d.slot)
+		if s := m.sessions[int64(slot.Paused.Load())]; s != nil && s.device == d.id {
+			paused, reason = s, pauseReason(slot.PausedWhy.Load())
+		}
+	}
+	for _, s := range d.sessions {
+		if s.paused == 0 {
+			continue
+		}
+		if paused == nil && !d.connected {
+			paused, reason = s, s.paused
+		}
+		if s != paused {
+			s.paused = 0
+			m.soil(s)
+		}
+	}
+	if paused == nil {
+		d.paused = nil
+		delete(m.paused, d.id)
+		m.markPaused(d)
+		return
+	}
+	m.setPaused(d, paused, reason)
+}
+
+// learnPaused reads which devices have a session that is paused.
+func (m *Manager) learnPaused(ctx context.Context) error {
+	rs, err := m.scanAll(ctx, []byte(pausedKeys))
+	if err != nil {
+		return err
+	}
+	const at = len(pausedKeys)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range rs {
+		if len(r.Key) != at+16 {
+			m.log.Error("paused session left out", "key", fmt.Sprintf("%q", r.Key))
+			continue
+		}
+		device, _ := numberOf(r.Key[at : at+8])
+		session, _ := numberOf(r.Key[at+8:])
+		if d := m.byID[device]; d == nil || !d.loaded {
+			m.paused[device] = session
+		}
+	}
+	return nil
+}
+
+// isPaused says whether a device has a session that is paused, as far as is
+// known without the store.
+func (m *Manager) isPaused(device int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.paused[device] != 0
+}
+
+// showPaused completes copies of devices whose sessions are not in memory with
+// the one that is paused.
+func (m *Manager) showPaused(ctx context.Context, page []Device) error {
+	for i := range page {
+		v := &page[i]
+		m.mu.Lock()
+		id := m.paused[v.ID]
+		m.mu.Unlock()
+		if id == 0 || v.Session != nil {
+			continue
+		}
+		s, err := m.readStored(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			continue
+		}
+		m.mu.Lock()
+		shown := m.viewSession(s)
+		m.mu.Unlock()
+		if v.Connected = shown.State == Paused; v.Connected {
+			v.Session = &shown
+		}
+	}
+	return nil
+}
+
+// countPaused returns how many sessions are paused of devices that are not in
+// memory. m.mu is held.
+func (m *Manager) countPaused() (n int) {
+	for _, session := range m.paused {
+		if m.sessions[session] == nil {
+			n++
+		}
+	}
+	return n
+}
