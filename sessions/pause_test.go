@@ -99,6 +99,14 @@ func TestPauseInPlace(t *testing.T) {
 	if v := w.session(next.ID); v.State != Available || v.StartedAt != nil {
 		t.Errorf("the next one was touched: %+v", v)
 	}
+	var told []string
+	for _, l := range w.ledger(s.ID) {
+		told = append(told, string(l.Kind)+" "+l.Why)
+	}
+	want := "create for device 1, " + macA + "; start connected: hello" + strings.Repeat("; pause paused: tea; resume resumed", 3) + "; now "
+	if got := strings.Join(told, "; "); got != want {
+		t.Errorf("the ledger says\n%s, want\n%s", got, want)
+	}
 	for i := range 6 {
 		want := []string{`{"message":"tea","session_id":1,"state":"paused"}`, `{"message":"the session goes on","session_id":1,"state":"running"}`}[i%2]
 		if got := string(<-changed); got != want {
