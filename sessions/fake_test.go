@@ -61,12 +61,16 @@ func (f *fakeForwarder) round() {
 	for i := 1; i < f.table.Slots(); i++ {
 		gen := f.table.Policy(i)
 		s := f.table.Slot(i)
-		if gen != 0 && gen != f.table.Acked(i) {
-			f.takeIn(i, s)
-			f.table.Ack(i, gen)
+		if gen == 0 {
+			continue
 		}
-		if gen != 0 {
-			f.goOn(s)
+		due := gen != f.table.Acked(i)
+		if due {
+			f.takeIn(i, s)
+		}
+		f.goOn(s)
+		if due { // what was granted has begun, as with the real one
+			f.table.Ack(i, gen)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func packedFields(v *sessionRecord, f func(field any)) {
 	for _, field := range []any{
 		&v.Type, &v.Time, &v.Data, &v.ExpDays, &v.Down, &v.Up, &v.Global, &v.Created, &v.Started, &v.Unsure,
 		&v.UsedUp, &v.UsedDown, &v.UsedTime, &v.TimeEdit, &v.DataEdit, &v.Running, &v.Spent, &v.Sequenced,
-		&v.Lines, &v.Open, &v.Closed,
+		&v.Lines, &v.Open, &v.Closed, &v.Paused,
 	} {
 		f(field)
 	}
@@ -52,6 +52,8 @@ func packSession(v sessionRecord) []byte {
 func appendField(b []byte, field any) []byte {
 	switch p := field.(type) {
 	case *Type:
+		return binary.AppendUvarint(b, uint64(*p))
+	case *pauseReason:
 		return binary.AppendUvarint(b, uint64(*p))
 	case *time.Time:
 		return binary.AppendVarint(b, p.UnixNano())
@@ -115,6 +117,8 @@ func unpackSession(b []byte) (v sessionRecord, err error) {
 		case *Type:
 			*p = Type(unsigned())
 			good = good && int(*p) < len(typeNames)
+		case *pauseReason:
+			*p = knownReason(unsigned())
 		case *bool:
 			*p = true
 		case *time.Time:

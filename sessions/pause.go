@@ -15,27 +15,17 @@ const (
 
 var pauseWords = [...]string{pauseAsked: "asked"}
 
-// String is the reason on disk and in JSON.
-func (r pauseReason) String() string {
-	if int(r) < len(pauseWords) {
-		return pauseWords[r]
+// knownReason reads a reason's number. One that is not known ends by
+// ResumeDevice only.
+func knownReason(n uint64) pauseReason {
+	if n == 0 || n >= uint64(len(pauseWords)) {
+		return pauseAsked
 	}
-	return pauseWords[pauseAsked]
+	return pauseReason(n)
 }
 
-// MarshalText writes the reason's word.
-func (r pauseReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// UnmarshalText reads it. One that is not known ends by ResumeDevice only.
-func (r *pauseReason) UnmarshalText(b []byte) error {
-	*r = pauseAsked
-	for i, word := range pauseWords {
-		if word != "" && word == string(b) {
-			*r = pauseReason(i)
-		}
-	}
-	return nil
-}
+// String is the reason in JSON.
+func (r pauseReason) String() string { return pauseWords[knownReason(uint64(r))] }
 
 // switched is the data of the event that a session was paused or goes on.
 type switched struct {
@@ -251,7 +241,7 @@ func (m *Manager) takePaused(d *device) {
 	if d.slot != 0 && !d.connected {
 		slot := m.table.Slot(d.slot)
 		if s := m.sessions[int64(slot.Paused.Load())]; s != nil && s.device == d.id {
-			paused, reason = s, pauseReason(slot.PausedWhy.Load())
+			paused, reason = s, knownReason(slot.PausedWhy.Load())
 		}
 	}
 	for _, s := range d.sessions {
@@ -310,26 +300,37 @@ func (m *Manager) isPaused(device int64) bool {
 // the one that is paused.
 func (m *Manager) showPaused(ctx context.Context, page []Device) error {
 	for i := range page {
-		v := &page[i]
 		m.mu.Lock()
-		id := m.paused[v.ID]
+		id, d := m.paused[page[i].ID], m.byID[page[i].ID]
 		m.mu.Unlock()
-		if id == 0 || v.Session != nil {
+		if id == 0 || page[i].Session != nil {
 			continue
 		}
-		s, err := m.readStored(ctx, id)
+		var err error
+		if d != nil {
+			page[i], err = m.known(ctx, d)
+		} else {
+			err = m.showStored(ctx, &page[i], id)
+		}
 		if err != nil {
 			return err
 		}
-		if s == nil {
-			continue
-		}
-		m.mu.Lock()
-		shown := m.viewSession(s)
-		m.mu.Unlock()
-		if v.Connected = shown.State == Paused; v.Connected {
-			v.Session = &shown
-		}
+	}
+	return nil
+}
+
+// showStored completes the copy of a device that is not in memory with its
+// paused session.
+func (m *Manager) showStored(ctx context.Context, v *Device, session int64) error {
+	s, err := m.readStored(ctx, session)
+	if err != nil || s == nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	shown := m.viewSession(s)
+	if v.Connected = shown.State == Paused; v.Connected {
+		v.Session = &shown
 	}
 	return nil
 }

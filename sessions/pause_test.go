@@ -31,6 +31,10 @@ func (w *world) resume(device int64) Device {
 // every call that says so.
 func (w *world) holds(d Device, session int64) {
 	w.t.Helper()
+	page, _, err := w.m.Devices(bg(), "", 0) // first: it may not be in memory
+	if err != nil || len(page) == 0 || page[0].ID != d.ID || page[0].Session == nil || page[0].Session.State != Paused || !page[0].Connected {
+		w.t.Fatalf("devices: %+v, %v", page, err)
+	}
 	v := w.device(fmt.Sprint(d.ID))
 	if !v.Connected || v.Session == nil || v.Session.ID != session || v.Session.State != Paused || v.Session.PauseReason == "" {
 		w.t.Fatalf("device: %+v %+v, want session %d paused", v, v.Session, session)
@@ -46,10 +50,6 @@ func (w *world) holds(d Device, session int64) {
 	next, err := w.m.API().GetSession(bg(), clnt)
 	if !ok || err != nil || current.(*handle).last.ID != session || next.(*handle).last.ID != session {
 		w.t.Fatalf("CurrSession %v, GetSession %v", ok, err)
-	}
-	page, _, err := w.m.Devices(bg(), "", 0)
-	if err != nil || len(page) == 0 || page[0].ID != d.ID || page[0].Session == nil || page[0].Session.State != Paused || !page[0].Connected {
-		w.t.Fatalf("devices: %+v, %v", page, err)
 	}
 	list, _, err := w.m.Sessions(bg(), Filter{State: Paused}, "", 0)
 	if err != nil || len(list) != 1 || list[0].ID != session {
@@ -180,6 +180,14 @@ func TestWhatHappensToAPausedSession(t *testing.T) {
 		{"it expires, and none is left", true, func(w *world, d Device) { w.advance(200 * time.Second) }, [2]State{Expired}, 0, 90},
 		{"it is edited to nothing", false, edit(Change{TimeCons: &all}), [2]State{Consumed, Paused}, 2, 0},
 		{"it is edited to nothing, and none is left", true, edit(Change{TimeCons: &all}), [2]State{Consumed}, 0, 0},
+		{"it expires out of its slot, and none is left", true, func(w *world, d Device) {
+			w.m.mu.Lock()
+			w.m.vacate(1)
+			w.m.mu.Unlock()
+			w.advance(200 * time.Second)
+			_, err := w.m.PauseDevice(bg(), d.ID, "")
+			w.wants(err, ErrNotConnected)
+		}, [2]State{Expired}, 0, 90},
 		{"it is deleted", false, func(w *world, d Device) { w.m.Delete(bg(), 1) }, [2]State{"", Paused}, 2, 0},
 		{"it is deleted, and none is left", true, func(w *world, d Device) { w.m.Delete(bg(), 1) }, [2]State{}, 0, 0},
 		{"the next one is deleted", false, func(w *world, d Device) { w.m.Delete(bg(), 2) }, [2]State{Paused, ""}, 1, 90},
@@ -269,6 +277,28 @@ func TestPauseOutlivesWhatEnds(t *testing.T) {
 			}
 			w.back()
 			w.until("the books are open", w.m.books.opened.Load)
+		}},
+		{"its slot is another, and control is killed with the store away", func(w *world, d Device) {
+			w.m.mu.Lock()
+			w.m.vacate(1)
+			w.m.mu.Unlock()
+			w.add(macB, "10.10.0.3")
+			w.add(macA, "10.10.0.2")
+			w.m.mu.Lock()
+			slot := w.m.byID[d.ID].slot
+			w.m.mu.Unlock()
+			if w.table.Slot(slot).Paused.Load() != 1 {
+				w.t.Error("its new slot does not say so")
+			}
+			w.kills()
+			w.runs()
+		}},
+		{"it cannot go on", func(w *world, d Device) {
+			w.stalls(true)
+			_, err := w.m.ResumeDevice(bg(), d.ID, "")
+			w.wants(err, ErrForwarder)
+			w.stalls(false)
+			w.until("that is settled", w.clean)
 		}},
 		{"the power fails", func(w *world, d Device) { w.kills(); w.boots().runs() }},
 		{"the power fails, and the client is seen again", func(w *world, d Device) {
