@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,7 +102,8 @@ type provider struct {
 	// mu is Manager.mu.
 	names  map[string]bool // as its sessions say
 	name   string          // the last of them
-	asks   health          // of GetSession and FetchSessions
+	gets   health          // of GetSession
+	lists  health          // of FetchSessions
 	saves  health          // of Reload and Save
 	visits int             // workers that deliver
 	queue  []int64         // sessions that they are to deliver
@@ -110,7 +112,6 @@ type provider struct {
 
 // health is how calls to a provider go.
 type health struct {
-	what    string
 	trouble error         // of the last call; nil: it answered
 	fails   int           // in a row
 	until   time.Duration // since boot; not called before
@@ -134,7 +135,6 @@ func (m *Manager) register(of SessionProvider) {
 	m.desk.providers = append(m.desk.providers, &provider{
 		of: of, order: len(m.desk.providers) + 1, lanes: make(chan struct{}, providerLanes),
 		names: make(map[string]bool), skips: make(map[int64]string),
-		asks: health{what: "is not asked for sessions"}, saves: health{what: "is not told what was used"},
 	})
 	for _, d := range m.slots { // who is connected may go on with one of its sessions
 		if d != nil {
@@ -169,10 +169,11 @@ func (m *Manager) keeper(name string) *provider {
 }
 
 var (
-	errLate  = errors.New("it does not answer in time")
-	errLanes = fmt.Errorf("%d calls to it do not end", providerLanes)
-	errExit  = errors.New("it ended its goroutine")
-	errPanic = errors.New("it panicked")
+	errLate    = errors.New("it does not answer in time")
+	errBackoff = errors.New("it failed and is not called for a while")
+	errLanes   = fmt.Errorf("%d calls to it do not end", providerLanes)
+	errExit    = errors.New("it ended its goroutine")
+	errPanic   = errors.New("it panicked")
 )
 
 // calling calls a provider or one of its sources in a goroutine of its own
@@ -238,7 +239,7 @@ func (m *Manager) noted(p *provider, h *health, err error) {
 	h.until = m.opt.Boot() + backoff(h.fails)
 	h.fails++
 	if before == nil {
-		m.log.Warn("session provider fails", "provider", p.label(), "effect", h.what, "error", err)
+		m.log.Warn("session provider fails", "provider", p.label(), "error", err)
 		m.hub.emit(0, ProviderFailed, message{fmt.Sprintf("%s: %v", p.label(), err), 0})
 	}
 }
@@ -246,12 +247,16 @@ func (m *Manager) noted(p *provider, h *health, err error) {
 // backoff is how long nothing is asked after so many failures before this one.
 func backoff(fails int) time.Duration { return min(firstBackoff<<min(fails, 10), lastBackoff) }
 
-// mayAsk says whether a provider is to be asked now.
-func (m *Manager) mayAsk(p *provider) bool {
+// mayCall says whether a provider that may have failed is to be called now.
+func (m *Manager) mayCall(h *health) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.opt.Boot() >= p.asks.until
+	return m.opt.Boot() >= h.until
 }
+
+// trouble is why a provider's last offers are used; nil: they are not. m.mu is
+// held.
+func (p *provider) trouble() error { return cmp.Or(p.gets.trouble, p.lists.trouble) }
 
 // skip notes why a session that a provider offers to a device is not used.
 // m.mu is held.
@@ -270,7 +275,7 @@ func (m *Manager) skip(p *provider, device int64, key string, err error) {
 // providersDegraded returns what is wrong with providers. m.mu is held.
 func (m *Manager) providersDegraded() (why []string) {
 	for _, p := range m.desk.providers {
-		if err := p.asks.trouble; err != nil {
+		if err := p.trouble(); err != nil {
 			why = append(why, fmt.Sprintf("%s fails, what it offered last is used: %v", p.label(), err))
 		}
 		for _, s := range p.skips {

@@ -54,7 +54,7 @@ func (m *Manager) endIsNear(d *device, s *session) bool {
 func (m *Manager) findNext(id int64) {
 	failed := false
 	for _, p := range m.providers() {
-		if m.mayAsk(p) {
+		if m.mayCall(&p.lists) {
 			q := m.inquire(question{p, id, true})
 			<-q.done
 			failed = failed || q.err != nil

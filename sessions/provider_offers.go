@@ -51,7 +51,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	ctx, cancel := context.WithTimeout(ctx, consultTime)
 	defer cancel()
 	for i, p := range asked {
-		if m.mayAsk(p) {
+		if m.mayCall(&p.gets) {
 			m.await(ctx, m.inquire(question{p, id, false}), p, i+1 < len(asked))
 		}
 		if m.hasOffer(id, p) {
@@ -78,7 +78,7 @@ func (m *Manager) await(ctx context.Context, q *inquiry, p *provider, others boo
 			return // the caller has left
 		}
 	}
-	m.noted(p, &p.asks, errLate)
+	m.noted(p, &p.gets, errLate)
 }
 
 // hasOffer reports that a provider offers a device an available session.
@@ -142,14 +142,46 @@ func (m *Manager) askOne(p *provider, id int64) error {
 		}
 		return []offered{readSource(source)}, nil
 	})
-	m.noted(p, &p.asks, err)
-	if err == nil && len(got) == 0 && m.hasOffer(id, p) {
-		return m.askList(p, id)
-	}
+	m.noted(p, &p.gets, err)
 	if err != nil {
 		return err
 	}
-	return m.takeIn(p, id, began, got, false)
+	if len(got) > 0 || !m.knows(p, id) {
+		return m.takeIn(p, id, began, got, false)
+	}
+	if !m.mayCall(&p.lists) {
+		return errBackoff
+	}
+	return m.askList(p, id)
+}
+
+// knows reports that a device has had sessions of a provider that it could use
+// now if they are still offered.
+func (m *Manager) knows(p *provider, id int64) bool {
+	ctx, cancel, err := m.call(m.desk.ctx)
+	if err != nil {
+		return false
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, id)
+	if err != nil {
+		return false
+	}
+	defer m.finish(d)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock.read().Wall
+	return slices.ContainsFunc(m.had(d, p), func(s *session) bool { return s.available(now) })
+}
+
+// had returns the shadows of a device that are a provider's. m.mu is held.
+func (m *Manager) had(d *device, p *provider) (all []*session) {
+	for _, s := range d.sessions {
+		if s.origin != nil && (s.origin.by == p || s.origin.by == nil && m.keeper(s.origin.Provider) == p) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // askList takes in what FetchSessions of a provider returns, as far as the
@@ -161,7 +193,7 @@ func (m *Manager) askList(p *provider, id int64) error {
 		all = append(all, page...)
 		return slices.ContainsFunc(page, func(o offered) bool { return m.wouldUse(p, id, o) })
 	})
-	m.noted(p, &p.asks, err)
+	m.noted(p, &p.lists, err)
 	if err != nil {
 		return err
 	}
@@ -428,15 +460,10 @@ func (d *device) unused(p *provider) (old []*session) {
 // offered before, also before a restart. m.mu and the turn are held.
 func (m *Manager) lastKnown(d *device) {
 	for _, p := range m.desk.providers {
-		if p.asks.trouble == nil || slices.ContainsFunc(d.offers, func(o offer) bool { return o.by == p }) {
+		if p.trouble() == nil || slices.ContainsFunc(d.offers, func(o offer) bool { return o.by == p }) {
 			continue
 		}
-		var use []*session
-		for _, s := range d.sessions {
-			if s.origin != nil && (s.origin.by == p || s.origin.by == nil && m.keeper(s.origin.Provider) == p) {
-				use = append(use, s)
-			}
-		}
+		use := m.had(d, p)
 		if len(use) == 0 {
 			continue
 		}
@@ -457,8 +484,8 @@ func (m *Manager) unanswered(err error) error {
 		return err
 	}
 	for _, p := range m.desk.providers {
-		if p.asks.trouble != nil {
-			err = fmt.Errorf("%w; %s could not be asked: %w", err, p.label(), p.asks.trouble)
+		if why := p.trouble(); why != nil {
+			err = fmt.Errorf("%w; %s could not be asked: %w", err, p.label(), why)
 		}
 	}
 	return err

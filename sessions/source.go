@@ -1,10 +1,12 @@
 package sessions
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 )
 
 // origin is what a session that a provider keeps has beside a local one. In
@@ -101,6 +103,8 @@ func checkData(data SessionData) error {
 		return err
 	}
 	switch at := data.StartedAt; {
+	case len(data.Provider) > maxName || !utf8.ValidString(data.Provider):
+		return bad("the provider's name is longer than %d bytes or no UTF-8", maxName)
 	case data.Provider == Local:
 		return bad("provider %q is the gateway's own store", Local)
 	case uint64(data.TimeCons) > maxTimeSecs:
@@ -138,19 +142,25 @@ type offered struct {
 	err    error // why it cannot be used
 }
 
-const maxKey = 1024 // bytes of a session's key at its source
+const (
+	maxKey  = 1024 // bytes of a session's key at its source
+	maxName = 128  // bytes of a provider's name
+)
 
 // readSource asks a source what it is. It runs provider's code.
 func readSource(source SessionSource) offered {
 	o := offered{source: source, data: tidy(source.Data())}
 	o.key = "created " + o.data.CreatedAt.Format(time.RFC3339Nano)
 	if k, ok := source.(keyed); ok {
-		o.key = "id " + k.ID()
-	}
-	if len(o.key) > maxKey {
-		o.key = o.key[:40] + "..."
-		o.err = fmt.Errorf("its key is longer than %d bytes", maxKey)
-		return o
+		id := k.ID()
+		o.key = "id " + id
+		switch {
+		case len(id) > maxKey:
+			o.key, o.err = fmt.Sprintf("id %q...", id[:40]), fmt.Errorf("its id has more than %d bytes", maxKey)
+			return o
+		case !utf8.ValidString(id): // records are JSON
+			o.key = "hex " + hex.EncodeToString([]byte(id))
+		}
 	}
 	o.err = checkData(o.data)
 	return o

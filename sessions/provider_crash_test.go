@@ -1,0 +1,148 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"gatewayd/forwarder/clients"
+)
+
+var errTest = errors.New("said by a test")
+
+// sight has the forwarder see a packet of the first device.
+func (w *world) sight() {
+	w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwA, IP: ip2})
+	w.until("it has its address", func() bool { return w.fake.addressOf(hwA) == ip2 })
+}
+
+// TestDeliveriesOverDeaths kills the manager in each moment of a delivery, and
+// counts at the source.
+func TestDeliveriesOverDeaths(t *testing.T) {
+	type stop struct{ reached, release chan struct{} }
+	rows := []struct {
+		name string
+		set  func(a *ware, at stop)
+	}{
+		{"before the source was read", func(a *ware, at stop) {
+			a.loading = func(ctx context.Context, _ *SessionData) error { close(at.reached); <-at.release; return errTest }
+		}},
+		{"before the source has it", func(a *ware, at stop) {
+			a.saving = func(context.Context, *SessionData) error { close(at.reached); <-at.release; return errTest }
+		}},
+		{"when the source has it and has not answered", func(a *ware, at stop) {
+			a.saved = func() error { close(at.reached); <-at.release; return nil }
+		}},
+		{"when the source gets it after all, later", func(a *ware, at stop) {
+			a.saving = func(context.Context, *SessionData) error { close(at.reached); <-at.release; return nil }
+		}},
+	}
+	for _, row := range rows {
+		for _, sequences := range []bool{false, true} {
+			for _, cut := range []bool{false, true} {
+				name := row.name
+				if sequences {
+					name += ", with sequences"
+				}
+				if cut {
+					name += ", by a power cut"
+				}
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t).boots().runs()
+					d := w.add(macA, "10.10.0.2")
+					p := newShop("acme")
+					a := p.sells("a", dataPlan(1))
+					p.exact = sequences
+					w.registers(p)
+					w.connect(d.ID)
+					w.until("the source has the start", func() bool { return a.now().StartedAt != nil && w.clean() })
+					at := stop{make(chan struct{}), make(chan struct{})}
+					p.change(func() { row.set(a, at) })
+					if n := w.pass(macA, 300_000, 0); n != 300_000 {
+						t.Fatalf("%d bytes passed", n)
+					}
+					w.disconnect(d.ID)
+					<-at.reached
+					w.kills()
+					p.change(func() { a.loading, a.saving, a.saved = nil, nil, nil })
+					if cut {
+						w.boots()
+					}
+					w.runs()
+					w.registers(p)
+					w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+					close(at.release)
+					w.until("the late one has come", func() (done bool) { p.change(func() { done = a.under == 0 }); return done })
+					if v := a.now(); v.DataCons != 0.3 || v.StartedAt == nil {
+						t.Fatalf("the source holds %+v, want 0.3 MB", v)
+					}
+					w.connect(d.ID)
+					if n := w.pass(macA, 100_000, 0); n != 100_000 {
+						t.Fatalf("%d bytes passed", n)
+					}
+					w.disconnect(d.ID)
+					w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+					if v := a.now(); v.DataCons != 0.4 {
+						t.Errorf("the source holds %v, want 0.4", v.DataCons)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestWhatRanAtAPowerCutIsBilledOnceAtTheSource(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	a := p.sells("a", Plan{Type: TypeTimeOrData, TimeSecs: 3600, DataMB: 1, DownMbits: 5, UpMbits: 3})
+	w.registers(p)
+	w.connect(d.ID)
+	w.pass(macA, 300_000, 0)
+	w.advance(100 * time.Second)
+	w.until("it is delivered while it runs", func() bool { w.due(); v := a.now(); return v.DataCons == 0.3 && v.TimeCons >= 100 })
+	before := a.now()
+	w.pass(macA, 5_000, 0) // not in any checkpoint: lost by the cut
+	w.kills()
+	w.boots().runs() // the provider is not registered yet
+	w.sight()
+	w.until("it is connected again", func() bool { return w.device(macA).Connected })
+	if n := w.pass(macA, 100_000, 0); n != 100_000 {
+		t.Fatalf("%d bytes passed", n)
+	}
+	if v := w.device(macA).Session; v.Provider != "acme" || v.DataCons < 0.399 {
+		t.Errorf("%+v", v)
+	}
+	w.registers(p)
+	w.disconnect(d.ID)
+	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+	if v := a.now(); v.DataCons != 0.4 || v.TimeCons < before.TimeCons || v.TimeCons > before.TimeCons+60 {
+		t.Errorf("the source holds %v MB, %d s; before the cut %d s", v.DataCons, v.TimeCons, before.TimeCons)
+	}
+}
+
+func TestWhatRunsGoesOnOverARestartWithoutItsProvider(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	a := p.sells("a", dataPlan(0.3))
+	w.registers(p)
+	w.connect(d.ID)
+	w.pass(macA, 100_000, 0)
+	w.kills()
+	w.runs()
+	if n := w.pass(macA, 150_000, 0); n != 150_000 {
+		t.Fatalf("%d bytes passed", n)
+	}
+	w.pass(macA, 60_000, 0)
+	w.until("it has run to its end", func() bool { return !w.device(macA).Connected })
+	_, err := w.m.ConnectDevice(bg(), d.ID, "")
+	w.wants(err, ErrNoSession)
+	w.registers(p)
+	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+	if v := a.now(); v.DataCons < 0.2985 || v.DataCons > 0.3 {
+		t.Errorf("%+v", v)
+	}
+}
