@@ -154,9 +154,10 @@ func (m *Manager) holdSession(ctx context.Context, id int64) (*device, *session,
 		return nil, nil, fmt.Errorf("session %d: %w", id, err)
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s = m.sessions[id]; s == nil {
-		defer m.finish(d)
+	s = m.sessions[id]
+	m.mu.Unlock()
+	if s == nil { // deleted meanwhile
+		m.finish(d)
 		return nil, nil, fmt.Errorf("session %d: %w", id, ErrUnknownSession)
 	}
 	return d, s, nil
