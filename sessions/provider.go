@@ -45,6 +45,8 @@ type FetchSessionsResult struct {
 // writes down what it is about to do, and calls Save with the sum. After a
 // Save whose end is not known it calls Reload again: a source that holds what
 // it held before has not taken it; else it has, in the customer's favour.
+// Two gateways, or a gateway and a clerk, that save one session at the same
+// moment are kept apart by the source, with ErrNotSaved.
 //
 // Two more methods are used if a source has them:
 //
@@ -75,6 +77,12 @@ type (
 		SaveSeq(ctx context.Context, data SessionData, seq uint64) error
 	}
 )
+
+// ErrNotSaved is for a source's Save or SaveSeq to say, wrapped in its error,
+// that for certain nothing was saved, as when somebody else has changed the
+// session since it was read. The session is then read anew, what was counted is
+// added to that, and it is saved again, at once.
+var ErrNotSaved = errors.New("nothing was saved")
 
 // ErrProvider: a session's provider does not answer, refuses, or is not
 // registered. The error's text says which, and whether something may have

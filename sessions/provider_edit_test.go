@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -223,5 +224,35 @@ func TestKeysThatAlwaysChange(t *testing.T) {
 	all, _, err := w.m.Sessions(bg(), Filter{DeviceID: d.ID}, "", 0)
 	if err != nil || len(all) != maxUnused {
 		t.Errorf("%d sessions, %v", len(all), err)
+	}
+}
+
+// TestASourceThatSaysItSavedNothing: somebody else changed the session between
+// Reload and Save. Both changes are kept.
+func TestASourceThatSaysItSavedNothing(t *testing.T) {
+	for _, sequences := range []bool{false, true} {
+		w := newWorld(t).boots().runs()
+		d := w.add(macA, "10.10.0.2")
+		p := newShop("acme")
+		p.exact = sequences
+		a := p.sells("a", dataPlan(1))
+		w.registers(p)
+		w.connect(d.ID)
+		w.until("the source has the start", func() bool { return a.now().StartedAt != nil && w.clean() })
+		p.change(func() {
+			a.saving = func(context.Context, *SessionData) (err error) {
+				p.change(func() {
+					a.saving = nil
+					a.data.DataCons, a.data.DataMb = 0.05, 2 // another gateway, and a top-up
+				})
+				return fmt.Errorf("version: %w", ErrNotSaved)
+			}
+		})
+		w.pass(macA, 100_000, 0)
+		w.disconnect(d.ID)
+		w.until("it is delivered", w.delivered)
+		if v := a.now(); v.DataCons != 0.15 || v.DataMb != 2 {
+			t.Errorf("sequences %v: the source holds %v MB of %v, want 0.15 of 2", sequences, v.DataCons, v.DataMb)
+		}
 	}
 }

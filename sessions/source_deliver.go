@@ -22,6 +22,7 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 	}
 	defer unlock()
 	var refused error // of a Save of change
+	tries := 0
 	for {
 		began := m.opt.Boot()
 		data, err := calling(ctx, m, at.by, func(ctx context.Context) (SessionData, error) {
@@ -53,6 +54,13 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 			return todo.again, nil
 		}
 		if err := m.send(ctx, at, todo.letter); err != nil {
+			if errors.Is(err, ErrNotSaved) && !todo.resent && tries < maxTries {
+				tries++
+				if err := m.withdraw(ctx, id, todo.letter); err != nil {
+					return 0, err
+				}
+				continue
+			}
 			if !todo.letter.Edit {
 				return 0, at.fails("Save", err)
 			}
@@ -194,6 +202,7 @@ type visiting struct {
 	only   bool // nothing new is to be sent
 
 	letter  *letter // to be sent
+	resent  bool    // it was sent before, and may have arrived then
 	applied bool    // a letter before turned out to have arrived
 	again   time.Duration
 }
@@ -216,7 +225,7 @@ func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error
 	if s.origin.Letter != nil {
 		switch s.verdict(v.data, v.at.source) {
 		case resend:
-			v.letter = s.origin.Letter
+			v.letter, v.resent = s.origin.Letter, true
 			m.mu.Unlock()
 			return nil
 		case arrived:
@@ -394,6 +403,28 @@ func (m *Manager) send(ctx context.Context, at address, l *letter) error {
 		return struct{}{}, at.source.Save(ctx, data)
 	})
 	return m.answered(at, err)
+}
+
+// withdraw forgets a letter that the source has certainly not taken.
+func (m *Manager) withdraw(ctx context.Context, id int64, l *letter) error {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	d, s, err := m.holdSession(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer m.finish(d)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.origin.Letter != nil && s.origin.Letter.Seq == l.Seq {
+		s.origin.Letter = nil
+		m.errand(s).told = -tellEvery // it is due again
+		m.soil(s)
+	}
+	return nil
 }
 
 // delivered takes in that the source has taken a letter.

@@ -179,6 +179,9 @@ func (s *shop) ask(ctx context.Context, method, path string, body any, with http
 	if err == nil && answer.StatusCode >= 300 {
 		err = errors.New(answer.Status + ": " + string(text[:min(len(text), 200)]))
 	}
+	if answer.StatusCode == http.StatusPreconditionFailed {
+		err = fmt.Errorf("%w: %w", sessions.ErrNotSaved, err)
+	}
 	if err == nil {
 		err = json.Unmarshal(text, into)
 	}
