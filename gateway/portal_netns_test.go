@@ -153,9 +153,22 @@ func portalLetsInAndOut(t *testing.T, bin string) {
 	d.passes(l.client)
 	b.moves(".running dd") // by itself
 	b.moves(".running dd")
-	if got := b.buttons(); !slices.Equal(got, []string{"Disconnect"}) {
-		t.Errorf("buttons %q, want only Disconnect", got)
+	if got := b.buttons(); !slices.Equal(got, []string{"Pause", "Disconnect"}) {
+		t.Errorf("buttons %q, want Pause and Disconnect", got)
 	}
+
+	b.click("Pause")
+	b.shows("You are paused", "Your session is paused.")
+	d.blocks(l.client)
+	if v := d.device(clientMAC); !v.Connected || v.Session == nil || v.Session.State != "paused" {
+		t.Errorf("the client is %+v, want connected and paused", v)
+	}
+	if got := b.buttons(); !slices.Equal(got, []string{"Resume", "Disconnect"}) {
+		t.Errorf("buttons %q, want Resume and Disconnect", got)
+	}
+	b.click("Resume")
+	b.shows("You are online", "Your session goes on.")
+	d.passes(l.client)
 
 	b.click("Disconnect")
 	b.shows("You are offline", "You are now disconnected from the internet.", "ready")
@@ -309,10 +322,14 @@ func portalWorksWithoutScript(t *testing.T, bin string) {
 		shows []string
 	}{
 		{"the page", []string{url}, []string{"You are offline", "200 "}},
-		{"disconnect too early", []string{"-X", "POST", url + "disconnect"}, []string{"You are offline already.", "409 "}},
+		{"disconnect too early", []string{"-X", "POST", url + "disconnect"}, []string{"You are not connected.", "409 "}},
 		{"connect", []string{"-X", "POST", url + "connect"}, []string{"303 " + url}},
 		{"the page then", []string{url}, []string{"You are online", "200 "}},
-		{"connect again", []string{"-X", "POST", url + "connect"}, []string{"You are online already.", "409 "}},
+		{"connect again", []string{"-X", "POST", url + "connect"}, []string{"You are connected already.", "409 "}},
+		{"pause", []string{"-X", "POST", url + "pause"}, []string{"303 " + url}},
+		{"pause again", []string{"-X", "POST", url + "pause"}, []string{"You are paused", "Your session is paused already.", "409 "}},
+		{"resume", []string{"-X", "POST", url + "resume"}, []string{"303 " + url}},
+		{"resume again", []string{"-X", "POST", url + "resume"}, []string{"You are online", "Your session is not paused.", "409 "}},
 		{"a present that is not given", []string{"-X", "POST", url + "demo"}, []string{"404 "}},
 	} {
 		got := read(row.args...)

@@ -131,14 +131,12 @@ func (s *stream) page(v view) error {
 func (s *stream) notice(n news) error {
 	var said struct {
 		Message string `json:"message"`
+		State   string `json:"state"` // that it was changed to by a pause or its end
 	}
-	switch n.event {
-	case sessions.SessionConnected, sessions.SessionDisconnected, sessions.SessionConsumed, sessions.SessionExpired:
-		if json.Unmarshal(n.payload, &said) == nil && said.Message != "" {
-			return s.send("notice", []byte(said.Message))
-		}
+	if json.Unmarshal(n.payload, &said) != nil || said.Message == "" || n.event == sessions.SessionChanged && said.State == "" {
+		return nil
 	}
-	return nil
+	return s.send("notice", []byte(said.Message))
 }
 
 // send sends an event; each line of its data gets a field of its own.

@@ -48,6 +48,8 @@ func (p *portal) server() *http.Server {
 	mux.HandleFunc("GET /live", p.live)
 	mux.HandleFunc("POST /connect", p.action(p.connect))
 	mux.HandleFunc("POST /disconnect", p.action(p.disconnect))
+	mux.HandleFunc("POST /pause", p.action(p.pause))
+	mux.HandleFunc("POST /resume", p.action(p.resume))
 	if p.demo {
 		mux.HandleFunc("POST /demo", p.action(p.give))
 	}
@@ -125,9 +127,22 @@ func (p *portal) connect(ctx context.Context, clnt sessions.ClientDevice) error 
 	return p.api.SessionsMgr().Connect(ctx, clnt, "You are now connected to the internet.")
 }
 
-// disconnect stops the clock: what is left stays.
+// disconnect ends the connection. What is left of the session stays, for the
+// next Connect.
 func (p *portal) disconnect(ctx context.Context, clnt sessions.ClientDevice) error {
 	return p.api.SessionsMgr().Disconnect(ctx, clnt, "You are now disconnected from the internet.")
+}
+
+// pause stops the clock: the client is connected, but nothing passes. API has no
+// such call; the core beside it has.
+func (p *portal) pause(ctx context.Context, clnt sessions.ClientDevice) error {
+	_, err := p.core.PauseDevice(ctx, clnt.Id(), "Your session is paused.")
+	return err
+}
+
+func (p *portal) resume(ctx context.Context, clnt sessions.ClientDevice) error {
+	_, err := p.core.ResumeDevice(ctx, clnt.Id(), "Your session goes on.")
+	return err
 }
 
 var errEnough = errors.New("you have a session")
@@ -159,8 +174,10 @@ func (p *portal) excuse(clnt sessions.ClientDevice, err error) (said string, cod
 		code int
 	}{
 		{sessions.ErrNoSession, "You have no session with anything left.", http.StatusConflict},
-		{sessions.ErrAlreadyConnected, "You are online already.", http.StatusConflict},
-		{sessions.ErrNotConnected, "You are offline already.", http.StatusConflict},
+		{sessions.ErrAlreadyConnected, "You are connected already.", http.StatusConflict},
+		{sessions.ErrNotConnected, "You are not connected.", http.StatusConflict},
+		{sessions.ErrPaused, "Your session is paused already.", http.StatusConflict},
+		{sessions.ErrNotPaused, "Your session is not paused.", http.StatusConflict},
 		{errEnough, "You have a session already.", http.StatusConflict},
 		{errHasty, "That was too fast. Wait a moment and try again.", http.StatusTooManyRequests},
 		{context.Canceled, "You went away before it was done.", http.StatusServiceUnavailable},

@@ -30,7 +30,7 @@ const (
 )
 
 // rank has what is in use on top.
-var rank = map[sessions.State]int{sessions.Running: -1}
+var rank = map[sessions.State]int{sessions.Running: -1, sessions.Paused: -1}
 
 // look reads all that is shown.
 func (p *portal) look(r *http.Request, clnt sessions.ClientDevice) (client, error) {
@@ -84,7 +84,7 @@ func (c *client) glance(ctx context.Context, core *sessions.Manager) error {
 // view is what a client is shown, in words.
 type view struct {
 	Title, Notice            string
-	State, Headline, Advice  string // State: online, offline
+	State, Headline, Advice  string // State: online, paused, offline
 	Device                   sessions.Device
 	Browser                  string
 	Lines                    []line
@@ -109,9 +109,12 @@ type gauge struct {
 func (p *portal) words(c client) view {
 	v := view{Title: p.title, Device: c.device, Browser: c.browser, State: "offline", Headline: "You are offline"}
 	switch {
+	case c.device.Session != nil && c.device.Session.State == sessions.Paused:
+		v.State, v.Headline = "paused", "You are paused"
+		v.Advice = "Nothing passes and no time is used until you resume."
 	case c.device.Connected:
 		v.State, v.Headline = "online", "You are online"
-		v.Advice = "Disconnect when you are done: what is left is kept for the next time."
+		v.Advice = "Pause or disconnect when you are done: what is left is kept for you."
 	case c.canStart:
 		v.MayConnect = true
 		v.Advice = "You have a session. It is used only while you are connected."
@@ -130,7 +133,7 @@ var kinds = map[sessions.Type]string{
 }
 
 var states = map[sessions.State]string{
-	sessions.Running: "in use", sessions.Available: "ready", sessions.Consumed: "used up", sessions.Expired: "expired",
+	sessions.Running: "in use", sessions.Paused: "paused", sessions.Available: "ready", sessions.Consumed: "used up", sessions.Expired: "expired",
 }
 
 func (p *portal) line(s sessions.Session) line {
