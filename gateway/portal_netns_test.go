@@ -3,6 +3,7 @@
 package gateway_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func TestThePortal(t *testing.T) {
 		"is not moved by markup or sites": portalIsNotMoved,
 		"works without script":            portalWorksWithoutScript,
 		"uses what a shop sells":          portalUsesWhatAShopSells,
+		"comes back after its death":      portalComesBack,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -342,4 +344,55 @@ func portalWorksWithoutScript(t *testing.T, bin string) {
 	d.passes(l.client)
 	read("-X", "POST", url+"disconnect")
 	d.blocks(l.client)
+}
+
+// The program is the keeper and control at once. Killed, it is started again,
+// and neither the client nor its open page has to do anything.
+func portalComesBack(t *testing.T, bin string) {
+	l := newLab(t)
+	l.config["store"] = "{path: " + l.dir + "/store, checkpoint: 1s}"
+	l.internet()
+	d := l.portal(bin)
+	v := d.sell(fmt.Sprintf(megabyte, 50))
+	b := l.client.browse()
+	b.open(portalURL)
+	b.click("Connect")
+	b.shows("You are online")
+	b.run(`window.mark = 'here'`, nil)
+	l.client.run("sh", "-c", "head -c 1000000 /dev/zero | curl -sS -m 50 -o /dev/null --data-binary @- http://"+serverIP+":8080/")
+	before := d.session(v.ID)
+	checkpoints := func() int { return strings.Count(d.out.String(), "msg=checkpoint") }
+	now := checkpoints()
+	eventually(t, 2*soon, "what was used is on the disk", func() error {
+		if checkpoints() < now+2 { // the first may have begun before
+			return errNotYet
+		}
+		return nil
+	})
+
+	d.expected = true
+	children := d.children()
+	check(t, d.cmd.Process.Kill())
+	<-d.ended
+	gone(t, children)
+	d = l.portal(bin)
+	d.passes(l.client)
+	eventually(t, 4*soon, "the page is live again", func() error {
+		var stale bool
+		if err := b.ask(`document.body.classList.contains('stale')`, &stale); err != nil || stale {
+			return cmp.Or(err, errNotYet)
+		}
+		return nil
+	})
+	b.shows("You are online")
+	b.click("Disconnect")
+	b.shows("You are offline")
+	d.blocks(l.client)
+	if after := d.session(v.ID); after.UpBytes < before.UpBytes {
+		t.Errorf("%d bytes were counted before its death, %d after", before.UpBytes, after.UpBytes)
+	}
+	var mark string
+	if b.run(`window.mark || ''`, &mark); mark != "here" {
+		t.Error("the page was loaded anew")
+	}
 }
