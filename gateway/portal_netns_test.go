@@ -155,6 +155,10 @@ func portalLetsInAndOut(t *testing.T, bin string) {
 	d.passes(l.client)
 	b.moves(".running dd") // by itself
 	b.moves(".running dd")
+	var focused string // Connect had it and is gone
+	if b.run(`document.activeElement.innerText`, &focused); focused != "Pause" {
+		t.Errorf("the focus is on %q, want Pause", focused)
+	}
 	if got := b.buttons(); !slices.Equal(got, []string{"Pause", "Disconnect"}) {
 		t.Errorf("buttons %q, want Pause and Disconnect", got)
 	}
