@@ -48,6 +48,8 @@ type Core interface {
 	Delete(ctx context.Context, id int64) error
 	Ledger(ctx context.Context, id int64, cursor string, limit int) ([]sessions.LedgerLine, string, error)
 
+	Events(after uint64, f sessions.EventFilter) *sessions.EventReader
+
 	Backup(ctx context.Context, w io.Writer) error
 	Restore(ctx context.Context, r io.Reader) error
 }
@@ -65,6 +67,7 @@ func New(core Core, status func(context.Context) Status, why func(ctx context.Co
 	registerSessions(api, core)
 	registerLedger(api, core)
 	registerWhy(api, why)
+	registerEvents(mux, api, core)
 	registerBackup(mux, api, core)
 
 	document := describe(api.OpenAPI())
@@ -79,14 +82,14 @@ func New(core Core, status func(context.Context) Status, why func(ctx context.Co
 // or silent client holds a connection for seconds, not for ever. Between calls
 // ReadTimeout holds too.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+	return tellEnd(&http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      CallTime + 10*time.Second,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	})
 }
 
 // MaxConns is how many connections are served at once, some 20 KB each; who comes

@@ -290,7 +290,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/why",
+		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/why", "GET /events",
 		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "PATCH /sessions/{id}", "POST /devices",
 		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /restore",
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
+	"gatewayd/forwarder/clients"
 	"gatewayd/sessions"
 )
 
@@ -21,6 +23,9 @@ type fakeCore struct {
 	halfway error // a backup ends with it
 
 	restored string
+
+	after  uint64
+	events sessions.EventFilter
 
 	notify   string
 	plan     sessions.Plan
@@ -148,6 +153,20 @@ func (f *fakeCore) Ledger(ctx context.Context, id int64, cursor string, limit in
 	return []sessions.LedgerLine{{Number: 2, At: *f.session.StartedAt, Kind: sessions.LinePause, Why: "bye", Changed: []sessions.LineChanged{},
 		Used: sessions.Counted{TimeMS: 12_000, UpBytes: 1000000}, Total: sessions.Counted{TimeMS: 12_000, UpBytes: 1000000}, RemainingMS: &left}}, "", f.asked(ctx)
 }
+
+func (f *fakeCore) Events(after uint64, filter sessions.EventFilter) *sessions.EventReader {
+	f.after, f.events = after, filter
+	return quiet().Events(after, filter)
+}
+
+// quiet is a manager in which nothing happens.
+var quiet = sync.OnceValue(func() *sessions.Manager {
+	table, _, err := clients.Create(16, 0)
+	if err != nil {
+		panic(err)
+	}
+	return sessions.New(sessions.Options{Table: table, Now: time.Now, Boot: clients.NewClock().Now})
+})
 
 func (f *fakeCore) Backup(_ context.Context, w io.Writer) error {
 	if f.fail != nil {
