@@ -42,6 +42,7 @@ func registerEvents(mux *http.ServeMux, api huma.API, core Core) {
 		}
 		if readers.Add(1) > MaxReaders {
 			readers.Add(-1)
+			w.Header().Set("Connection", "close") // it need not wait for another call
 			writeProblem(w, newRefusal(http.StatusServiceUnavailable, fmt.Errorf("follow events: %d readers do already", MaxReaders),
 				"end one of them and try again"))
 			return

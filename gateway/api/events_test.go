@@ -187,7 +187,7 @@ func TestReadersKeepNobodyOut(t *testing.T) {
 	}
 	late := s.follow("/events")
 	body, _ := io.ReadAll(io.LimitReader(late.Body, late.ContentLength))
-	if late.StatusCode != 503 || late.Header.Get("Retry-After") == "" || !strings.Contains(string(body), "256 readers do already; end one of them") {
+	if late.StatusCode != 503 || late.Header.Get("Retry-After") == "" || !late.Close || !strings.Contains(string(body), "256 readers do already; end one of them") {
 		t.Errorf("one too many: %d %s", late.StatusCode, body)
 	}
 	if list := s.follow("/devices"); list.StatusCode != 200 {
