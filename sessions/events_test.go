@@ -107,11 +107,12 @@ func TestAFloodOfMACsDoesNotPushSessionsOut(t *testing.T) {
 	h := newTestHub()
 	h.emit(1, SessionConnected, 1) // 101
 	before := (&Manager{hub: h}).Events(101, EventFilter{Names: []string{SessionConnected, SessionConsumed}})
+	h.emit(2, "portal:x", 1) // 102
 	for range 3 * historyEvents {
 		h.emit(9, ClientCreated, map[string]string{"mac": macA})
 	}
 	h.emit(1, SessionConsumed, 1)
-	last := fmt.Sprint(102+3*historyEvents, " session:consumed")
+	last := fmt.Sprint(103+3*historyEvents, " session:consumed")
 	if got := reads(h, 0, EventFilter{DeviceID: 1, Names: []string{SessionConnected, SessionConsumed}}); !slices.Equal(got, []string{"101 session:connected", last}) {
 		t.Errorf("asked for sessions: %q", got)
 	}
@@ -119,10 +120,10 @@ func TestAFloodOfMACsDoesNotPushSessionsOut(t *testing.T) {
 		t.Errorf("asked for sessions before the flood: %q", got)
 	}
 	got := reads(h, 0, EventFilter{})
-	if want := []string{"101 session:connected", fmt.Sprintf("%d lost %d", 101+2*historyEvents, 2*historyEvents)}; !slices.Equal(got[:2], want) || got[len(got)-1] != last {
-		t.Errorf("asked for all: %q, want %q", got[:2], want)
+	if want := []string{"101 session:connected", "102 portal:x", fmt.Sprintf("%d lost %d", 102+2*historyEvents, 2*historyEvents)}; !slices.Equal(got[:3], want) || got[len(got)-1] != last {
+		t.Errorf("asked for all: %q, want %q", got[:3], want)
 	}
-	if len(got) != historyEvents+3 {
+	if len(got) != historyEvents+4 {
 		t.Errorf("%d events", len(got))
 	}
 }

@@ -104,7 +104,6 @@ func follow(r *http.Request, w http.ResponseWriter, reader *sessions.EventReader
 	ctx, end := context.WithCancel(r.Context())
 	defer end()
 	defer context.AfterFunc(closing(ctx), end)()
-	_ = control.SetReadDeadline(time.Time{}) // nothing more is to come from it; a server without deadlines is fine too
 	chunk := fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", reader.After())
 	for {
 		_ = control.SetWriteDeadline(time.Now().Add(chunkTime))
