@@ -25,8 +25,8 @@ const (
 	// SessionExpired: the session in use has reached its expiry. One that
 	// nobody uses expires without an event.
 	SessionExpired = "session:expired"
-	// SessionChanged: a session was created, changed or deleted, or goes on
-	// after another one that ended.
+	// SessionChanged: a session was created, changed, deleted, paused or
+	// resumed, the last two with its "state", or goes on after another one.
 	SessionChanged = "session:changed"
 	// SessionSkipped: a session that a provider offers the device cannot be used;
 	// the message says which and why.

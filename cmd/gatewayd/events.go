@@ -14,8 +14,8 @@ import (
 	"gatewayd/gateway/api/client"
 )
 
-var eventNames = []string{"session:connected", "session:disconnected", "session:consumed", "session:expired", "session:changed",
-	"client:created", "client:changed"}
+var eventNames = []string{"session:connected", "session:disconnected", "session:consumed", "session:expired", "session:changed", "session:skipped",
+	"client:created", "client:changed", "provider:failed", "provider:answered"}
 
 func newEvents(opt *options) *cobra.Command {
 	cmd := &cobra.Command{

@@ -13,9 +13,11 @@ const eventsText = "An answer without an end, as browsers read it with EventSour
 	"`data:` the Event as JSON in one line. While nothing happens there is a comment, with the id to go on after, every 15 s.\n\n" +
 	"`session:connected`, `session:disconnected`, `session:consumed`, `session:expired` and `session:changed` have the data " +
 	"`{\"message\": \"…\", \"session_id\": 7}`: the notice given with the call, or why the gateway did it; without `session_id` where no " +
-	"session is meant. `session:changed` says that a session was created, changed or deleted, or goes on after another one. " +
+	"session is meant. `session:changed` says that a session was created, changed, deleted, paused or resumed, the last two with its " +
+	"`state`, or goes on after another one; `session:skipped`, that one which a provider offers cannot be used. " +
 	"`session:consumed` and `session:expired` end the session in use; one that nobody uses expires without an event. " +
-	"`client:created` and `client:changed` have the Device as it is then. A program that embeds the gateway may add names of its own.\n\n" +
+	"`client:created` and `client:changed` have the Device as it is then, `provider:failed` and " +
+	"`provider:answered` a message and no device. A program that embeds the gateway may add names of its own.\n\n" +
 	"Events are kept for those who come back: of sessions, of clients and of other names the newest 4096 each, as far as they are " +
 	"within 1 MiB. With `Last-Event-ID`, or `after`, the answer begins with those that follow it. What is not kept any more, or was passed " +
 	"over because the reader is slow, is told of in its place by the event `lost`, whose data has no `data` but `lost`: how many, of whatever " +
