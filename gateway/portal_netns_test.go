@@ -38,6 +38,7 @@ func TestThePortal(t *testing.T) {
 		"works without script":            portalWorksWithoutScript,
 		"uses what a shop sells":          portalUsesWhatAShopSells,
 		"comes back after its death":      portalComesBack,
+		"is a service as its README says": portalIsAService,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -398,5 +399,48 @@ func portalComesBack(t *testing.T, bin string) {
 	var mark string
 	if b.run(`window.mark || ''`, &mark); mark != "here" {
 		t.Error("the page was loaded anew")
+	}
+}
+
+// The drop-in in the portal's README makes it the program of gatewayd's own unit.
+func portalIsAService(t *testing.T, bin string) {
+	l := newLab(t)
+	l.internet()
+	text, err := os.ReadFile("../examples/portal/README.md")
+	check(t, err)
+	_, after, found := strings.Cut(string(text), "\n    [Service]\n")
+	if !found {
+		t.Fatal("the README has no drop-in")
+	}
+	var lines []string
+	for line := range strings.Lines(after) {
+		line, indented := strings.CutPrefix(line, "    ")
+		if !indented {
+			break
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	b := l.boot(lines...)
+	portal, err := os.ReadFile(filepath.Join(bin, "portal"))
+	check(t, err)
+	at := fmt.Sprintf("/proc/%d/root/usr/local/bin", b.init)
+	check(t, os.MkdirAll(at, 0o755))
+	check(t, os.WriteFile(at+"/portal", portal, 0o755))
+	b.run("systemctl", "start", "gatewayd")
+	d := &daemon{l: l, program: &program{t: t}, http: api(fmt.Sprintf("/proc/%d/root/run/gatewayd/gatewayd.sock", b.init))}
+	eventually(t, 4*soon, "the page is served", func() error {
+		got, err := l.client.try("curl", "-sS", "-m", "5", portalURL)
+		if err == nil && !strings.Contains(got, "Café Antares") {
+			err = errors.New(got)
+		}
+		return err
+	})
+	d.sell(anHour)
+	d.blocks(l.client)
+	l.client.run("curl", "-sS", "-X", "POST", portalURL+"connect")
+	d.passes(l.client)
+	b.run("systemctl", "stop", "gatewayd")
+	if got := b.property("Result"); got != "success" {
+		t.Errorf("the service ended with %s", got)
 	}
 }
