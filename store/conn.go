@@ -33,10 +33,15 @@ type caller struct {
 	gone   chan struct{}
 	once   sync.Once
 	parsed chan struct{} // closed when the reader has ended
+
+	batches sync.WaitGroup // handed to the committer and not done
+	settled chan struct{}  // closed when nothing of this caller or one before can change anything any more
 }
 
-// attend serves conn until it ends or hangUp.
-func (s *service) attend(ctx context.Context, conn net.Conn) *caller {
+// attend serves conn until it ends or hangUp. It reads nothing of it before what
+// callers before have left behind is done: who comes next must not read what is about
+// to change.
+func (s *service) attend(ctx context.Context, conn net.Conn, before *caller) *caller {
 	c := &caller{
 		service: s,
 		conn:    conn,
@@ -44,12 +49,28 @@ func (s *service) attend(ctx context.Context, conn net.Conn) *caller {
 		out:     make(chan []byte, maxUnderWay),
 		gone:    make(chan struct{}),
 		parsed:  make(chan struct{}),
+		settled: make(chan struct{}),
 	}
 	s.running.Go(c.write)
 	s.running.Go(func() {
 		defer close(c.parsed)
 		defer c.hangUp()
+		if before != nil {
+			select {
+			case <-before.settled:
+			case <-c.gone:
+				return
+			}
+		}
 		c.read(ctx)
+	})
+	s.running.Go(func() {
+		<-c.parsed
+		if before != nil {
+			<-before.settled
+		}
+		c.batches.Wait()
+		close(c.settled)
 	})
 	return c
 }
@@ -121,11 +142,14 @@ func (c *caller) start(ctx context.Context, req client.Request) bool {
 		a := client.Answer{ID: req.ID, Op: req.Op}
 		fail(&a, c.disk.called(err))
 		c.answer(a)
+		c.batches.Done()
 	}
+	c.batches.Add(1)
 	select {
 	case c.commits <- batch{req.Records, done}:
 		return true
 	case <-c.gone:
+		c.batches.Done()
 		return false
 	}
 }

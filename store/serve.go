@@ -132,7 +132,7 @@ func attendAll(ctx context.Context, d *disk, conns <-chan net.Conn) error {
 				continue
 			}
 			current.leave()
-			current = s.attend(ctx, conn)
+			current = s.attend(ctx, conn, current)
 		}
 	}
 	keeping.Wait()

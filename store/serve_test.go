@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -188,6 +189,37 @@ func TestANewConnectionReplacesTheOldOne(t *testing.T) {
 		t.Fatalf("the old one: %v", err)
 	}
 	other.Close()
+}
+
+// Whether or not the batch that a caller left behind was done, the next one's reads
+// agree about it.
+func TestWhatACallerLeftBehindIsDoneBeforeTheNextIsServed(t *testing.T) {
+	r := serveDir(t, t.TempDir(), testGuard+testReserve)
+	defer r.end(t)
+	for i := range 100 {
+		key := fmt.Appendf(nil, "key %d", i)
+		near, far := net.Pipe()
+		r.conns <- far
+		batch := client.Request{ID: 1, Op: client.OpBatch, Records: []client.Record{{Key: key, Value: []byte("v")}}}
+		if _, err := near.Write(batch.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		near.Close() // it dies without waiting for the answer
+		to, from := net.Pipe()
+		r.c.Attach(to)
+		r.conns <- from
+		_, first, err := r.c.Get(context.Background(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.c.Batch(context.Background(), []client.Record{{Key: []byte("another"), Value: []byte("v")}}); err != nil {
+			t.Fatal(err)
+		}
+		_, later, err := r.c.Get(context.Background(), key)
+		if err != nil || first != later {
+			t.Fatalf("key %d: read as there %v, then %v: %v", i, first, later, err)
+		}
+	}
 }
 
 func TestNonsenseEndsTheConnectionAndNotTheStore(t *testing.T) {
