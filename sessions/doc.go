@@ -43,6 +43,10 @@
 //     rest. A grant that ended by itself leaves it consumed or expired.
 //  7. When the end of a grant is on disk its record in the table is free.
 //
+// Each of these is a line of the session's ledger. One ledger is open while a
+// grant of the session is not settled; what the forwarder began and ended by
+// itself, also while control was away, has the forwarder's moments.
+//
 // # Pause in place
 //
 // A paused device counts as connected and has its session, but no grant:

@@ -13,7 +13,16 @@ const (
 
 // isDue says whether what is used has to be told: for useTime nothing was.
 func (l *ledger) isDue(now time.Duration) bool {
-	return l.open && now-l.newest >= useTime && l.doubt <= l.next
+	return l.open && now-l.newest >= useTime
+}
+
+// goesOn reports that a grant has started and not come to its end, whether or
+// not the forwarder has said so yet. m.mu is held.
+func (m *Manager) goesOn(d *device, g grant, now time.Duration) bool {
+	r := m.table.Slot(d.slot).Record(g.seq)
+	u := r.Use(g.seq)
+	end, _ := r.Deadline(u.Started)
+	return u.Started != 0 && u.Ended == 0 && !g.revoked && now < end
 }
 
 // useLine appends a consumption line, or brings the one up to date that waits

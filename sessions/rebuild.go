@@ -214,10 +214,8 @@ func (m *Manager) adopt(d *device) {
 	m.changed(d)
 	m.soilAll(d)
 	m.follow(d)
-	for _, s := range d.sessions {
-		if s.ledger.open {
-			m.post(s, LineUse, "the gateway's control restarted; clients went on meanwhile")
-		}
+	if g := d.current(); g != nil && g.session.ledger.open && m.goesOn(d, *g, m.opt.Boot()) {
+		m.post(g.session, LineUse, "the gateway's control restarted; clients went on meanwhile")
 	}
 }
 

@@ -191,7 +191,7 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 			s := g.session
 			if u := m.used(d, s); u != s.settled && firstOf(d.grants[:i], s) {
 				entries = append(entries, entry{s.id, u})
-				if len(lines) < maxUseLines && s.ledger.isDue(began) && !s.dirty && !s.writing {
+				if len(lines) < maxUseLines && s.ledger.isDue(began) && !s.dirty && !s.writing && m.goesOn(d, g, began) {
 					lines[s.id] = m.useLine(s, u, began)
 				}
 			}
