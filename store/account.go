@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"os"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"gatewayd/store/client"
 )
@@ -39,18 +36,19 @@ func (h hole) String() string {
 	return fmt.Sprintf("batches %d to %d", h.from, h.to)
 }
 
-var errStop = errors.New("stop")
+var errGlance = errors.New("enough is read")
 
-// takeAccount reads all snapshots and the journal in dir. Damage in them is part of
-// the account and no error.
-func takeAccount(dir string) (*account, error) {
+// takeAccount reads the newest snapshot that is whole, and the journal behind it, in dir.
+// Damage in them is part of the account and no error. With glance of the snapshot only
+// the beginning is read, and whether it is whole shows when all of it is.
+func takeAccount(dir string, glance bool) (*account, error) {
 	a := &account{}
 	snapshots, err := filesOf(dir, generationPrefix)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range slices.Backward(snapshots) {
-		info, err := checkGeneration(s)
+		info, err := checkGeneration(s, glance)
 		if errors.Is(err, ErrBadSnapshot) {
 			a.bad = append(a.bad, s.path)
 			continue
@@ -64,14 +62,21 @@ func takeAccount(dir string) (*account, error) {
 	return a, a.readJournal(dir)
 }
 
-// checkGeneration reads a snapshot to its end.
-func checkGeneration(s sequenced) (SnapshotInfo, error) {
+// checkGeneration reads a snapshot to its end; with glance only its beginning.
+func checkGeneration(s sequenced, glance bool) (SnapshotInfo, error) {
 	f, err := os.Open(s.path)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
 	defer f.Close()
-	info, err := ReadSnapshot(f, func(client.Record) error { return nil })
+	stop := error(nil)
+	if glance {
+		stop = errGlance
+	}
+	info, err := ReadSnapshot(f, func(client.Record) error { return stop })
+	if errors.Is(err, errGlance) {
+		err = nil
+	}
 	if err == nil && info.Sequence != s.sequence {
 		err = fmt.Errorf("%w: %s holds sequence %d", ErrBadSnapshot, s.path, info.Sequence)
 	}
@@ -156,27 +161,15 @@ func (a *account) whole(q uint64) bool {
 
 // each gives f, in the order of their keys, the records as they were after sequence q.
 func (a *account) each(q uint64, f func(key, value []byte) error) error {
-	changed := make(map[string][]byte) // nil: deleted
-	for _, e := range a.entries {
-		if e.sequence > q {
-			break
-		}
-		for _, r := range e.records {
-			changed[string(r.Key)] = nil
-			if !r.Delete {
-				changed[string(r.Key)] = append([]byte{}, r.Value...)
-			}
-		}
-	}
-	keys := slices.Sorted(maps.Keys(changed))
+	changed := a.changed(q)
 	give := func(before []byte) error { // all changed ones that sort before it; nil: all
-		for len(keys) > 0 && (before == nil || keys[0] < string(before)) {
-			if v := changed[keys[0]]; v != nil {
-				if err := f([]byte(keys[0]), v); err != nil {
+		for len(changed) > 0 && (before == nil || bytes.Compare(changed[0].Key, before) < 0) {
+			if r := changed[0]; !r.Delete {
+				if err := f(r.Key, r.Value); err != nil {
 					return err
 				}
 			}
-			keys = keys[1:]
+			changed = changed[1:]
 		}
 		return nil
 	}
@@ -190,7 +183,7 @@ func (a *account) each(q uint64, f func(key, value []byte) error) error {
 			if err := give(rec.Key); err != nil {
 				return err
 			}
-			if _, later := changed[string(rec.Key)]; later {
+			if len(changed) > 0 && bytes.Equal(changed[0].Key, rec.Key) {
 				return nil // given next
 			}
 			return f(rec.Key, rec.Value)
@@ -202,47 +195,23 @@ func (a *account) each(q uint64, f func(key, value []byte) error) error {
 	return give(nil)
 }
 
-// differs compares the database, in the view of txn, with the account as of sequence q,
-// to which it is whole, and gives f what the account has. why is the first difference;
-// empty: there is none.
-func (a *account) differs(txn *badger.Txn, q uint64, f func(key, value []byte) error) (why string, err error) {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: storedKey(nil)})
-	defer it.Close()
-	it.Rewind()
-	err = a.each(q, func(key, value []byte) error {
-		if why, err = compare(it, key, value); err != nil {
-			return err
+// changed are the newest records of the journal up to sequence q, in the order of their
+// keys, each of which is there once.
+func (a *account) changed(q uint64) (newest []*client.Record) {
+	for i := range a.entries {
+		if a.entries[i].sequence > q {
+			break
 		}
-		if why != "" {
-			return errStop
+		for j := range a.entries[i].records {
+			newest = append(newest, &a.entries[i].records[j])
 		}
-		it.Next()
-		return f(key, value)
-	})
-	switch {
-	case errors.Is(err, errStop):
-		return why, nil
-	case err == nil && it.Valid():
-		return fmt.Sprintf("key %q should not be there", it.Item().Key()[1:]), nil
 	}
-	return "", err
-}
-
-// compare says how the record that it stands at is not the one that should be there.
-func compare(it *badger.Iterator, key, value []byte) (why string, err error) {
-	if !it.Valid() {
-		return fmt.Sprintf("key %q is missing", key), nil
-	}
-	item := it.Item()
-	if got := item.Key()[1:]; !bytes.Equal(got, key) {
-		return fmt.Sprintf("key %q is there where %q should be", got, key), nil
-	}
-	err = item.Value(func(stored []byte) error {
-		got, err := unseal(key, stored)
-		if err == nil && !bytes.Equal(got, value) {
-			why = fmt.Sprintf("key %q has another value", key)
+	slices.SortStableFunc(newest, func(a, b *client.Record) int { return bytes.Compare(a.Key, b.Key) })
+	last := 0
+	for i, r := range newest {
+		if i+1 == len(newest) || !bytes.Equal(newest[i+1].Key, r.Key) {
+			newest[last], last = r, last+1
 		}
-		return err
-	})
-	return why, err
+	}
+	return newest[:last]
 }

@@ -101,7 +101,7 @@ func (d *disk) beginBackup(ctx context.Context) {
 			txn := db.NewTransaction(false)
 			defer txn.Discard()
 			_, err := writeSnapshot(txn, d.now(), to, ctx.Err)
-			return errors.Join(err, d.scrub(db))
+			return errors.Join(err, d.scrub(ctx, db))
 		}))
 	}()
 }
@@ -272,5 +272,6 @@ func (d *disk) refill(st *staged, over []client.Record) error {
 // lock is mu.Lock for what closes the database: what holds mu for long is ended.
 func (d *disk) lock() {
 	d.outflow.end(errClosing)
+	d.stopProof()
 	d.mu.Lock()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -86,12 +87,27 @@ func (c *committer) commit(group []batch) error {
 	if err := c.disk.refuses(); err != nil {
 		return err
 	}
+	c.disk.holdBack()
 	err := c.disk.use(func(db *badger.DB) error { return c.disk.write(db, group) })
 	if err == nil {
 		err = c.syncNames()
 	}
 	c.disk.committed(err)
 	return err
+}
+
+const (
+	mostSegments = 5           // full ones, behind the newest snapshot, before changes wait for the next one
+	longestWait  = time.Second // of each group
+)
+
+// holdBack has changes wait while a journal that has become long is read, because the
+// next snapshot is made of it, or the database compared with it: what is written
+// meanwhile is in memory then.
+func (d *disk) holdBack() {
+	for end := time.Now().Add(longestWait); d.segments.Load() > mostSegments && d.reading.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // write is the committer's. After an error of either, journal and database may differ,
@@ -123,6 +139,7 @@ func (d *disk) write(db *badger.DB, group []batch) error {
 		}
 		d.journal = nil
 		d.segment.Store(d.last)
+		d.segments.Add(1)
 		select {
 		case d.due <- struct{}{}:
 		default:

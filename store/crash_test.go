@@ -22,6 +22,10 @@ import (
 // directory, with its connection as descriptor 3.
 const childDir = "STORE_TEST_CHILD_DIR"
 
+// childLater, in the environment, has it take any database for a large one, which is
+// compared while it is served.
+const childLater = "STORE_TEST_CHILD_LATER"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		if err := beStore(dir); err != nil {
@@ -42,7 +46,11 @@ func beStore(dir string) error {
 	conns <- conn
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return Serve(ctx, dir, conns, Option{})
+	d := newDisk(dir, Option{})
+	if os.Getenv(childLater) != "" {
+		d.atOnce = -1
+	}
+	return serve(ctx, d, conns)
 }
 
 // startChild starts a store process for dir and attaches c to it.
@@ -57,6 +65,9 @@ func startChild(t testing.TB, c *client.Client, dir string) *exec.Cmd {
 	defer far.Close()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	if rand.N(2) == 0 { // nothing that is promised depends on it
+		cmd.Env = append(cmd.Env, childLater+"=1")
+	}
 	cmd.ExtraFiles = []*os.File{far}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

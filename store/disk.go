@@ -48,8 +48,17 @@ type disk struct {
 	snapshot    atomic.Uint64 // sequence of the newest snapshot
 	segment     atomic.Uint64 // sequence at which the newest segment begins
 	segmentSize atomic.Int64  // bytes after which a segment is full
+	segments    atomic.Int64  // how many were filled since the newest snapshot was begun
+	reading     atomic.Int32  // who reads the journal
 
-	renew   atomic.Bool   // the snapshots and the journal are to be made anew
+	renew    atomic.Bool // the snapshots and the journal are to be made anew
+	atOnce   int64       // bytes of tables up to which the database is compared before it is served
+	unproved atomic.Bool // it is compared while it is served
+	proofMu  sync.Mutex
+	endProof context.CancelFunc // of the comparing that is under way; nil: none is
+	found    chan error         // damage, by comparing
+	scrubbed uint64             // the table that was read last to look for damage; keep's
+
 	due     chan struct{} // a snapshot is
 	doubts  chan error    // of reading from the database
 	outflow outflow

@@ -51,8 +51,8 @@
 // What opening does, before anything is served:
 //
 //  1. It takes the account: the newest snapshot that is whole, and the journal behind it.
-//  2. It opens the database and compares all of it, key by key, with the account as of
-//     the database's own sequence. The journal may be ahead by one group, which the
+//  2. It reads all tables and checks their sums, opens the database and compares all of
+//     it, key by key, with the account as of the database's own sequence. The journal may be ahead by one group, which the
 //     database then gets: nobody was told that it is there. A group that is in neither
 //     as a whole was torn by a power cut, and is dropped.
 //  3. Anything else is damage: Badger refuses, complains, panics or ends the process
@@ -65,6 +65,16 @@
 //     they are made anew.
 //
 // So one fault, wherever it is, loses nothing, and two say what they lost.
+//
+// A large database (compareAtOnce) is compared while it is served, when nothing suggests
+// that it lacks something: the tables in the directory are those of its manifest, which
+// ends with its last change; their sums are right; there is one log, so that its end is
+// the database's own sequence, and that is the journal's. A damage that is found then
+// ends the process, and the next one, told by the file "doubted", compares before it
+// serves. Comparing reads tables as files, not through Badger's maps, and asks Badger
+// where they differ from the account: what is not in a table yet. Until it is done no
+// snapshot is made. Changes wait, a second each at most, while the journal is longer
+// than memory should hold.
 //
 // A backup is a snapshot that goes to the caller part by part and takes no room here. A
 // restore takes such a file in beside, checks all of it, makes it the newest snapshot,

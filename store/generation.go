@@ -93,9 +93,11 @@ func removeFile(path string) error {
 // the former ones are not whole. The error is a damage.
 func (d *disk) keepSafe(ctx context.Context) error {
 	due := d.renew.Load() || d.snapshot.Load() < d.segment.Load()
-	if d.dir == "" || !due {
+	if d.dir == "" || !due || d.unproved.Load() {
 		return nil
 	}
+	d.reading.Add(1)
+	filled := d.segments.Load()
 	err := d.use(func(db *badger.DB) error {
 		if d.renew.Load() {
 			d.renewAccount(ctx, db)
@@ -103,11 +105,15 @@ func (d *disk) keepSafe(ctx context.Context) error {
 		}
 		return d.nextSnapshot(ctx, db)
 	})
+	d.reading.Add(-1)
+	if err == nil {
+		d.segments.Add(-filled)
+	}
 	var bad *damage
 	switch {
 	case errors.As(err, &bad):
 		return err
-	case errors.Is(err, errNotWhole):
+	case errors.Is(err, errNotWhole), errors.Is(err, ErrBadSnapshot):
 		d.log.Error("store: the snapshots and the journal are made anew", "err", err)
 		d.renew.Store(true)
 	case err != nil && !errors.Is(err, client.ErrFull) && ctx.Err() == nil:
@@ -117,9 +123,12 @@ func (d *disk) keepSafe(ctx context.Context) error {
 }
 
 // lastSnapshot makes a snapshot of a disk that changed since the last one, before it is
-// closed. Without it nothing is lost: the journal has it.
+// closed, unless that takes too long. Without it nothing is lost: the journal has it.
 func (d *disk) lastSnapshot() {
-	if d.dir == "" || d.db == nil || d.lean || d.renew.Load() || d.isBroken() || d.snapshot.Load() == d.last {
+	if d.dir == "" || d.db == nil || d.lean || d.renew.Load() || d.unproved.Load() || d.isBroken() || d.snapshot.Load() == d.last {
+		return
+	}
+	if size, err := roomToCompact(d.dir); err != nil || size > d.atOnce {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotTime)
@@ -141,33 +150,46 @@ func (d *disk) doubt(err error) error {
 }
 
 // settle says whether a doubt is a damage.
-func (d *disk) settle(doubt error) error {
+func (d *disk) settle(ctx context.Context, doubt error) error {
 	if errors.Is(doubt, client.ErrCorrupt) {
 		return damaged("reading it: %v", doubt)
 	}
-	return d.check()
+	return d.check(func(db *badger.DB) error { return d.scrub(ctx, db) })
 }
 
-// check is scrub of the database that is open, if one is.
-func (d *disk) check() error {
+// check is a look at the database that is open, if one is. The error is a damage.
+func (d *disk) check(look func(*badger.DB) error) error {
 	if d.dir == "" {
 		return nil
 	}
-	if err := d.use(d.scrub); !errors.Is(err, client.ErrFull) {
-		return err
+	err := d.use(look)
+	if err != nil && !isDamage(err) {
+		if !errors.Is(err, client.ErrFull) && !errors.Is(err, context.Canceled) {
+			d.log.Warn("store: the tables were not checked", "err", err)
+		}
+		return nil
 	}
-	return nil
+	return err
 }
 
-// scrub reads all tables of the database and checks their sums. The error is a damage.
-func (d *disk) scrub(db *badger.DB) (err error) {
-	defer func() { // Badger panics on some of what it finds
-		if r := recover(); r != nil {
-			err = damaged("checking its tables: %v", r)
-		}
-	}()
-	if err := db.VerifyChecksum(); err != nil {
-		return damaged("checking its tables: %v", err)
+// scrub reads all tables of the database and checks their sums. The error is a damage,
+// or one of reading.
+func (d *disk) scrub(ctx context.Context, db *badger.DB) error {
+	return checkTables(ctx, d.dir, tableIDs(db), goneFrom(db))
+}
+
+// scrubShare is how much of the tables is read at once to look for damage, in bytes: a
+// large database is not all read each time.
+const scrubShare = 128 << 20
+
+// scrubSome is scrub of the tables whose turn it is.
+func (d *disk) scrubSome(ctx context.Context, db *badger.DB) error {
+	ids := tableIDs(db)
+	at, _ := slices.BinarySearch(ids, d.scrubbed+1)
+	ids = slices.Concat(ids[at:], ids[:at])
+	ids = ids[:min(len(ids), scrubShare/tableSize)]
+	if len(ids) > 0 {
+		d.scrubbed = ids[len(ids)-1]
 	}
-	return nil
+	return checkTables(ctx, d.dir, ids, goneFrom(db))
 }

@@ -6,7 +6,7 @@ import "strings"
 // own.
 func Keeps(name string) bool {
 	switch name {
-	case "LOCK", reserveName, attemptsName, rebuildingName, damagedName, noticeName:
+	case "LOCK", reserveName, attemptsName, rebuildingName, doubtedName, damagedName, noticeName:
 		return true
 	}
 	return databaseFile(name) || strings.HasSuffix(name, ".partial") ||

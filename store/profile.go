@@ -1,12 +1,8 @@
 package store
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -50,7 +46,7 @@ func profile(dir string, log *slog.Logger) badger.Options {
 	o.DetectConflicts = false
 	o.NumVersionsToKeep = 1
 	o.MetricsEnabled = false
-	o.ChecksumVerificationMode = options.OnTableAndBlockRead
+	o.ChecksumVerificationMode = options.OnBlockRead // and checkTables before it is opened
 	o.VerifyValueChecksum = true
 	o.Compression = options.None
 	o.BlockCacheSize = 0
@@ -80,17 +76,9 @@ func lean(o badger.Options) badger.Options {
 // crowded says whether the database would open with more than levelZeroUp tables in
 // level 0: those that are there, and one for each log.
 func crowded(o badger.Options) (bool, error) {
-	f, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+	manifest, err := readManifest(o)
 	if err != nil {
 		return false, err
-	}
-	defer f.Close()
-	manifest, _, err := badger.ReplayManifestFile(f, o.ExternalMagicVersion, o)
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	logs, err := logs(o.Dir)
 	if err != nil {

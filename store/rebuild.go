@@ -53,7 +53,7 @@ func (d *disk) rebuild(ctx context.Context, o badger.Options, a *account, why st
 	d.segment.Store(a.last)
 	if err == nil {
 		d.renewAfter(ctx, db, a)
-		err = errors.Join(removeFile(marker), syncDir(d.dir))
+		err = errors.Join(removeFile(marker), removeFile(filepath.Join(d.dir, doubtedName)), syncDir(d.dir))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("rebuild the store at %s: %w", d.dir, err), db.Close())

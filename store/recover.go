@@ -14,8 +14,11 @@ import (
 )
 
 const (
+	doubtedName  = "doubted" // what a process found that ended for it: the next one does not believe the database
 	attemptsName = "opening" // the boot, a space, and as many bytes as openings in it that did not come to an end
 	mostAttempts = 3         // after which the database is taken for damaged
+
+	compareAtOnce = 16 << 20 // bytes of tables up to which the database is compared before it is served
 )
 
 // damage is an error that says that the database cannot be believed.
@@ -30,37 +33,74 @@ func isDamage(err error) bool {
 	return errors.As(err, &bad)
 }
 
-// openChecked opens the database and compares it with the account. When it cannot be
+// openChecked opens the database and compares it with the account, or, when nothing
+// suggests that it lacks something, has that done while it is served. When it cannot be
 // opened or lacks what it has to hold, it is set aside and made anew.
 func (d *disk) openChecked(ctx context.Context, o badger.Options) error {
-	a, err := takeAccount(d.dir)
+	defer removeFile(filepath.Join(d.dir, attemptsName)) // whatever comes back here did not end the process
+	why, err := os.ReadFile(filepath.Join(d.dir, rebuildingName))
+	rebuilding := err == nil
+	d.unproved.Store(false)
+	later := !rebuilding && d.large(o)
+	a, err := takeAccount(d.dir, later)
+	if err == nil && later && (!a.whole(a.last) || len(a.bad) > 0) {
+		later = false
+		a, err = takeAccount(d.dir, false)
+	}
 	if err != nil {
 		return fmt.Errorf("read the snapshots and the journal at %s: %w", d.dir, err)
 	}
-	defer removeFile(filepath.Join(d.dir, attemptsName)) // whatever comes back here did not end the process
-	if why, err := os.ReadFile(filepath.Join(d.dir, rebuildingName)); err == nil {
+	if rebuilding {
 		d.log.Warn("store: a rebuild was interrupted and begins again", "dir", d.dir)
 		return d.rebuild(ctx, o, a, string(why), false)
 	}
-	db, q, err := d.openBelieved(ctx, o, a)
+	db, q, err := d.openBelieved(ctx, o, a, later)
 	var bad *damage
 	if errors.As(err, &bad) {
+		if later {
+			if a, err = takeAccount(d.dir, false); err != nil {
+				return fmt.Errorf("read the snapshots and the journal at %s: %w", d.dir, err)
+			}
+		}
 		return d.rebuild(ctx, o, a, bad.why, true)
 	}
 	if err != nil {
 		return err
 	}
 	d.last = q
-	if err := errors.Join(d.adopt(ctx, db, a), syncDir(d.dir)); err != nil {
+	if err := errors.Join(d.adopt(ctx, db, a), removeFile(filepath.Join(d.dir, doubtedName)), syncDir(d.dir)); err != nil {
 		return errors.Join(err, db.Close())
 	}
+	d.unproved.Store(later)
 	d.db = db
 	return nil
 }
 
+// large says whether the database is so large that it is compared with the account while
+// it is served, and in the state that Badger leaves it in: nobody found something, its
+// tables are those of its manifest, which ends where its last change does, and it has
+// one log, whose end then is the database's own sequence.
+func (d *disk) large(o badger.Options) bool {
+	_, doubted := os.Lstat(filepath.Join(d.dir, doubtedName))
+	size, err := roomToCompact(d.dir)
+	if doubted == nil || err != nil || size <= d.atOnce {
+		return false
+	}
+	logs, err := logs(d.dir)
+	if err != nil || len(logs) > 1 {
+		return false
+	}
+	m, err := readManifest(o)
+	if err != nil || !m.whole {
+		return false
+	}
+	all, err := m.accounts(d.dir)
+	return err == nil && all
+}
+
 // openBelieved opens the database if it can be believed; a damage otherwise. q is the
-// newest sequence in it.
-func (d *disk) openBelieved(ctx context.Context, o badger.Options, a *account) (db *badger.DB, q uint64, err error) {
+// newest sequence in it. With later it is not compared with the account yet.
+func (d *disk) openBelieved(ctx context.Context, o badger.Options, a *account, later bool) (db *badger.DB, q uint64, err error) {
 	if err := d.countAttempt(); err != nil {
 		return nil, 0, err
 	}
@@ -71,6 +111,13 @@ func (d *disk) openBelieved(ctx context.Context, o badger.Options, a *account) (
 	}()
 	said := &complaints{badgerLog: badgerLog{d.log}}
 	o.Logger = said
+	m, err := readManifest(o)
+	if err == nil {
+		err = checkTables(ctx, d.dir, m.ids(), func(uint64) bool { return false })
+	}
+	if err != nil {
+		return nil, 0, asDamage(err)
+	}
 	if !d.lean {
 		if err := d.thinOut(ctx, o); err != nil {
 			return nil, 0, asDamage(err)
@@ -79,15 +126,15 @@ func (d *disk) openBelieved(ctx context.Context, o badger.Options, a *account) (
 	if db, err = openLocked(ctx, o); err != nil {
 		return nil, 0, asDamage(err)
 	}
-	if q, err = d.judge(db, a, said.text()); err != nil {
+	if q, err = d.judge(db, a, said.text(), later); err != nil {
 		closeDamaged(db)
 		return nil, 0, err
 	}
 	return db, q, nil
 }
 
-// judge compares the open database with the account.
-func (d *disk) judge(db *badger.DB, a *account, complaint string) (q uint64, err error) {
+// judge compares the open database with the account; with later only how far they go.
+func (d *disk) judge(db *badger.DB, a *account, complaint string, later bool) (q uint64, err error) {
 	if complaint != "" {
 		return 0, damaged("%s", complaint)
 	}
@@ -106,20 +153,10 @@ func (d *disk) judge(db *badger.DB, a *account, complaint string) (q uint64, err
 		return 0, damaged("it ends with batch %d, and the journal has batch %d", q, a.last)
 	case !a.whole(q):
 		return q, d.readAll(db)
+	case later:
+		return q, nil
 	}
-	return q, a.same(txn, q, func(_, _ []byte) error { return nil })
-}
-
-// same is differs with a difference, and what prevents looking for one, as damage.
-func (a *account) same(txn *badger.Txn, q uint64, f func(key, value []byte) error) error {
-	why, err := a.differs(txn, q, f)
-	if err != nil {
-		return damaged("reading it: %v", err)
-	}
-	if why != "" {
-		return damaged("%s", why)
-	}
-	return nil
+	return q, a.compare(db, txn, q, func(_, _ []byte) error { return nil })
 }
 
 // readAll reads every record of a database whose account is not whole.

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"gatewayd/store/client"
 )
@@ -20,7 +23,7 @@ const (
 
 const (
 	watchInterval   = time.Second      // how often the free space is looked at
-	scrubInterval   = time.Minute      // how often all tables are read
+	scrubInterval   = time.Minute      // how often scrubShare of the tables are read
 	collectInterval = 10 * time.Minute // how often the value log is looked at
 )
 
@@ -40,16 +43,23 @@ type Option struct {
 // cannot be written; or a database that is found damaged, which is not closed: the
 // process has to end, and the next one mends it. It owns the connections it takes.
 func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) error {
+	d := newDisk(dir, opt)
+	return d.called(serve(ctx, d, conns))
+}
+
+func newDisk(dir string, opt Option) *disk {
 	d := &disk{
 		dir:     dir,
 		name:    opt.Name,
 		boot:    opt.Boot,
 		guard:   orDefault(opt.Guard, DefaultGuard),
 		reserve: orDefault(opt.Reserve, DefaultReserve),
+		atOnce:  compareAtOnce,
 		free:    freeSpace,
 		now:     time.Now,
 		due:     make(chan struct{}, 1),
 		doubts:  make(chan error, 1),
+		found:   make(chan error, 1),
 		log:     opt.Log,
 	}
 	if d.name == "" {
@@ -58,7 +68,7 @@ func Serve(ctx context.Context, dir string, conns <-chan net.Conn, opt Option) e
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	return d.called(serve(ctx, d, conns))
+	return d
 }
 
 // OpenMemory serves a store that lives in memory, over a pipe, for the tests of other
@@ -96,6 +106,9 @@ func serve(ctx context.Context, d *disk, conns <-chan net.Conn) error {
 	}
 	err := attendAll(ctx, d, conns)
 	if isDamage(err) {
+		if err := writeFile(filepath.Join(d.dir, doubtedName), err.Error()); err != nil {
+			d.log.Warn("store: what was found is not on the disk", "err", err)
+		}
 		d.log.Error("store: the database is damaged; the next start mends it", "err", err)
 		return fmt.Errorf("the store at %s is damaged, and is mended at its next start: %w", d.dir, err)
 	}
@@ -117,6 +130,7 @@ func attendAll(ctx context.Context, d *disk, conns <-chan net.Conn) error {
 	var committing, keeping sync.WaitGroup
 	var kept error
 	committing.Go(c.run)
+	keeping.Go(func() { d.proveSoon(ctx) })
 	keeping.Go(func() {
 		defer cancel()
 		kept = keep(ctx, d)
@@ -176,13 +190,15 @@ func keep(ctx context.Context, d *disk) error {
 				return err
 			}
 		case err := <-d.doubts:
-			if err := d.settle(err); err != nil {
+			if err := d.settle(ctx, err); err != nil {
 				return err
 			}
 		case <-scrub.C:
-			if err := d.check(); err != nil {
+			if err := d.check(func(db *badger.DB) error { return d.scrubSome(ctx, db) }); err != nil {
 				return err
 			}
+		case err := <-d.found:
+			return err
 		case <-collect.C:
 			d.collect()
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bufio"
-	"cmp"
 	"compress/flate"
 	"context"
 	"encoding/binary"
@@ -61,12 +60,12 @@ func (d *disk) keepSnapshot(ctx context.Context, keep int, write func(w io.Write
 func (d *disk) nextSnapshot(ctx context.Context, db *badger.DB) error {
 	txn := db.NewTransaction(false) // what it sees is in the journal
 	defer txn.Discard()
-	a, err := takeAccount(d.dir)
+	a, err := takeAccount(d.dir, true)
 	if err != nil {
 		return err
 	}
 	return d.keepSnapshot(ctx, keptGenerations, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
-		return a.writeSnapshot(txn, d.now(), w, allowed)
+		return a.writeSnapshot(db, txn, d.now(), w, allowed)
 	})
 }
 
@@ -76,7 +75,7 @@ func (d *disk) firstSnapshot(ctx context.Context, db *badger.DB) error {
 	defer txn.Discard()
 	return d.keepSnapshot(ctx, 1, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
 		info, err := writeSnapshot(txn, d.now(), w, allowed)
-		return info, errors.Join(err, d.scrub(db)) // what cannot be read is left out without an error
+		return info, errors.Join(err, d.scrub(ctx, db)) // what cannot be read is left out without an error
 	})
 }
 
@@ -146,25 +145,28 @@ func writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func()
 
 // writeSnapshot writes the account as of the sequence in the view of txn, if it is
 // what the database holds.
-func (a *account) writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
-	q, err := sequenceIn(txn)
+func (a *account) writeSnapshot(db *badger.DB, txn *badger.Txn, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
+	q, err := a.wholeIn(txn)
 	if err != nil {
-		return SnapshotInfo{}, damaged("its newest sequence: %v", err)
-	}
-	if !a.whole(q) {
-		return SnapshotInfo{}, fmt.Errorf("%w: a snapshot or the journal is damaged before batch %d", errNotWhole, q)
+		return SnapshotInfo{}, err
 	}
 	w := newSnapshotWriter(to, q, made)
-	var failed error
-	add := w.addWhile(allowed)
-	err = a.same(txn, q, func(key, value []byte) error {
-		failed = add(key, value)
-		return failed
-	})
-	if err = cmp.Or(failed, err); err != nil {
+	if err := a.compare(db, txn, q, w.addWhile(allowed)); err != nil {
 		return SnapshotInfo{}, err
 	}
 	return w.end()
+}
+
+// wholeIn is the newest sequence in the view of txn, to which the account is whole.
+func (a *account) wholeIn(txn *badger.Txn) (uint64, error) {
+	q, err := sequenceIn(txn)
+	if err != nil {
+		return 0, damaged("its newest sequence: %v", err)
+	}
+	if !a.whole(q) || len(a.bad) > 0 {
+		return 0, fmt.Errorf("%w: a snapshot or the journal is damaged before batch %d", errNotWhole, q)
+	}
+	return q, nil
 }
 
 // errNotWhole: the account cannot tell what the database has to hold.
@@ -318,14 +320,22 @@ func readRecords(s *summed, info *SnapshotInfo, f func(client.Record) error) (to
 
 // summed reads and sums. After its first error it gives zeros.
 type summed struct {
-	r   *bufio.Reader
-	sum uint32
-	err error
-	one [1]byte
+	r    *bufio.Reader
+	sum  uint32
+	err  error
+	one  [1]byte
+	room []byte // for what is taken next
 }
 
+// summedRoom is how much room is made at once, in bytes: records are small and many.
+const summedRoom = 32 << 10
+
 func (s *summed) take(n int) []byte {
-	b := make([]byte, n)
+	if n > len(s.room) {
+		s.room = make([]byte, max(n, summedRoom))
+	}
+	b := s.room[:n:n]
+	s.room = s.room[n:]
 	if s.err == nil {
 		_, s.err = io.ReadFull(s.r, b)
 	}

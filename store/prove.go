@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatewayd/store/client"
+)
+
+const (
+	proofInterval = time.Second // how often there is a look whether something is to be compared
+	proofShare    = 1 << 20     // bytes of records between two pauses
+)
+
+// proveSoon compares a database that was opened unproved with the account, while it is
+// served, until ctx ends.
+func (d *disk) proveSoon(ctx context.Context) {
+	tick := time.NewTicker(proofInterval)
+	defer tick.Stop()
+	for {
+		if d.unproved.Load() {
+			if err := d.prove(ctx); err != nil && ctx.Err() == nil {
+				d.say(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// say has keep end with a damage, and says what else kept the database from being
+// compared: that is tried again.
+func (d *disk) say(err error) {
+	switch {
+	case isDamage(err):
+		select {
+		case d.found <- err:
+		default: // it ends already
+		}
+	case !errors.Is(err, client.ErrFull) && !errors.Is(err, context.Canceled):
+		d.log.Warn("store: the database was not compared with the journal", "err", err)
+	}
+}
+
+// prove compares the open database with the account. The error may be a damage.
+func (d *disk) prove(ctx context.Context) error {
+	began := time.Now()
+	d.reading.Add(1)
+	defer d.reading.Add(-1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.proofMu.Lock()
+	d.endProof = cancel
+	d.proofMu.Unlock()
+	err := d.use(func(db *badger.DB) error { return d.compareSlowly(ctx, db, true) })
+	if errors.Is(err, ErrBadSnapshot) || errors.Is(err, errNotWhole) {
+		// The one before may do. Either way they are made anew, from a database that
+		// was compared as far as that goes.
+		d.log.Error("store: the snapshots and the journal are made anew", "err", err)
+		d.renew.Store(true)
+		if err = d.use(func(db *badger.DB) error { return d.compareSlowly(ctx, db, false) }); errors.Is(err, errNotWhole) {
+			d.unproved.Store(false) // there is nothing left to compare it with
+			err = nil
+		}
+	}
+	if err == nil {
+		d.log.Info("store: the database is what the snapshot and the journal say", "took", time.Since(began).Round(time.Millisecond))
+	}
+	return err
+}
+
+// compareSlowly compares the database with the account as of now, and takes no more
+// than about half a core for it.
+func (d *disk) compareSlowly(ctx context.Context, db *badger.DB, glance bool) error {
+	txn := db.NewTransaction(false) // what it sees is in the journal
+	defer txn.Discard()
+	a, err := takeAccount(d.dir, glance)
+	if err != nil {
+		return err
+	}
+	if !glance {
+		a.bad = nil
+	}
+	q, err := a.wholeIn(txn)
+	if err != nil {
+		return err
+	}
+	worked, began := 0, time.Now()
+	err = a.compare(db, txn, q, func(key, value []byte) error {
+		if worked += len(key) + len(value); worked < proofShare {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Since(began)):
+		}
+		worked, began = 0, time.Now()
+		return ctx.Err()
+	})
+	if err == nil {
+		d.unproved.Store(false)
+	}
+	return err
+}
+
+// stopProof ends the comparing that is under way; it begins again.
+func (d *disk) stopProof() {
+	d.proofMu.Lock()
+	defer d.proofMu.Unlock()
+	if d.endProof != nil {
+		d.endProof()
+	}
+}
