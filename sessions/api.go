@@ -10,7 +10,9 @@ import (
 // SessionsMgrApi is the sessions manager as embedding programs know it.
 type SessionsMgrApi interface {
 	// Connect lets the device pass with its next available session;
-	// ErrNoSession when there is none, ErrAlreadyConnected.
+	// ErrNoSession when there is none, ErrAlreadyConnected. The providers are
+	// asked first, for 1.5 s at most; while one does not answer, what it offered
+	// last is used.
 	Connect(ctx context.Context, clnt ClientDevice, notify string) error
 	// Disconnect pauses: nothing passes any more, the session keeps its rest.
 	Disconnect(ctx context.Context, clnt ClientDevice, notify string) error
@@ -24,8 +26,10 @@ type SessionsMgrApi interface {
 		downMbits int, upMbits int, useGlobal bool) error
 	// CurrSession returns the running session, or the one paused in place.
 	CurrSession(clnt ClientDevice) (cs ClientSession, ok bool)
-	// GetSession returns the running or paused session or the one that Connect would
-	// use; ErrNoSession when there is none.
+	// GetSession returns the running or paused session or the one that Connect
+	// would use: providers are asked in order of registration, for 1.5 s at most,
+	// the first that has one wins, then the local ones; ErrNoSession when there is
+	// none.
 	GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, error)
 	// RegisterSessionProvider adds a source of sessions, asked after those
 	// registered before it and before the gateway's own store. It is kept

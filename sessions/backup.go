@@ -177,6 +177,7 @@ func (m *Manager) forgetAll() (reserved idsRecord) {
 	clear(m.dirty)
 	clear(m.moves)
 	clear(m.desk.errands)
+	m.desk.restored = true
 	m.lookups = nil
 
 	b := &m.books

@@ -98,7 +98,8 @@ const (
 	providerLanes = 16                      // calls to one provider under way
 	firstBackoff  = time.Second
 	lastBackoff   = 30 * time.Second
-	maxSkips      = 100 // devices whose skipped sessions are told of
+	maxSkips      = 100              // devices whose skipped sessions are told of
+	skipAgain     = 10 * time.Minute // between events that say the same
 )
 
 // provider is a registered SessionProvider. Manager.mu guards what is below mu.
@@ -108,14 +109,15 @@ type provider struct {
 	lanes chan struct{} // calls under way
 
 	// mu is Manager.mu.
-	names  map[string]bool // as its sessions say
-	name   string          // the last of them
-	gets   health          // of GetSession
-	lists  health          // of FetchSessions
-	saves  health          // of Reload and Save
-	visits int             // workers that deliver
-	queue  []int64         // sessions that they are to deliver
-	skips  map[int64]string
+	names  map[string]bool          // as its sessions say
+	name   string                   // the last of them
+	gets   health                   // of GetSession
+	lists  health                   // of FetchSessions
+	saves  health                   // of Reload and Save
+	visits int                      // workers that deliver
+	queue  []int64                  // sessions that they are to deliver
+	skips  map[int64]string         // by device, why a session is not used now
+	said   map[string]time.Duration // since boot; when that was last an event
 }
 
 // health is how calls to a provider go.
@@ -142,7 +144,7 @@ func (m *Manager) register(of SessionProvider) {
 	defer m.mu.Unlock()
 	m.desk.providers = append(m.desk.providers, &provider{
 		of: of, order: len(m.desk.providers) + 1, lanes: make(chan struct{}, providerLanes),
-		names: make(map[string]bool), skips: make(map[int64]string),
+		names: make(map[string]bool), skips: make(map[int64]string), said: make(map[string]time.Duration),
 	})
 	for _, d := range m.slots { // who is connected may go on with one of its sessions
 		if d != nil {
@@ -270,12 +272,17 @@ func (p *provider) trouble() error { return cmp.Or(p.gets.trouble, p.lists.troub
 // m.mu is held.
 func (m *Manager) skip(p *provider, device int64, key string, err error) {
 	why := fmt.Sprintf("%s: session %q of device %d is not used: %v", p.label(), key, device, err)
-	if p.skips[device] == why {
-		return
-	}
 	if _, known := p.skips[device]; known || len(p.skips) < maxSkips {
 		p.skips[device] = why
 	}
+	now := m.opt.Boot()
+	if at, known := p.said[why]; known && now-at < skipAgain {
+		return
+	}
+	if len(p.said) >= maxSkips {
+		clear(p.said)
+	}
+	p.said[why] = now
 	m.log.Warn("session of a provider skipped", "provider", p.label(), "device", device, "session", key, "error", err)
 	m.hub.emit(device, SessionSkipped, message{why, 0})
 }

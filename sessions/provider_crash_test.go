@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -144,5 +145,41 @@ func TestWhatRunsGoesOnOverARestartWithoutItsProvider(t *testing.T) {
 	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
 	if v := a.now(); v.DataCons < 0.2985 || v.DataCons > 0.3 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestARestoredBackupBillsNothingTwice: what was not delivered when the backup
+// was made has been since.
+func TestARestoredBackupBillsNothingTwice(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	p.exact = true
+	a := p.sells("a", dataPlan(1))
+	w.registers(p)
+	w.connect(d.ID)
+	w.until("the source has the start", func() bool { return a.now().StartedAt != nil && w.clean() })
+	p.change(func() { a.loading = func(context.Context, *SessionData) error { return errTest } })
+	w.pass(macA, 100_000, 0)
+	w.disconnect(d.ID)
+	var backup bytes.Buffer
+	if err := w.m.Backup(bg(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	p.change(func() { a.loading = nil })
+	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+	if err := w.m.Restore(bg(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is settled", func() bool { w.due(); return w.delivered() })
+	if v := a.now(); v.DataCons != 0.1 {
+		t.Fatalf("after the restore the source holds %v MB, want 0.1", v.DataCons)
+	}
+	w.connect(d.ID)
+	w.pass(macA, 50_000, 0)
+	w.disconnect(d.ID)
+	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+	if v := a.now(); v.DataCons != 0.15 {
+		t.Errorf("the source holds %v MB, want 0.15", v.DataCons)
 	}
 }

@@ -256,3 +256,31 @@ func TestASourceThatSaysItSavedNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAnswerThatIsOvertaken was read at the source before a Save and arrives
+// after it: it does not give back what was used.
+func TestAnAnswerThatIsOvertaken(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	a := p.sells("a", dataPlan(1))
+	w.registers(p)
+	w.connect(d.ID)
+	w.pass(macA, 300_000, 0)
+	s, _ := w.m.API().CurrSession(w.m.ClientDevice(d))
+	old := a.source()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	p.change(func() {
+		p.asking = func(context.Context) error { close(asked); <-answer; return nil }
+		p.get = func() (SessionSource, bool) { return old, true }
+	})
+	q := w.m.inquire(question{w.m.providers()[0], d.ID, false})
+	<-asked
+	w.disconnect(d.ID)
+	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+	close(answer)
+	<-q.done
+	if s.DataConsumption() != 0.3 || s.RemainingData() != 0.7 {
+		t.Errorf("%v MB consumed, %v left, want 0.3 and 0.7", s.DataConsumption(), s.RemainingData())
+	}
+}

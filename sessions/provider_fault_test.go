@@ -134,7 +134,7 @@ func TestLastKnownDataIsUsedWhileAProviderFails(t *testing.T) {
 	w.disconnect(d.ID)
 	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
 	p.change(func() {
-		p.asking = func(context.Context) error { panic("down") }
+		p.asking = func(context.Context) error { return errTest } // GetSession can only say that there is none
 		a.loading = func(context.Context, *SessionData) error { return errTest }
 	})
 	w.connect(d.ID)
@@ -143,6 +143,7 @@ func TestLastKnownDataIsUsedWhileAProviderFails(t *testing.T) {
 	}
 	w.disconnect(d.ID)
 	w.kills()
+	p.change(func() { p.asking = func(context.Context) error { panic("down") } })
 	w.boots().runs() // and the provider has not said anything since
 	w.registers(p)
 	w.connect(d.ID)

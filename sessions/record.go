@@ -164,7 +164,6 @@ func readSession(r client.Record) (*session, error) {
 		ledger: ledger{next: v.Lines, open: v.Open, closed: v.Closed},
 	}
 	if s.origin != nil {
-		s.atLeastSent()
 		s.origin.said = consumptionOf(s)
 	}
 	return s, nil

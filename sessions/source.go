@@ -80,18 +80,6 @@ func (s *session) open(u use) bool {
 	return o.Letter != nil || s.running || !s.startedAt.IsZero() && !o.Told || s.owed(u) != tally{}
 }
 
-// atLeastSent raises what was used to what the source was told of: counters
-// only grow, and the larger reading is the later one.
-func (s *session) atLeastSent() {
-	told := s.origin.Sent
-	if l := s.origin.Letter; l != nil {
-		told = told.plus(l.Delta)
-	}
-	short := told.less(s.counted(s.settled))
-	s.settled.time += time.Duration(min(short.Secs, maxTimeSecs)) * time.Second
-	s.settled.down = sum(s.settled.down, short.Bytes)
-}
-
 // checkData says why the session that a source holds cannot be used; the
 // error wraps ErrBadPlan.
 func checkData(data SessionData) error {

@@ -222,6 +222,11 @@ func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error
 	defer m.finish(d)
 	m.mu.Lock()
 	m.follow(d)
+	if e := m.errand(s); e.restored {
+		e.restored = false
+		s.disown(v.data, m.used(d, s))
+		m.soil(s)
+	}
 	if s.origin.Letter != nil {
 		switch s.verdict(v.data, v.at.source) {
 		case resend:
@@ -270,6 +275,15 @@ func (s *session) verdict(data SessionData, source SessionSource) int {
 		return resend
 	}
 	return arrived
+}
+
+// disown settles, after a backup was restored, what was not delivered when the
+// backup was made: unless the source holds what it held then, it may have been
+// since, and is taken for delivered, in the customer's favour.
+func (s *session) disown(data SessionData, u use) {
+	if o := s.origin; o.Letter == nil && consumption(data) != o.said {
+		o.Sent = o.Sent.plus(s.owed(u))
+	}
 }
 
 // sameTerms reports that two readings of a source sell the same, from the
@@ -343,28 +357,11 @@ func (m *Manager) write(ctx context.Context, d *device, s *session, v *visiting)
 		m.mu.Unlock()
 		return nil
 	}
-	next := v.data
-	held := consumption(next)
-	told := held.plus(delta)
-	if told.Secs != held.Secs {
-		next.TimeCons = uint(min(told.Secs, maxTimeSecs))
+	if err := s.address(v.data, u, v.change, uint64(m.clock.read().Wall.UnixMilli())); err != nil {
+		m.mu.Unlock()
+		return err
 	}
-	if told.Bytes != held.Bytes {
-		next.DataCons = min(float64(told.Bytes)/1e6, maxDataMB)
-	}
-	if !s.startedAt.IsZero() {
-		at := s.startedAt.Round(0)
-		next.StartedAt = &at
-	}
-	if v.change != nil {
-		if err := v.change.applyTo(&next); err != nil {
-			m.mu.Unlock()
-			return err
-		}
-	}
-	o.Seq = max(o.Seq+1, uint64(m.clock.read().Wall.UnixMilli()))
-	l := &letter{Base: held, Delta: delta, Intended: next, Seq: o.Seq, Edit: v.change != nil}
-	o.Letter = l
+	l := o.Letter
 	e.told = now
 	m.soil(s)
 	records := m.pending(d, nil)
@@ -378,6 +375,31 @@ func (m *Manager) write(ctx context.Context, d *device, s *session, v *visiting)
 		return err
 	}
 	v.letter = l
+	return nil
+}
+
+// address writes the letter that adds what was counted to what a source holds,
+// with a change if there is one. Its sequence is above all before, also if those
+// are forgotten because a backup was restored: it is at least the wall time, ms.
+func (s *session) address(data SessionData, u use, change *edit, ms uint64) error {
+	o, held, delta := s.origin, consumption(data), s.owed(u)
+	told := held.plus(delta)
+	if delta.Secs != 0 {
+		data.TimeCons = uint(min(told.Secs, maxTimeSecs))
+	}
+	if delta.Bytes != 0 {
+		data.DataCons = min(float64(told.Bytes)/1e6, maxDataMB)
+	}
+	if !s.startedAt.IsZero() {
+		data.StartedAt = copied(&s.startedAt)
+	}
+	if change != nil {
+		if err := change.applyTo(&data); err != nil {
+			return err
+		}
+	}
+	o.Seq = max(o.Seq+1, ms)
+	o.Letter = &letter{Base: held, Delta: delta, Intended: data, Seq: o.Seq, Edit: change != nil}
 	return nil
 }
 

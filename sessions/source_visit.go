@@ -17,6 +17,7 @@ type desk struct {
 	asking    map[question]*inquiry
 	errands   map[int64]*errand // by session
 	locks     map[string]*lock  // by provider's name and key
+	restored  bool              // the records are a backup's
 	bell      chan struct{}     // an errand is due
 
 	ctx  context.Context // ends with the manager
@@ -34,6 +35,7 @@ type errand struct {
 	fails    int           // in a row
 	failed   error         // the last of them
 	told     time.Duration // since boot; when consumption was last delivered
+	restored bool          // what is known of it is a backup's
 }
 
 // lock keeps those apart who change one session at its source: a session that
@@ -211,7 +213,7 @@ func (m *Manager) recallErrands(ctx context.Context) error {
 		}
 		device, _ := numberOf(r.Value[:8])
 		if m.desk.errands[id] == nil {
-			m.desk.errands[id] = &errand{device: device, provider: string(r.Value[8:])}
+			m.desk.errands[id] = &errand{device: device, provider: string(r.Value[8:]), restored: m.desk.restored}
 		}
 	}
 	return nil
