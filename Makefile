@@ -10,7 +10,7 @@ ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
 NETNS_ROOMS := $(sort $(dir $(shell find . -name '*_netns_test.go')))
 PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
-MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|RacesAreLinear
 FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
 export CGO_ENABLED ?= 0
 export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
@@ -44,6 +44,8 @@ check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 unit: deps
 	$(call say,unit tests)
 	go test -timeout $(PATIENCE) ./...
+	$(call say,without the lock of a device its histories are refused)
+	go test -tags noturns -run TestWithoutTurnsHistoriesAreRefused -timeout $(PATIENCE) ./sessions
 
 # In -short, a test that is many times the same with other numbers (models, mutated
 # frames, flipped bits, sizes) runs a few of them: unit has run all.
@@ -82,7 +84,7 @@ bench: deps build ## beside the kernel's own hotspot, in the same run
 
 soak: deps build ## the long matrices whole, hours; GATEWAYD_SEED=N draws others
 	$(call say,the long matrices)
-	GATEWAYD_SOAK=1 GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 12h -v -run '$(MATRICES)' ./store ./forwarder/... ./gateway/...
+	GATEWAYD_SOAK=1 GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 12h -v -run '$(MATRICES)' ./store ./sessions ./forwarder/... ./gateway/...
 
 figures: deps build ## the numbers that the tests print, medians of 5 repeats
 	$(call say,figures)

@@ -211,6 +211,7 @@ const boundless = math.MaxUint64 - 1<<32
 func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {
 	f.store(c)
 	c.grant.Reason.Store(reason)
+	c.grant.EndLimit.Store(c.limit)
 	c.grant.Ended.Store(max(int64(at), 1))
 	c.grant = nil
 	f.ring = true
@@ -229,6 +230,7 @@ func (f *Forwarder) next(c *client, at time.Duration) bool {
 		}
 		if why := void(g, at); why != 0 {
 			g.Reason.Store(why)
+			g.EndLimit.Store(g.ByteLimit.Load())
 			g.Ended.Store(max(int64(at), 1))
 			c.active = seq
 			c.slot.Active.Store(seq)

@@ -310,3 +310,15 @@ func TestControlPublishesWhileTheForwarderReads(t *testing.T) {
 		}
 	}
 }
+
+// What ended a grant is told from a top-up that came after.
+func TestTheLimitThatEndedAGrant(t *testing.T) {
+	b := online(t, bytesOf(100))
+	b.record(alice, 1).ByteLimit.Store(60) // published, and not yet announced
+	b.in(clients.LAN, aliceUp.udp(50), aliceUp.udp(50))
+	b.record(alice, 1).ByteLimit.Store(5000)
+	b.changed(alice)
+	if u := b.use(alice, 1); u.Reason != clients.EndData || u.EndLimit != 100 || u.Up != 78 {
+		t.Errorf("grant 1: %+v, want it ended at the limit of 100", u)
+	}
+}

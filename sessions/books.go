@@ -68,7 +68,7 @@ func (b *books) ends() idsRecord {
 }
 
 func (b *books) init() {
-	b.opening, b.owing, b.idsTurn = newTurn(), newTurn(), newTurn()
+	b.opening, b.owing, b.idsTurn = newLock(), newLock(), newLock()
 }
 
 // note keeps how the last call to the store went. One that its caller gave up

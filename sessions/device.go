@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -73,36 +72,6 @@ type grant struct {
 	void    bool   // the connect that published it and started the session failed
 	why     string // it was revoked, for the ledger
 }
-
-// turn is a lock that can be waited for with a context.
-type turn chan struct{}
-
-func newTurn() turn { return make(turn, 1) }
-
-func (t turn) take(ctx context.Context) error {
-	select {
-	case t <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case t <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t turn) try() bool {
-	select {
-	case t <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (t turn) done() { <-t }
 
 // current returns the grant in use: the first that was not revoked.
 func (d *device) current() *grant {

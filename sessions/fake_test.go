@@ -221,12 +221,14 @@ func (f *fakeForwarder) packet(s *clients.Slot, size uint64, up bool) bool {
 		if up {
 			counter = &g.Up
 		}
-		left := g.ByteLimit.Load() - min(g.ByteLimit.Load(), g.Up.Load()+g.Down.Load())
+		limit := g.ByteLimit.Load()
+		left := limit - min(limit, g.Up.Load()+g.Down.Load())
 		if size <= left {
 			counter.Add(size)
 			return true
 		}
 		now := f.boot()
+		g.EndLimit.Store(limit)
 		if !f.follows(s) {
 			f.end(g, clients.EndData, now)
 			return false

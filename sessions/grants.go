@@ -7,8 +7,7 @@ import (
 	"gatewayd/forwarder/clients"
 )
 
-// widest is the largest wire packet. A grant that ended for want of data with
-// more than that left was topped up as it ended.
+// widest is the largest wire packet.
 const widest = 65535 // bytes
 
 // publish writes the next grant of a device for a session; false when all
@@ -162,12 +161,13 @@ func (m *Manager) follow(d *device) {
 func (m *Manager) settle(d *device, g grant, now time.Duration) {
 	s := g.session
 	u := m.table.Slot(d.slot).Record(g.seq).Use(g.seq)
+	_, limit := s.left(s.settled) // of this grant, as it would be now
 	s.settled = s.settled.plus(m.usedBy(d, g, now))
 	if g.void && u.Started == 0 {
 		s.startedAt, s.unsure = time.Time{}, time.Time{}
 	}
-	if _, rest := s.left(s.settled); u.Ended != 0 && u.Reason == clients.EndData && rest <= widest {
-		s.spent = true
+	if u.Ended != 0 && u.Reason == clients.EndData && uint64(limit) <= u.EndLimit {
+		s.spent = true // else it was topped up as it ended
 	}
 	m.soil(s)
 	m.touch(s)

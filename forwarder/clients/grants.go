@@ -68,6 +68,7 @@ func (g *Grant) Revoke(now time.Duration) {
 type Use struct {
 	Started, Ended time.Duration // since boot; 0: not yet
 	Reason         uint64        // one of End…, valid when Ended is not 0
+	EndLimit       uint64        // bytes of this grant, valid when Reason is EndData: the limit that held when it ended
 	Up, Down       uint64        // layer-3 bytes
 	UpPackets      uint64
 	DownPackets    uint64
@@ -80,7 +81,9 @@ func (g *Grant) Use(seq uint64) Use {
 		return Use{}
 	}
 	u := Use{Ended: time.Duration(g.Ended.Load())} // before the counters: what ended does not grow
-	u.Reason = g.Reason.Load()
+	if u.Reason = g.Reason.Load(); u.Reason == EndData {
+		u.EndLimit = g.EndLimit.Load()
+	}
 	u.Started = time.Duration(g.Started.Load())
 	u.Up, u.Down = g.Up.Load(), g.Down.Load()
 	u.UpPackets, u.DownPackets = g.UpPackets.Load(), g.DownPackets.Load()

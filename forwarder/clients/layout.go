@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 4
+const Version = 5
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -126,9 +126,10 @@ type Grant struct {
 	BaseDown  atomic.Uint64 // likewise down
 	BaseTime  atomic.Int64  // the session's consumed ns before this grant
 	Revoked   atomic.Int64  // ns since boot when control revoked it; 0: not
-	_         [5]uint64
+	_         [4]uint64
 
 	// Written by the forwarder; they speak of the grant whose sequence is Taken.
+	EndLimit    atomic.Uint64 // ByteLimit as the forwarder had taken it in when it ended; a top-up may have come after
 	Taken       atomic.Uint64
 	Started     atomic.Int64 // ns since boot; 0: not yet
 	Ended       atomic.Int64 // ns since boot; 0: not yet

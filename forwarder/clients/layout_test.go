@@ -101,6 +101,7 @@ func TestLayout(t *testing.T) {
 		{"Grant.BaseDown", unsafe.Offsetof(g.BaseDown), 64},
 		{"Grant.BaseTime", unsafe.Offsetof(g.BaseTime), 72},
 		{"Grant.Revoked", unsafe.Offsetof(g.Revoked), 80},
+		{"Grant.EndLimit", unsafe.Offsetof(g.EndLimit), 120},
 		{"Grant.Taken", unsafe.Offsetof(g.Taken), 128},
 		{"Grant.Started", unsafe.Offsetof(g.Started), 136},
 		{"Grant.Ended", unsafe.Offsetof(g.Ended), 144},
