@@ -85,9 +85,11 @@ type ClientSession interface {
 	SetUseGlobalSpeed(bool)
 	// Save writes what was set since the last Save or Reload, and nothing
 	// else; a running session changes with it. After an error it may be
-	// called again.
+	// called again. A provider's session is saved at its source, merged with
+	// what was counted, which may take 3 s: ErrProvider.
 	Save(ctx context.Context) error
-	// Reload drops what was set and not saved.
+	// Reload drops what was set and not saved. A provider's session is read
+	// anew from its source, which may take 3 s: ErrProvider.
 	Reload(ctx context.Context) error
 }
 

@@ -60,7 +60,8 @@ func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, 
 // and the device goes on with its next session, if it has one; so does a device
 // whose session is paused, and stays paused. A provider's
 // session is deleted at the provider; here only once its provider is not
-// registered any more, with what was not delivered to it: ErrNotLocal.
+// registered or does not have it any more, with what was not delivered to it:
+// ErrNotLocal.
 // ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped.
 func (m *Manager) Delete(ctx context.Context, id int64) error {
 	ctx, cancel, err := m.call(ctx)

@@ -102,7 +102,7 @@
 // when it begins and when its end is near, in the background.
 //
 // What was used goes to the source in visits, in the background: when a session
-// starts and stops, and every two minutes between; every 30 s it is read anew,
+// starts and stops, and every ten minutes between; every 30 s it is read anew,
 // so that a top-up there reaches the running grant. A visit reads what the source
 // holds, writes a letter {base, delta, intended} into the session's record, and
 // saves the sum. The letter stays until it is known to have arrived, over

@@ -284,3 +284,62 @@ func TestAnAnswerThatIsOvertaken(t *testing.T) {
 		t.Errorf("%v MB consumed, %v left, want 0.3 and 0.7", s.DataConsumption(), s.RemainingData())
 	}
 }
+
+// TestTheNextOneIsLookedForAheadOfTheEnd: what is bought at the provider while
+// the last minute of a session runs goes on after it.
+func TestTheNextOneIsLookedForAheadOfTheEnd(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	p.sells("a", timePlan(600))
+	w.registers(p)
+	w.connect(d.ID)
+	lists := func() (n int) { p.change(func() { n = p.lists }); return n }
+	w.until("it was asked what comes next", func() bool { return lists() == 1 && w.m.quiet() })
+	p.sells("b", timePlan(600))
+	w.advance(500 * time.Second)
+	w.m.Wake()
+	w.until("the source has been read in between", func() bool { return w.m.quiet() })
+	if n := lists(); n != 1 {
+		t.Errorf("asked %d times with 100 s left, want once", n)
+	}
+	w.advance(45 * time.Second)
+	w.m.Wake()
+	w.until("the next one is with the forwarder", func() bool { return w.nextIs("acme") })
+	w.advance(60 * time.Second)
+	w.until("it runs", func() bool { s := w.device(macA).Session; return s != nil && s.TimeCons < 300 && s.StartedAt != nil })
+}
+
+// quiet reports that a round has been made since it was last asked for, and no
+// provider is being asked.
+func (m *Manager) quiet() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.bell) == 0 && len(m.desk.asking) == 0
+}
+
+// TestWhatTheSourceDoesNotHaveAnyMore can be deleted, and is said until then.
+func TestWhatTheSourceDoesNotHaveAnyMore(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	a := p.sells("a", dataPlan(1))
+	w.registers(p)
+	w.connect(d.ID)
+	w.until("the source has the start", func() bool { return a.now().StartedAt != nil && w.clean() })
+	id := w.device(macA).Session.ID
+	p.change(func() { a.saving = func(context.Context, *SessionData) error { return errTest } })
+	w.pass(macA, 100_000, 0)
+	w.disconnect(d.ID)
+	w.kills()
+	w.runs()
+	p.change(func() { p.wares, p.order = nil, nil })
+	w.registers(p)
+	w.until("it is said", func() bool {
+		return strings.Contains(strings.Join(w.m.Degraded(), "; "), "does not have it any more")
+	})
+	if err := w.m.Delete(bg(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.until("nothing is left of it", func() bool { return len(w.m.Degraded()) == 0 && w.delivered() })
+}

@@ -142,6 +142,8 @@ func (m *Manager) whereabouts(ctx context.Context, id int64) (at address, err er
 	return at, nil
 }
 
+var errGone = errors.New("it does not have it any more, see gatewayd sessions delete")
+
 // locate asks a provider for the source of a session that it offered before
 // this process started.
 func (m *Manager) locate(ctx context.Context, at address) (found SessionSource, err error) {
@@ -164,7 +166,7 @@ func (m *Manager) locate(ctx context.Context, at address) (found SessionSource, 
 		return []offered{readSource(source)}, nil
 	})
 	if err == nil && !look(page) {
-		err = fmt.Errorf("it does not have session %q any more", at.key)
+		err = fmt.Errorf("%w: session %q", errGone, at.key)
 	}
 	return found, err
 }

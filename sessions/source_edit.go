@@ -78,5 +78,8 @@ func (m *Manager) deletable(s *session) error {
 	if s.origin == nil || m.keeper(s.origin.Provider) == nil {
 		return nil
 	}
+	if e := m.desk.errands[s.id]; e != nil && errors.Is(e.failed, errGone) {
+		return nil
+	}
 	return fmt.Errorf("%w: delete it at provider %s", ErrNotLocal, s.origin.Provider)
 }

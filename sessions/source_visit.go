@@ -48,7 +48,7 @@ type lock struct {
 const (
 	never      = time.Duration(math.MaxInt64)
 	lookEvery  = 30 * time.Second // a running session is read anew from its source
-	tellEvery  = 2 * time.Minute  // and what it has used is delivered
+	tellEvery  = 10 * time.Minute // and what it has used is delivered: two writes to disk
 	errandTick = 250 * time.Millisecond
 	maxTries   = 3                 // of a Save that the source did not take, in one visit
 	maxVisits  = providerLanes / 2 // of a provider, deliveries under way: callers find a lane
