@@ -58,8 +58,8 @@ func (n *namespace) browse() *browser {
 		"--disable-breakpad", "--window-size=800,1200",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 10.10.0.1, EXCLUDE 198.51.100.1", // it looks for nobody by itself
 		"--remote-debugging-pipe", "--user-data-dir="+home, "about:blank")
-	cmd.ExtraFiles = []*os.File{theirRead, theirWrite} // its descriptors 3 and 4
-	cmd.Env = append(os.Environ(), "HOME="+home)
+	cmd.ExtraFiles = []*os.File{theirRead, theirWrite}           // its descriptors 3 and 4
+	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home) // nothing is left of it
 	var said lines
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
