@@ -83,6 +83,15 @@ func (d *device) current() *grant {
 	return nil
 }
 
+// runs says whether a session is the device's running one; d may be nil.
+func (d *device) runs(s *session) bool {
+	if d == nil || !d.connected {
+		return false
+	}
+	g := d.current()
+	return g != nil && g.session == s
+}
+
 // next returns the published grant that follows the current one.
 func (d *device) next() *grant {
 	cur := d.current()

@@ -58,12 +58,7 @@ func (m *Manager) viewDevice(d *device) Device {
 func (m *Manager) viewSession(s *session) Session {
 	m.straighten(s)
 	d := m.byID[s.device]
-	runs := false
-	if d != nil && d.connected {
-		g := d.current()
-		runs = g != nil && g.session == s
-	}
-	return s.view(m.used(d, s), runs, m.clock.read().Wall)
+	return s.view(m.used(d, s), d.runs(s), m.clock.read().Wall)
 }
 
 // Device returns the device that key names: an id, a MAC, or an address in
@@ -375,8 +370,11 @@ func (m *Manager) Counts() map[State]int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	counts[Paused] = m.countPaused()
+	now := m.clock.read().Wall
 	for _, s := range m.sessions {
-		counts[m.viewSession(s).State]++
+		m.straighten(s)
+		d := m.byID[s.device]
+		counts[s.state(m.used(d, s), d.runs(s), now)]++
 	}
 	return counts
 }

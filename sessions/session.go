@@ -216,7 +216,7 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 	ct, cb := s.consumed(u)
 	_, lb := s.left(u)
 	v := Session{
-		ID: s.id, DeviceID: s.device, Provider: s.provider(), Type: s.kind, State: Available,
+		ID: s.id, DeviceID: s.device, Provider: s.provider(), Type: s.kind, State: s.state(u, runs, now),
 		TimeSecs: uint(s.timeLimit / time.Second), DataMB: float64(s.dataLimit) / 1e6,
 		TimeCons: uint(min(ct/time.Second, math.MaxUint32)), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
 		UpBytes: u.up, DownBytes: u.down, ExpDays: s.expDays,
@@ -232,15 +232,23 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 	if at := s.expiresAt(); !at.IsZero() {
 		v.ExpiresAt = &at
 	}
-	switch {
-	case runs:
-		v.State = Running
-	case s.usedUp(u):
-		v.State = Consumed
-	case s.isExpired(now):
-		v.State = Expired
-	case s.paused != 0:
-		v.State, v.PauseReason = Paused, s.paused.String()
+	if v.State == Paused {
+		v.PauseReason = s.paused.String()
 	}
 	return v
+}
+
+// state says where the session is in its life, given what was used and whether it runs.
+func (s *session) state(u use, runs bool, now time.Time) State {
+	switch {
+	case runs:
+		return Running
+	case s.usedUp(u):
+		return Consumed
+	case s.isExpired(now):
+		return Expired
+	case s.paused != 0:
+		return Paused
+	}
+	return Available
 }

@@ -259,16 +259,24 @@ func (m *Manager) refill(ctx context.Context) {
 	_ = m.reserveEvents(ctx) // it is tried again
 }
 
-// idle is how long a device without a slot stays in memory unasked.
-const idle = time.Minute
+const (
+	idle     = time.Minute // how long a device without a slot stays in memory unasked
+	mostIdle = 8192        // such devices, before they stay for hardlyIdle only
+
+	hardlyIdle = 5 * time.Second
+)
 
 // forget drops devices that nobody needs from memory.
 func (m *Manager) forget() {
 	now := m.opt.Boot()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	stays := idle
+	if len(m.byMAC) > len(m.slots)+mostIdle {
+		stays = hardlyIdle
+	}
 	for _, d := range m.byMAC {
-		if d.slot != 0 || now-d.touched < idle || !d.turn.try() {
+		if d.slot != 0 || now-d.touched < stays || !d.turn.try() {
 			continue
 		}
 		if !d.dirty && !m.dirty[d] && !d.dirtySessions() {
