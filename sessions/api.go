@@ -7,33 +7,56 @@ import (
 	"time"
 )
 
-// SessionsMgrApi is the sessions manager as embedding programs know it.
+// SessionsMgrApi is the sessions manager as embedding programs know it. Its
+// methods may be called from many goroutines. A call that changes something
+// has it on disk when it returns nil; it is answered within 5 s, whatever
+// disk, forwarder and providers do, or when ctx ends if that is sooner.
+//
+// Errors are compared with errors.Is. Beside those that a method names, each
+// may return ErrNoDevice for a device that does not exist (or nil), ErrStopped
+// once the gateway has stopped, ErrUnavailable when the store is away or full
+// (the error says why; nothing was changed, unless Disconnect says so), and
+// ErrForwarder when the packet path did not take a change in within 2 s.
 type SessionsMgrApi interface {
-	// Connect lets the device pass with its next available session;
-	// ErrNoSession when there is none, ErrAlreadyConnected. The providers are
-	// asked first, for 1.5 s at most; while one does not answer, what it offered
-	// last is used.
+	// Connect lets the device pass with its next available session: when it
+	// returns nil the next packet passes. The first start of a session is on
+	// disk before. It emits session:connected with notify as the message.
+	// ErrNoSession when nothing is available, ErrAlreadyConnected,
+	// ErrTableFull. The providers are asked first, for 1.5 s at most; while one
+	// does not answer, what it offered last is used.
 	Connect(ctx context.Context, clnt ClientDevice, notify string) error
-	// Disconnect pauses: nothing passes any more, the session keeps its rest.
+	// Disconnect pauses: when it returns nil nothing passes any more and what
+	// was used is on disk; the session keeps its rest, and its expiry runs on.
+	// It emits session:disconnected with notify as the message.
+	// ErrNotConnected. With ErrUnavailable the device is disconnected all the
+	// same, and what it used is written as soon as the store is back.
 	Disconnect(ctx context.Context, clnt ClientDevice, notify string) error
 	// IsConnected is true while a session of the device runs or is paused in
-	// place; an error is for
-	// a device that does not exist or a gateway that has stopped.
+	// place. It does not wait for the disk longer than 0.7 s. An error is for a
+	// device that does not exist or a gateway that has stopped, never for "no".
 	IsConnected(clnt ClientDevice) (connected bool, err error)
-	// CreateSession gives a device a session: t is 0 time, 1 data, 2
-	// time_or_data; a megabyte is 1,000,000 bytes; expDays nil never expires.
+	// CreateSession gives the device with an id a session. t is 0 for time, 1
+	// for data, 2 for time_or_data, which ends at whichever runs out first;
+	// timeSecs counts for 0 and 2, dataMbytes (of 1,000,000 bytes) for 1 and 2.
+	// It expires expDays days after its start and timeSecs; nil never. Speeds
+	// are megabits of 1,000,000 bits a second, at least 1, unless useGlobal
+	// takes the configured pair. ErrBadPlan says what is wrong with them.
 	CreateSession(ctx context.Context, devId int64, t uint8, timeSecs uint, dataMbytes float64, expDays *uint,
 		downMbits int, upMbits int, useGlobal bool) error
-	// CurrSession returns the running session, or the one paused in place.
+	// CurrSession returns the running session, or the one paused in place; ok
+	// is false when there is none, and for a device that does not exist. It
+	// reads memory, and does not wait for the disk longer than 0.7 s.
 	CurrSession(clnt ClientDevice) (cs ClientSession, ok bool)
 	// GetSession returns the running or paused session or the one that Connect
 	// would use: providers are asked in order of registration, for 1.5 s at most,
-	// the first that has one wins, then the local ones; ErrNoSession when there is
-	// none.
+	// the first that has one wins, then the local ones: started before not
+	// started, among those the earlier expiry, then the oldest. ErrNoSession
+	// when there is none.
 	GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, error)
 	// RegisterSessionProvider adds a source of sessions, asked after those
-	// registered before it and before the gateway's own store. It is kept
-	// until the gateway ends. It panics if the provider is nil.
+	// registered before it and before the gateway's own store. It returns at
+	// once; the provider is kept until the gateway ends. It panics if the
+	// provider is nil.
 	RegisterSessionProvider(SessionProvider)
 }
 
@@ -54,60 +77,105 @@ type SessionData struct {
 }
 
 // ClientSession is a live handle of a session. Getters return live values
-// with the handle's own unsaved edits. Methods may be called from many
-// goroutines.
+// with the handle's own unsaved edits; they read memory and do not wait. What
+// Inc and Set say stays in the handle until Save. Methods may be called from
+// many goroutines. A handle of a session that was deleted goes on returning
+// what it read last.
 type ClientSession interface {
+	// Provider is who keeps the session; "local" is the gateway itself.
 	Provider() string
+	// Type is 0 for time, 1 for data, 2 for time_or_data.
 	Type() uint8
-	TimeSecs() uint           // seconds
-	DataMb() float64          // megabytes of 1,000,000 bytes
-	TimeConsumption() uint    // seconds
-	DataConsumption() float64 // megabytes
+	// TimeSecs is how many seconds were sold, for types 0 and 2.
+	TimeSecs() uint
+	// DataMb is how many megabytes of 1,000,000 bytes were sold, for types 1 and 2.
+	DataMb() float64
+	// TimeConsumption is how many seconds were consumed, rounded down.
+	TimeConsumption() uint
+	// DataConsumption is how many megabytes were consumed, exact to the byte:
+	// layer-3 bytes of both directions.
+	DataConsumption() float64
+	// RemainingTime is how many seconds are left, never below zero; 0 for type data.
 	RemainingTime() uint
+	// RemainingData is how many megabytes are left, never below zero; 0 for type time.
 	RemainingData() float64
+	// StartedAt is when it was used first; nil: not started.
 	StartedAt() *time.Time
+	// CreatedAt is when it was sold.
 	CreatedAt() time.Time
+	// ExpDays is after how many days, counted from its start and TimeSecs,
+	// what is left is lost; nil: never.
 	ExpDays() *uint
+	// ExpiresAt is that moment: StartedAt + TimeSecs + ExpDays × 24 h; nil while
+	// it has not started, or when it does not expire.
 	ExpiresAt() *time.Time
+	// DownMbits is the speed towards the client in megabits of 1,000,000 bits a second.
 	DownMbits() int
+	// UpMbits is the speed from the client, likewise.
 	UpMbits() int
+	// UseGlobalSpeed says that the configured pair is used in place of its own.
 	UseGlobalSpeed() bool
-	IncTimeCons(sec uint) // in memory until Save, like all that follow
+	// IncTimeCons adds seconds to what will be consumed when Save comes.
+	IncTimeCons(sec uint)
+	// IncDataCons adds megabytes likewise; what is below zero is ignored.
 	IncDataCons(mbytes float64)
+	// SetTimeSecs sets the seconds that were sold.
 	SetTimeSecs(uint)
+	// SetDataMb sets the megabytes that were sold.
 	SetDataMb(float64)
+	// SetTimeCons sets the seconds consumed, and drops what IncTimeCons added.
 	SetTimeCons(uint)
+	// SetDataCons sets the megabytes consumed, and drops what IncDataCons added.
 	SetDataCons(float64)
+	// SetStartedAt sets the start; nil: not started.
 	SetStartedAt(*time.Time)
+	// SetExpDays sets the days until it expires; nil: never.
 	SetExpDays(*uint)
+	// SetDownMbits sets the speed towards the client.
 	SetDownMbits(int)
+	// SetUpMbits sets the speed from the client.
 	SetUpMbits(int)
+	// SetUseGlobalSpeed takes the configured pair of speeds, or its own.
 	SetUseGlobalSpeed(bool)
 	// Save writes what was set since the last Save or Reload, and nothing
-	// else; a running session changes with it. After an error it may be
-	// called again. A provider's session is saved at its source, merged with
-	// what was counted, which may take 3 s: ErrProvider.
+	// else. When it returns nil that is on disk, and a running session has it
+	// with the next packet. It is answered within 5 s. A provider's session is
+	// saved at its source, merged with what was counted, which may take 3 s of
+	// these. After an error the edits are kept, and Save may be called again.
+	// ErrBadPlan, ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped,
+	// ErrProvider, which says whether something may have been changed there.
 	Save(ctx context.Context) error
 	// Reload drops what was set and not saved. A provider's session is read
-	// anew from its source, which may take 3 s: ErrProvider.
+	// anew from its source, which may take 3 s. ErrUnknownSession,
+	// ErrUnavailable, ErrProvider, ErrStopped.
 	Reload(ctx context.Context) error
 }
 
-// ClientDevice is a device as embedding programs know it.
+// ClientDevice is a device as embedding programs know it. Getters read memory
+// and do not wait. Methods may be called from many goroutines.
 type ClientDevice interface {
+	// Id is never given to another device; 0 is nobody's.
 	Id() int64
+	// Hostname is what it was named; empty when nobody did.
 	Hostname() string
+	// IpAddr is its IPv4 address, or the last it had; empty when it had none.
 	IpAddr() string
+	// MacAddr is its MAC as 02:00:00:00:00:0c.
 	MacAddr() string
 	// Update changes the device in place; a running session goes on. An empty
-	// mac or ip leaves it.
+	// mac or ip leaves it. It is on disk when Update returns nil, within 5 s.
+	// An address that another client answers for is ErrConflict, and so is a
+	// MAC that is a device in its own right. ErrBadDevice, ErrNoDevice,
+	// ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
 	Update(ctx context.Context, mac, ip, hostname string) error
 	// Emit hands an event to subscribers; data becomes JSON. It never waits.
 	Emit(event string, data any)
-	// Subscribe returns payloads of an event of this device. A slow reader
-	// loses some; its next payload is then {"lost":N}.
+	// Subscribe returns payloads, JSON, of an event of this device from now
+	// on. It does not wait. A slow reader loses some and never holds the
+	// gateway up; its next payload is then {"lost":N}. The channel is closed by
+	// Unsubscribe and when the gateway has stopped.
 	Subscribe(event string) <-chan []byte
-	// Unsubscribe closes the channel.
+	// Unsubscribe closes the channel. One that is closed already stays so.
 	Unsubscribe(event string, ch <-chan []byte)
 }
 

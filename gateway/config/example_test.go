@@ -1,0 +1,62 @@
+package config_test
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"gatewayd/gateway/config"
+)
+
+func ExampleParse() {
+	_, err := config.Parse("gatewayd.yaml", []byte("lan: {interface: eth1}\nwan: {interface: eth0, address: 203.0.113.2/24, gatway: 203.0.113.1}\n"))
+	fmt.Println(err)
+	// Output:
+	// gatewayd.yaml:2:49: wan.gatway: unknown key; did you mean gateway?
+	//     2 | wan: {interface: eth0, address: 203.0.113.2/24, gatway: 203.0.113.1}
+	//       |                                                 ^
+}
+
+func ExampleConfig_Check() {
+	c := config.Default()
+	c.LAN.Interface, c.WAN.Interface = "eth1", "eth0"
+	c.WAN.Address, c.WAN.Gateway = netip.MustParsePrefix("203.0.113.2/24"), netip.MustParseAddr("203.0.113.1")
+	fmt.Println(c.Check())
+	c.Store.Checkpoint = time.Hour
+	fmt.Println(c.Check())
+	// Output:
+	// <nil>
+	// store.checkpoint: 1h is out of range; write 1s to 10m
+}
+
+func ExampleConfig_Warnings() {
+	c := config.Default()
+	c.Host.Ports = config.Ports{List: []config.PortRange{{Protocol: "tcp", First: 80, Last: 80}}}
+	fmt.Println(len(c.Warnings()), c.Host.Ports)
+	// Output:
+	// 0 [tcp/80]
+}
+
+func ExampleParseRate() {
+	r, err := config.ParseRate("1.5 Mbit")
+	fmt.Println(int64(r), "bits a second,", r.BytesPerSecond(), "bytes,", r, err)
+	_, err = config.ParseRate("5")
+	fmt.Println(err)
+	// Output:
+	// 1500000 bits a second, 187500 bytes, 1.5 Mbit <nil>
+	// "5" is not a speed: its unit is missing; write 5 Mbit if that is meant
+}
+
+func ExampleParseSize() {
+	s, err := config.ParseSize("1.5 GB")
+	fmt.Println(int64(s), "bytes,", s, err)
+	// Output:
+	// 1500000000 bytes, 1.5 GB <nil>
+}
+
+func ExampleParseDuration() {
+	d, err := config.ParseDuration("1d 12h")
+	fmt.Println(d, config.FormatDuration(d), err)
+	// Output:
+	// 36h0m0s 1d12h <nil>
+}
