@@ -111,7 +111,7 @@ func (p *portal) words(c client) view {
 	switch {
 	case c.device.Session != nil && c.device.Session.State == sessions.Paused:
 		v.State, v.Headline = "paused", "You are paused"
-		v.Advice = "Nothing passes and no time is used until you resume."
+		v.Advice = "Nothing passes, and your session is not used meanwhile."
 	case c.device.Connected:
 		v.State, v.Headline = "online", "You are online"
 		v.Advice = "Pause or disconnect when you are done: what is left is kept for you."
