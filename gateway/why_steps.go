@@ -149,6 +149,8 @@ func (sc *scene) admit() finding {
 		return stops("gatewayd connect "+sc.key(), "it has session %d (%s) and was never connected with it", sc.Next.ID, left(sc.Next))
 	case sc.Next != nil:
 		return stops("gatewayd connect "+sc.key(), "it is disconnected; session %d has %s left", sc.Next.ID, left(sc.Next)).on(sc.Ended)
+	case len(sc.Amiss) > 0:
+		return stops("gatewayd status", "nothing that it bought is known to be left, and %s", sc.Amiss[0])
 	case sc.Last == nil:
 		return stops(sell, "it has bought no session")
 	case sc.Last.State == sessions.Expired:

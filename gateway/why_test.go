@@ -157,6 +157,11 @@ func TestVerdicts(t *testing.T) {
 			offline(paused, nil)(sc)
 			sc.Device.Session = &held
 		}, "admit", offlineAs + "its session 8 is paused (asked), with 48s left", "gatewayd resume 3"},
+		{"a provider is silent", func(sc *scene) {
+			offline(nil, noTime)(sc)
+			sc.Amiss = []string{"provider shop: it does not answer in time"}
+		}, "admit",
+			offlineAs + "nothing that it bought is known to be left, and provider shop: it does not answer in time", "gatewayd status"},
 		{"it waits for the store", func(sc *scene) { offline(paused, nil)(sc); sc.Waits = "the store: so it is" }, "admit", offlineAs + "it waits for the store", ""},
 		{"nobody knows what it bought", func(sc *scene) { offline(nil, nil)(sc); sc.Unknown = errors.New("the store is away") }, "admit", offlineAs + "what it bought is not known: the store is away", "gatewayd status"},
 		{"the WAN cable is out", func(sc *scene) { sc.wan.Up, sc.resolved = false, false }, "route", offlineAs + "the WAN port eth0 has no link", "ip link show eth0"},

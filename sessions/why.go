@@ -46,6 +46,7 @@ type Standing struct {
 	Waits   string    // for what its next session waits; empty: nothing
 	Unknown error     // why it is not known what it bought; nil: it is
 	Next    *Session  // what a connect would use; nil: nothing is available
+	Amiss   []string  // what is wrong with providers, of whom it may have more
 	Last    *Session  // of those used up or expired, the one that was started last; nil: none
 }
 
@@ -191,6 +192,7 @@ func (m *Manager) standsSold(v *Standing, d *device, unknown error) {
 		last := slot.Active.Load()
 		v.Ended = m.when(slot.Record(last).Use(last).Ended)
 	}
+	v.Amiss = m.providersDegraded()
 	switch {
 	case !d.loaded || d.unread:
 		v.Unknown = unknown

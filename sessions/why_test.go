@@ -69,6 +69,17 @@ func TestStanding(t *testing.T) {
 	if v = w.standing(macA); v.Passing != nil || v.Next != nil || v.Last == nil || v.Last.ID != one.ID {
 		t.Errorf("of one that used all up: %+v", v)
 	}
+	more := w.create(d.ID, timePlan(60))
+	w.connect(d.ID)
+	if _, err := w.m.PauseDevice(bg(), d.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if v = w.standing(macA); v.Device.Session == nil || v.Device.Session.ID != more.ID || v.Device.Session.State != Paused || v.Passing != nil {
+		t.Errorf("of a paused one: %+v", v)
+	}
+	if err := w.m.Delete(bg(), more.ID); err != nil {
+		t.Fatal(err)
+	}
 	days := uint(1)
 	two := w.create(d.ID, Plan{Type: TypeTime, TimeSecs: 60, ExpDays: &days, UseGlobalSpeed: true})
 	w.connect(d.ID)
