@@ -271,9 +271,14 @@ func (s *seen) quotes(t *testing.T, icmpType, code uint8, from, to uint32, sent 
 	}
 }
 
+// A router that says nothing is asked soon, whether there is traffic to it or
+// not, and when it was last heard stands in the table.
 func TestTheRouterIsAskedAgain(t *testing.T) {
 	b := newBench(t)
-	b.pass(trustFor)
+	b.round()
+	heard := b.now
+	b.mute = true
+	b.pass(trustHop)
 	b.one(clients.WAN).says(t, 1, wanMAC, wanIP, 0, routerIP)
 	b.pass(2 * time.Second)
 	asked := b.out(clients.WAN)
@@ -284,11 +289,50 @@ func TestTheRouterIsAskedAgain(t *testing.T) {
 	if b.table.Header().Resolved.Load() != 0 {
 		t.Error("a silent router is resolved")
 	}
+	if at := time.Duration(b.table.Header().HopHeard.Load()); at != heard {
+		t.Errorf("heard at %v, want %v", at, heard)
+	}
 	b.resolve()
+	heard = b.now
 	b.pass(100 * time.Millisecond)
+	if at := time.Duration(b.table.Header().HopHeard.Load()); at != heard {
+		t.Errorf("heard at %v, want %v", at, heard)
+	}
 	if b.table.Header().Resolved.Load() != 1 {
 		t.Error("not resolved again")
 	}
+}
+
+// What the router forwards to us says that it is there: it is not asked.
+func TestARouterThatIsHeardIsNotAsked(t *testing.T) {
+	b := online(t, free())
+	b.mute = true
+	b.in(clients.LAN, aliceUp.udp(10))
+	down := back(b.one(clients.WAN))
+	for range 20 {
+		b.pass(trustHop - 500*time.Millisecond)
+		b.in(clients.WAN, down.udp(10))
+		b.one(clients.LAN)
+	}
+	b.silent(clients.WAN)
+	another, elsewhere := down, down
+	another.srcMAC, elsewhere.dstMAC = 0x020000000666, 0x020000000666
+	for name, w := range map[string]flow{"another's frame to us": another, "the router's frame to others": elsewhere} {
+		b.in(clients.WAN, down.udp(10))
+		b.pass(trustHop - 500*time.Millisecond)
+		b.in(clients.WAN, w.udp(10))
+		b.pass(time.Second)
+		if asked := b.take(clients.WAN); len(asked) == 0 {
+			t.Errorf("%s counts as the router's word", name)
+		}
+		b.resolve()
+	}
+	b.pass(trustHop)
+	b.one(clients.WAN).says(t, 1, wanMAC, wanIP, 0, routerIP)
+	b.pass(time.Millisecond)
+	b.in(clients.WAN, down.udp(10)) // it is heard before it answers
+	b.pass(trustHop - 500*time.Millisecond)
+	b.silent(clients.WAN)
 }
 
 func TestAScanOfTheWANCostsNobodyElse(t *testing.T) {
@@ -359,6 +403,7 @@ func TestTheRouterIsNotMovedByAnother(t *testing.T) {
 		b.pass(500 * time.Millisecond)
 	}
 	b.take(clients.WAN)
+	b.mute = true
 	b.in(clients.WAN, claim(2, rogueMAC, broadcast)) // another router takes over: the old one is silent
 	for range 40 {
 		b.pass(100 * time.Millisecond)

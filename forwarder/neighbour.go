@@ -15,6 +15,7 @@ const (
 	askEvery      = time.Second
 	askTimes      = 3
 	trustFor      = 30 * time.Second // then it is asked again, while used on
+	trustHop      = 3 * time.Second  // likewise the gateway, whether used or not, since it was last heard
 	failedFor     = time.Second      // no new question for a next hop that was silent
 	forgetAfter   = 5 * time.Minute
 )
@@ -88,6 +89,14 @@ func (f *Forwarder) ask(ip uint32, n *neighbour) {
 	f.request(clients.WAN, to, ip)
 }
 
+// hear notes that a frame for us came from a MAC on the WAN. The gateway's is as
+// good as an answer (RFC 1122, 2.3.2.1: advice from other layers).
+func (f *Forwarder) hear(mac uint64) {
+	if mac == f.hop.mac && mac != 0 {
+		f.hop.confirmed = f.now
+	}
+}
+
 // claimed hears who says to be a next hop; answer: to our question. One that
 // is known is not moved by another MAC's word: it is asked whether it is still
 // there, and only when it is silent and everybody was asked does another's
@@ -130,6 +139,8 @@ func (f *Forwarder) reenter(h held) {
 func (f *Forwarder) mindNeighbours() {
 	for ip, n := range f.neighbours {
 		switch {
+		case n.asked > 0 && n.mac != 0 && n.confirmed > n.askedAt: // it was heard since
+			n.asked = 0
 		case n.asked > 0 && f.now-n.askedAt >= askEvery:
 			if n.asked < askTimes {
 				f.ask(ip, n)
@@ -137,7 +148,9 @@ func (f *Forwarder) mindNeighbours() {
 			}
 			n.mac, n.asked, n.failedAt = 0, 0, f.now
 			f.release(n, f.silent)
-		case n.mac != 0 && n.asked == 0 && f.now-n.confirmed >= trustFor && (ip == f.gateway || f.now-n.usedAt < trustFor):
+		case n.mac != 0 && n.asked == 0 && f.now-n.confirmed >= trustFor && f.now-n.usedAt < trustFor:
+			f.ask(ip, n)
+		case ip == f.gateway && n.mac != 0 && n.asked == 0 && f.now-n.confirmed >= trustHop:
 			f.ask(ip, n)
 		case ip == f.gateway:
 			if n.mac == 0 && n.asked == 0 {
@@ -146,6 +159,9 @@ func (f *Forwarder) mindNeighbours() {
 		case n.asked == 0 && (f.now-n.usedAt >= forgetAfter || n.mac == 0 && f.now-n.failedAt >= failedFor):
 			delete(f.neighbours, ip)
 		}
+	}
+	if heard := int64(f.hop.confirmed); heard > f.header.HopHeard.Load() {
+		f.header.HopHeard.Store(heard)
 	}
 	ready := uint64(0)
 	if f.hop.mac != 0 {

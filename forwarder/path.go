@@ -135,6 +135,7 @@ func (f *Forwarder) resolve(fr *frame) Reason {
 	if fr.DstMAC != f.cfg.WANMAC {
 		return NotForUs
 	}
+	f.hear(fr.SrcMAC)
 	if f.badRemote(fr.Src) {
 		return BadSource
 	}

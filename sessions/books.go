@@ -407,9 +407,13 @@ func (m *Manager) Degraded() []string {
 	}
 	m.mu.Lock()
 	unsaved := len(m.dirty)
+	standing := m.standing()
 	full := m.full != 0 && m.opt.Boot()-m.full < fullTime
 	why = append(why, m.providersDegraded()...)
 	m.mu.Unlock()
+	if standing != "" {
+		why = append(why, standing)
+	}
 	if full {
 		why = append(why, fmt.Sprintf("the client table is full, and newcomers are not served: raise limits.clients, which is %d", m.table.Slots()-1))
 	}

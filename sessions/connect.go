@@ -7,7 +7,8 @@ import (
 )
 
 // ConnectDevice lets a device pass with its next available session. It
-// returns when the next packet passes. ErrNoDevice, ErrAlreadyConnected,
+// returns when the next packet passes. While the WAN is away a session with
+// time is paused in place instead, until it is back. ErrNoDevice, ErrAlreadyConnected,
 // ErrNoSession, ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
 func (m *Manager) ConnectDevice(ctx context.Context, id int64, notify string) (Device, error) {
 	ctx, cancel, err := m.call(ctx)
@@ -43,9 +44,16 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	}
 	m.lastKnown(d)
 	s := d.best(m.clock.read().Wall, func(s *session) bool { return m.unsettled(d, s) })
+	away := pauseReason(0)
+	if s != nil {
+		away = m.awayFor(s)
+	}
 	m.mu.Unlock()
-	if s == nil {
+	switch {
+	case s == nil:
 		return ErrNoSession
+	case away != 0:
+		return m.holdBack(ctx, d, s, away, SessionConnected, because("connected", notify), notify)
 	}
 	return m.start(ctx, d, s, because("connected", notify), SessionConnected, message{notify, s.id})
 }
@@ -147,9 +155,14 @@ func (m *Manager) admit(d *device, event string, said any, first bool) error {
 }
 
 // readmit connects a device again that was connected before a restart and
-// has been seen since. The turn is held.
+// has been seen since, or for which a pause is over. The turn is held.
 func (m *Manager) readmit(ctx context.Context, d *device) error {
 	m.mu.Lock()
+	if p := d.paused; p != nil && d.slot != 0 && m.mayGoOn(d) && m.awayFor(p) == 0 {
+		over := p.paused.over()
+		m.mu.Unlock()
+		return m.start(ctx, d, p, "resumed: "+over, SessionChanged, switched{message{"the session goes on: " + over, p.id}, Running})
+	}
 	s := d.resume
 	if s == nil || d.slot == 0 || !d.sighted || d.connected {
 		m.mu.Unlock()

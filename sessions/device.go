@@ -59,6 +59,7 @@ type device struct {
 	review    bool     // which session is next has to be looked at
 	resume    *session // runs again with the next packet
 	paused    *session // paused in place
+	woken     bool     // a packet of it came since it was paused or got its slot
 
 	refused      uint32        // an address it could not have
 	refusedUntil time.Duration // since boot

@@ -17,6 +17,7 @@ type fakeForwarder struct {
 
 	mu      sync.Mutex
 	stalled bool            // takes nothing in
+	alone   bool            // hears nobody on the WAN
 	answers map[uint64]bool // MACs that answer probes
 	probes  map[int]uint64
 	asked   map[uint64]int // probes by MAC
@@ -57,6 +58,12 @@ func (f *fakeForwarder) stop() {
 func (f *fakeForwarder) round() {
 	if f.stalled {
 		return
+	}
+	h := f.table.Header()
+	h.Attached.Store(h.Alive.Load())
+	h.Beat.Store(int64(f.boot()))
+	if !f.alone {
+		h.HopHeard.Store(int64(f.boot()))
 	}
 	for i := 1; i < f.table.Slots(); i++ {
 		gen := f.table.Policy(i)
@@ -187,8 +194,14 @@ func (f *fakeForwarder) pass(mac uint64, up, down uint64) (passed uint64) {
 			continue
 		}
 		s := f.table.Slot(i)
-		s.LastSeen.Store(int64(f.boot()))
+		if up > 0 {
+			s.LastSeen.Store(int64(f.boot()))
+		}
 		f.goOn(s)
+		if up > 0 && f.active(s) == nil {
+			f.table.Sight(clients.Sighting{Kind: clients.NoGrant, Slot: i, MAC: mac, IP: f.ips[i], When: f.boot()})
+			f.wake()
+		}
 		for up+down > 0 {
 			size := min(up, 1500)
 			isUp := size > 0

@@ -51,11 +51,16 @@ type Options struct {
 	GlobalUp        limiter.Rate
 	ResumeOnRestart bool          // connected devices go on after a restart
 	Checkpoint      time.Duration // between checkpoints; 0: 5 s
-	LedgerKeep      time.Duration // how long a ledger is kept after its session's end; 0: 90 days
-	LAN             netip.Prefix
-	Gateway         netip.Addr                          // the gateway's own address
-	Log             *slog.Logger                        // nil: none
-	Checkpointed    func(took time.Duration, err error) // told of each checkpoint; nil: nobody
+	IdlePause       time.Duration // after how long without a packet of its client a session is paused; 0: never
+	// PauseOnCarrierLoss has sessions with time paused while the WAN port has no
+	// carrier, PauseOnSilence while the next router is silent for so long; 0: never.
+	PauseOnCarrierLoss bool
+	PauseOnSilence     time.Duration
+	LedgerKeep         time.Duration // how long a ledger is kept after its session's end; 0: 90 days
+	LAN                netip.Prefix
+	Gateway            netip.Addr                          // the gateway's own address
+	Log                *slog.Logger                        // nil: none
+	Checkpointed       func(took time.Duration, err error) // told of each checkpoint; nil: nobody
 }
 
 // Limits of time.
@@ -98,6 +103,7 @@ type Manager struct {
 	byMAC    map[uint64]*device
 	byIP     map[uint32]*device
 	sessions map[int64]*session
+	wan      wan
 	paused   map[int64]int64 // by device, also of those not in memory: its session that is paused in place
 	slots    []*device       // by slot; nil: none
 	free     []int
@@ -246,10 +252,11 @@ func (m *Manager) round(ctx context.Context) {
 	m.correctClock()
 
 	m.mu.Lock()
+	m.lookAtWAN()
 	var granted []*device
 	now := m.clock.read().Wall
 	for _, d := range m.slots {
-		if d != nil && (len(d.grants) > 0 || d.connected || d.paused != nil && !d.paused.available(now)) {
+		if d != nil && (len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.paused.available(now))) {
 			granted = append(granted, d)
 		}
 	}
@@ -258,6 +265,7 @@ func (m *Manager) round(ctx context.Context) {
 		if d.turn.try() { // who has it looks when done
 			m.mu.Lock()
 			m.follow(d)
+			m.mindClock(d)
 			m.mu.Unlock()
 			d.turn.done()
 		}

@@ -10,10 +10,27 @@ import (
 type pauseReason uint8
 
 const (
-	pauseAsked pauseReason = 1 + iota // by PauseDevice; until ResumeDevice
+	pauseAsked     pauseReason = 1 + iota // by PauseDevice; until ResumeDevice
+	pauseIdle                             // its client sends nothing; until its next packet
+	pauseNoCarrier                        // the WAN port has no carrier; until the WAN is back
+	pauseSilent                           // the next router is silent; likewise
 )
 
-var pauseWords = [...]string{pauseAsked: "asked"}
+var pauseWords = [...]struct{ word, sentence, over string }{
+	pauseAsked:     {"asked", "somebody paused it", "somebody resumed it"},
+	pauseIdle:      {"idle", "the client sends nothing", "the client sent a packet"},
+	pauseNoCarrier: {"no_carrier", "the WAN port has no carrier", "the WAN is back"},
+	pauseSilent:    {"silent_gateway", "the next router is silent", "the WAN is back"},
+}
+
+// byWAN says that it is over when the WAN is back.
+func (r pauseReason) byWAN() bool { return r == pauseNoCarrier || r == pauseSilent }
+
+// sentence is the reason in words.
+func (r pauseReason) sentence() string { return pauseWords[knownReason(uint64(r))].sentence }
+
+// over says in words what ended it.
+func (r pauseReason) over() string { return pauseWords[knownReason(uint64(r))].over }
 
 // knownReason reads a reason's number. One that is not known ends by
 // ResumeDevice only.
@@ -25,7 +42,7 @@ func knownReason(n uint64) pauseReason {
 }
 
 // String is the reason in JSON.
-func (r pauseReason) String() string { return pauseWords[knownReason(uint64(r))] }
+func (r pauseReason) String() string { return pauseWords[knownReason(uint64(r))].word }
 
 // switched is the data of the event that a session was paused or goes on.
 type switched struct {
@@ -48,7 +65,8 @@ func (m *Manager) PauseDevice(ctx context.Context, id int64, notify string) (Dev
 }
 
 // ResumeDevice has a device whose session is paused in place go on. It returns
-// when the next packet passes, and that it runs is on disk. ErrNoDevice,
+// when the next packet passes, and that it runs is on disk. While the WAN is
+// away a session with time is paused for that reason instead. ErrNoDevice,
 // ErrNotPaused, ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
 func (m *Manager) ResumeDevice(ctx context.Context, id int64, notify string) (Device, error) {
 	return m.turnDevice(ctx, "resume", id, func(ctx context.Context, d *device) error { return m.goOn(ctx, d, notify) })
@@ -130,7 +148,7 @@ func (d *device) holds(m *Manager) *session {
 // was used is settled when the forwarder has taken it in. m.mu and the turn are
 // held.
 func (m *Manager) halt(d *device, s *session, reason pauseReason, why string) {
-	d.connected, d.resume = false, nil
+	d.connected, d.resume, d.woken = false, nil, false
 	m.setPaused(d, s, reason) // in the table before the end of the grants is
 	any := false
 	for i := range d.grants {
@@ -220,16 +238,55 @@ func (m *Manager) goOn(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
 	m.follow(d)
 	s := d.paused
+	away := pauseReason(0)
+	if s != nil {
+		away = m.awayFor(s)
+	}
 	switch {
 	case s == nil:
 		m.mu.Unlock()
 		return ErrNotPaused
+	case away != 0:
+		m.mu.Unlock()
+		return m.holdBack(ctx, d, s, away, SessionChanged, because("resumed", notify), notify)
 	case m.unsettled(d, s):
 		m.mu.Unlock()
 		return fmt.Errorf("session %d: how it was paused is not settled: %w", s.id, ErrForwarder)
 	}
 	m.mu.Unlock()
 	return m.start(ctx, d, s, because("resumed", notify), SessionChanged, switched{message{cmp.Or(notify, "the session goes on"), s.id}, Running})
+}
+
+// holdBack pauses a session of a device that is to run, because the WAN is
+// away, has that on disk, and emits event. why begins the ledger's line. The
+// turn is held.
+func (m *Manager) holdBack(ctx context.Context, d *device, s *session, away pauseReason, event, why, notify string) error {
+	if err := m.place(ctx, d); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	before := s.paused
+	if d.resume != nil && d.resume != s {
+		m.soil(d.resume)
+	}
+	d.resume = nil
+	m.setPaused(d, s, away)
+	m.post(s, LinePause, because(why, "paused: "+away.sentence()))
+	records := m.pending(d, nil)
+	m.mu.Unlock()
+	err := m.save(ctx, records)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.written(d, err)
+	switch {
+	case err == nil:
+		m.hub.emit(d.id, event, switched{message{cmp.Or(notify, "the session is paused: "+away.sentence()), s.id}, Paused})
+	case before == 0: // it was not connected, and is not
+		m.unpause(d)
+	default:
+		m.setPaused(d, s, before)
+	}
+	return err
 }
 
 // takePaused finds out which session of a device that was just loaded is

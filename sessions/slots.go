@@ -100,7 +100,7 @@ func (m *Manager) unbind(d *device) {
 		delete(m.byIP, d.ip)
 		d.lastIP, d.ip = d.ip, 0
 	}
-	d.slot, d.settled, d.revokedAt, d.sighted = 0, 0, 0, false
+	d.slot, d.settled, d.revokedAt, d.sighted, d.woken = 0, 0, 0, false, false
 }
 
 // bind gives a device a free slot, with address ip unless it is 0; ErrTableFull
@@ -212,6 +212,7 @@ func (m *Manager) sighted(ctx context.Context, s clients.Sighting) {
 	case clients.NewAddress:
 		m.moved(ctx, d, s.IP)
 	case clients.NoGrant:
+		d.woken = true
 		if !d.sighted || d.resume != nil {
 			d.sighted = true
 			m.wonder(d)
@@ -247,7 +248,7 @@ func (m *Manager) meetUnknown(ctx context.Context, s clients.Sighting) {
 		return
 	}
 	m.byMAC[d.mac] = d
-	d.sighted = true
+	d.sighted, d.woken = true, true
 	d.lastSeen = m.clock.wall(now)
 	m.wonder(d)
 	if s.IP != ip {

@@ -70,6 +70,7 @@ type Header struct {
 	Mappings atomic.Uint64 // NAT mappings
 	Flows    atomic.Uint64 // NAT flows
 	Resolved atomic.Uint64 // 1 while the WAN's next hop answers ARP
+	HopHeard atomic.Int64  // when that was last heard, ns since boot; 0: never
 	counted  atomic.Uint64 // how often counters were published; the last are in counters[counted%2]
 	counters [2]published
 }

@@ -37,9 +37,10 @@ func TestLayout(t *testing.T) {
 		{"Header.Mappings", unsafe.Offsetof(h.Mappings), 160},
 		{"Header.Flows", unsafe.Offsetof(h.Flows), 168},
 		{"Header.Resolved", unsafe.Offsetof(h.Resolved), 176},
-		{"Header.counted", unsafe.Offsetof(h.counted), 184},
-		{"Header.counters", unsafe.Offsetof(h.counters), 192},
-		{"Header", unsafe.Sizeof(h), 3008},
+		{"Header.HopHeard", unsafe.Offsetof(h.HopHeard), 184},
+		{"Header.counted", unsafe.Offsetof(h.counted), 192},
+		{"Header.counters", unsafe.Offsetof(h.counters), 200},
+		{"Header", unsafe.Sizeof(h), 3016},
 
 		{"Counters", unsafe.Sizeof(c), 1408},
 		{"Counters.Totals", unsafe.Offsetof(c.Totals), 0},

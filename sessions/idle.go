@@ -1,0 +1,75 @@
+package sessions
+
+import "time"
+
+// quiet returns for how long the client of a device has sent nothing while
+// grant g let it. m.mu is held.
+func (m *Manager) quiet(d *device, g *grant, now time.Duration) time.Duration {
+	slot := m.table.Slot(d.slot)
+	u := slot.Record(g.seq).Use(g.seq)
+	if u.Started == 0 {
+		return 0
+	}
+	return now - max(u.Started, time.Duration(slot.LastSeen.Load()), d.boundAt)
+}
+
+// mayGoOn says that a paused device goes on by itself now. m.mu is held.
+func (m *Manager) mayGoOn(d *device) bool {
+	switch r := d.paused.paused; {
+	case r.byWAN():
+		return m.wan.back
+	case r == pauseIdle:
+		return d.woken
+	}
+	return false
+}
+
+// mindClock pauses a device in place whose client is idle, or whose clock is
+// not to run while the WAN is away, and has one go on for which that is over.
+// It waits neither for the forwarder nor for the disk: what was not to be, a
+// later round does. m.mu and the turn are held.
+func (m *Manager) mindClock(d *device) {
+	switch {
+	case d.paused != nil:
+		if m.mayGoOn(d) {
+			m.goOnSoon(d)
+		}
+	case d.connected:
+		g := d.current()
+		if g == nil {
+			return
+		}
+		reason := m.awayFor(g.session)
+		if limit := m.opt.IdlePause; reason == 0 && limit > 0 && m.quiet(d, g, m.opt.Boot()) >= limit {
+			reason = pauseIdle
+		}
+		if reason != 0 {
+			s := g.session
+			m.halt(d, s, reason, "paused: "+reason.sentence())
+			m.hub.emit(d.id, SessionChanged, switched{message{"the session is paused: " + reason.sentence(), s.id}, Paused})
+		}
+	}
+}
+
+// goOnSoon has a paused device go on by itself. m.mu and the turn are held.
+func (m *Manager) goOnSoon(d *device) {
+	s, reason := d.paused, d.paused.paused
+	if away := m.awayFor(s); away != 0 { // it was idle, and is not any more
+		m.setPaused(d, s, away)
+		m.post(s, LinePause, "paused: "+away.sentence())
+		return
+	}
+	switch {
+	case d.slot == 0 || m.unsettled(d, s):
+	case s.startedAt.IsZero(): // its start is on disk before its first packet
+		m.wonder(d)
+	case m.publish(d, s):
+		m.unpause(d)
+		s.running, d.connected = true, true
+		m.post(s, LineResume, "resumed: "+reason.over())
+		m.fetch(d)
+		m.touch(s)
+		m.changed(d)
+		m.hub.emit(d.id, SessionChanged, switched{message{"the session goes on: " + reason.over(), s.id}, Running})
+	}
+}

@@ -1,0 +1,91 @@
+package sessions
+
+import (
+	"testing"
+	"time"
+
+	"gatewayd/forwarder/clients"
+)
+
+func TestAnIdleSessionIsPausedUntilTheNextPacket(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		plan Plan
+		do   func(w *world, d Device) // while it is paused
+	}{
+		{"a session with time", timePlan(3600), func(*world, Device) {}},
+		{"one with data", dataPlan(1), func(*world, Device) {}},
+		{"control is killed meanwhile", timePlan(3600), func(w *world, d Device) { w.kills(); w.runs(); w.skips(5 * time.Second) }},
+		{"the power fails meanwhile", timePlan(3600), func(w *world, d Device) { w.until("on disk", w.clean); w.kills(); w.boots().runs() }},
+		{"its slot is needed meanwhile", timePlan(3600), func(w *world, d Device) {
+			w.until("on disk", w.clean)
+			w.m.mu.Lock()
+			w.m.vacate(1)
+			w.m.mu.Unlock()
+		}},
+		{"the WAN goes and comes meanwhile", timePlan(3600), func(w *world, d Device) {
+			w.loses(pauseNoCarrier)
+			w.skips(5 * time.Second)
+			w.regains()
+			w.skips(5 * time.Second)
+		}},
+		{"it wakes while the WAN is away", timePlan(3600), func(w *world, d Device) {
+			w.loses(pauseNoCarrier)
+			w.skips(time.Second)
+			w.pass(macA, 100, 0)
+			w.until("it waits for the WAN", func() bool { return w.session(1).PauseReason == "no_carrier" })
+			w.regains()
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.opt.IdlePause, w.opt.PauseOnCarrierLoss = 60*time.Second, true
+			w.boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			s := w.create(d.ID, row.plan)
+			w.connect(d.ID)
+			for range 3 { // now and then a packet
+				w.skips(50 * time.Second)
+				if n := w.pass(macA, 100, 0); n != 100 {
+					t.Fatalf("%d bytes passed after 50 s of silence", n)
+				}
+			}
+			w.skips(50 * time.Second)
+			w.pass(macA, 0, 1000) // what comes down to it is not its own
+			w.skips(15 * time.Second)
+			w.state(s.ID, Paused, "idle")
+			if v := w.device(macA); !v.Connected {
+				t.Errorf("%+v", v)
+			}
+			before := w.session(s.ID).TimeCons
+			row.do(w, d)
+			w.skips(10 * time.Second)
+			w.until("it goes on with a packet", func() bool {
+				if w.pass(macA, 100, 0) == 100 {
+					return true
+				}
+				w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwA, IP: ip2})
+				return false
+			})
+			v := w.session(s.ID)
+			if v.State != Running || before > 230 || row.plan.Type == TypeTime && (before < 209 || v.TimeCons > before+12) {
+				t.Errorf("%+v, %d s were billed before", v, before)
+			}
+		})
+	}
+}
+
+func TestIdleNeverUnlessConfigured(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(36000))
+	w.connect(d.ID)
+	w.loses(pauseNoCarrier)
+	w.skips(time.Minute)
+	w.advance(time.Hour)
+	w.m.Wake()
+	w.skips(time.Second)
+	if v := w.session(s.ID); v.State != Running || v.TimeCons < 3660 {
+		t.Errorf("%+v", v)
+	}
+}
