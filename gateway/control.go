@@ -53,8 +53,10 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 		Now: time.Now, Boot: c.clock.Now,
 		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
 		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
-		LedgerKeep: cfg.Sessions.LedgerKeep,
-		LAN:        cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
+		LedgerKeep: cfg.Sessions.LedgerKeep, IdlePause: cfg.Sessions.IdlePause,
+		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway,
+
+		LAN: cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
 		Checkpointed: c.metrics.Checkpoint,
 	})
 	return c

@@ -239,6 +239,7 @@ type (
 	session struct {
 		ID            int64      `json:"id"`
 		State         string     `json:"state"`
+		PauseReason   string     `json:"pause_reason"`
 		TimeCons      uint       `json:"time_cons"`
 		DataCons      float64    `json:"data_cons"`
 		RemainingTime uint       `json:"remaining_time"`

@@ -139,8 +139,7 @@ func (sc *scene) admit() finding {
 		s := &sc.Passing.Session
 		return fine("session %d lets it pass, taken into use %s; %s left", s.ID, sc.ago(sc.Passing.Started), left(s)).on(sc.Passing.Started)
 	case sc.Device.Session != nil && sc.Device.Session.State == sessions.Paused:
-		s := sc.Device.Session
-		return stops("gatewayd resume "+sc.key(), "its session %d is paused (%s), with %s left", s.ID, s.PauseReason, left(s)).on(sc.Ended)
+		return sc.pausedBy(sc.Device.Session)
 	case sc.Waits != "":
 		return stops("", "it waits for %s", sc.Waits)
 	case sc.Unknown != nil:
@@ -157,6 +156,18 @@ func (sc *scene) admit() finding {
 		return stops(sell, "session %d has expired with %s left, and it has no other", sc.Last.ID, left(sc.Last)).on(*sc.Last.ExpiresAt)
 	}
 	return stops(sell, "session %d is used up: %s, and it has no other", sc.Last.ID, usedUp(sc.Last)).on(sc.Ended)
+}
+
+// pausedBy: what ends the pause of its session?
+func (sc *scene) pausedBy(s *sessions.Session) finding {
+	do, until := "gatewayd resume "+sc.key(), ""
+	switch s.PauseReason {
+	case sessions.PausedIdle:
+		do, until = "", ": it goes on with the client's next packet"
+	case sessions.PausedNoCarrier, sessions.PausedSilentGateway:
+		do, until = "gatewayd status", ": it goes on by itself when the WAN is back"
+	}
+	return stops(do, "its session %d is paused (%s), with %s left%s", s.ID, s.PauseReason, left(s), until).on(sc.Ended)
 }
 
 // route: is there a way on?

@@ -162,6 +162,18 @@ func TestVerdicts(t *testing.T) {
 			sc.Amiss = []string{"provider shop: it does not answer in time"}
 		}, "admit",
 			offlineAs + "nothing that it bought is known to be left, and provider shop: it does not answer in time", "gatewayd status"},
+		{"paused as it was idle", func(sc *scene) {
+			held := *paused
+			held.State, held.PauseReason = sessions.Paused, "idle"
+			offline(paused, nil)(sc)
+			sc.Device.Session = &held
+		}, "admit", offlineAs + "its session 8 is paused (idle), with 48s left: it goes on with the client's next packet", ""},
+		{"paused as the WAN is away", func(sc *scene) {
+			held := *paused
+			held.State, held.PauseReason = sessions.Paused, "no_carrier"
+			offline(paused, nil)(sc)
+			sc.Device.Session = &held
+		}, "admit", offlineAs + "its session 8 is paused (no_carrier), with 48s left: it goes on by itself when the WAN is back", "gatewayd status"},
 		{"it waits for the store", func(sc *scene) { offline(paused, nil)(sc); sc.Waits = "the store: so it is" }, "admit", offlineAs + "it waits for the store", ""},
 		{"nobody knows what it bought", func(sc *scene) { offline(nil, nil)(sc); sc.Unknown = errors.New("the store is away") }, "admit", offlineAs + "what it bought is not known: the store is away", "gatewayd status"},
 		{"the WAN cable is out", func(sc *scene) { sc.wan.Up, sc.resolved = false, false }, "route", offlineAs + "the WAN port eth0 has no link", "ip link show eth0"},

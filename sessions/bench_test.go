@@ -3,20 +3,29 @@ package sessions
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"gatewayd/forwarder/clients"
 )
 
 // BenchmarkRound is one look at 1,000 connected devices.
-func BenchmarkRound(b *testing.B) {
+func BenchmarkRound(b *testing.B) { benchmarkRound(b, 1000, Options{}) }
+
+// BenchmarkRoundIdle is one of the looks, one a second, for who is idle, at
+// 4,096 connected devices; BenchmarkRoundAll is one of the others.
+func BenchmarkRoundIdle(b *testing.B) { benchmarkRound(b, 4096, Options{IdlePause: 24 * time.Hour}) }
+func BenchmarkRoundAll(b *testing.B)  { benchmarkRound(b, 4096, Options{}) }
+
+func benchmarkRound(b *testing.B, n int, opt Options) {
 	w := &world{t: &testing.T{}}
-	mem := make([]uint64, clients.Size(1100, 0)/8)
-	table, err := clients.Format(bytesOf(mem), 1100, 0)
+	mem := make([]uint64, clients.Size(n+100, 0)/8)
+	table, err := clients.Format(bytesOf(mem), n+100, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := New(Options{Table: table, Now: w.now, Boot: w.boot, Checkpoint: 1})
-	for i := range 1000 {
+	opt.Table, opt.Now, opt.Boot, opt.Checkpoint = table, w.now, clients.NewClock().Now, 1
+	m := New(opt)
+	for i := range n {
 		d := &device{turn: newTurn(), id: int64(i + 1), mac: 0x020000000000 + uint64(i+1), known: true, loaded: true, connected: true}
 		s := newSession(int64(i+1), d.id, dataPlan(1), epoch)
 		s.running, s.startedAt, d.sessions = true, epoch, []*session{s}
@@ -26,6 +35,7 @@ func BenchmarkRound(b *testing.B) {
 		m.byMAC[d.mac], m.byID[d.id], m.sessions[s.id] = d, d, s
 	}
 	for b.Loop() {
+		m.idleLooked = -idleEvery // is due
 		m.round(b.Context())
 	}
 }

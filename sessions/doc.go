@@ -56,6 +56,15 @@
 // the device go on to its next one, still paused, as chaining does for a
 // running device; the next one starts when the device resumes.
 //
+// Some pauses begin and end by themselves. A client that has sent nothing for
+// IdlePause is paused until its next packet; what it was silent until then is
+// billed. While the WAN is away (its port has no carrier, or the next router
+// was not heard for PauseOnSilence while the forwarder went round to hear it)
+// sessions with time are paused; they go on when it is back and the next router
+// was heard. One that somebody pauses meanwhile stays paused. Rounds do this,
+// and wait neither for the forwarder nor for the disk: the moment is in the
+// table, the rest follows.
+//
 // # Restarts
 //
 // A manager that finds a table in use takes it over: sessions go on from the

@@ -2,6 +2,17 @@ package sessions
 
 import "time"
 
+// idleEvery is how often it is looked who is idle.
+const idleEvery = time.Second
+
+// lookForIdle says whether this round looks who is idle. m.mu is held.
+func (m *Manager) lookForIdle() {
+	now := m.opt.Boot()
+	if m.idleDue = m.opt.IdlePause > 0 && now-m.idleLooked >= idleEvery; m.idleDue {
+		m.idleLooked = now
+	}
+}
+
 // quiet returns for how long the client of a device has sent nothing while
 // grant g let it. m.mu is held.
 func (m *Manager) quiet(d *device, g *grant, now time.Duration) time.Duration {
@@ -40,7 +51,7 @@ func (m *Manager) mindClock(d *device) {
 			return
 		}
 		reason := m.awayFor(g.session)
-		if limit := m.opt.IdlePause; reason == 0 && limit > 0 && m.quiet(d, g, m.opt.Boot()) >= limit {
+		if reason == 0 && m.idleDue && m.quiet(d, g, m.opt.Boot()) >= m.opt.IdlePause {
 			reason = pauseIdle
 		}
 		if reason != 0 {

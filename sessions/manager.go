@@ -98,23 +98,25 @@ type Manager struct {
 	running     atomic.Bool
 	jobs        sync.WaitGroup // address contests under way
 
-	mu       sync.Mutex // guards all below, all devices and sessions, and control's half of the table
-	byID     map[int64]*device
-	byMAC    map[uint64]*device
-	byIP     map[uint32]*device
-	sessions map[int64]*session
-	wan      wan
-	paused   map[int64]int64 // by device, also of those not in memory: its session that is paused in place
-	slots    []*device       // by slot; nil: none
-	free     []int
-	leaving  []leaving
-	contests map[uint32]bool // addresses whose holder is being asked
-	moving   map[uint64]bool // MACs that a device is about to take
-	lookups  []*device
-	dirty    map[*device]bool
-	moves    map[int64]time.Duration // by how much a clock that was not trusted since that ns was behind
-	regulars *regulars
-	newcomer struct { // unknown MACs taken in during one second: strangers, regulars
+	mu         sync.Mutex // guards all below, all devices and sessions, and control's half of the table
+	byID       map[int64]*device
+	byMAC      map[uint64]*device
+	byIP       map[uint32]*device
+	sessions   map[int64]*session
+	wan        wan
+	idleDue    bool            // this round looks who is idle
+	idleLooked time.Duration   // since boot; when it was last looked
+	paused     map[int64]int64 // by device, also of those not in memory: its session that is paused in place
+	slots      []*device       // by slot; nil: none
+	free       []int
+	leaving    []leaving
+	contests   map[uint32]bool // addresses whose holder is being asked
+	moving     map[uint64]bool // MACs that a device is about to take
+	lookups    []*device
+	dirty      map[*device]bool
+	moves      map[int64]time.Duration // by how much a clock that was not trusted since that ns was behind
+	regulars   *regulars
+	newcomer   struct { // unknown MACs taken in during one second: strangers, regulars
 		second time.Duration
 		count  [2]int
 	}
@@ -253,6 +255,7 @@ func (m *Manager) round(ctx context.Context) {
 
 	m.mu.Lock()
 	m.lookAtWAN()
+	m.lookForIdle()
 	var granted []*device
 	now := m.clock.read().Wall
 	for _, d := range m.slots {

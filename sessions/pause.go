@@ -16,11 +16,19 @@ const (
 	pauseSilent                           // the next router is silent; likewise
 )
 
+// Why a session is paused: Session.PauseReason.
+const (
+	PausedAsked         = "asked"          // by PauseDevice
+	PausedIdle          = "idle"           // its client sends nothing
+	PausedNoCarrier     = "no_carrier"     // the WAN port has no carrier
+	PausedSilentGateway = "silent_gateway" // the next router is silent
+)
+
 var pauseWords = [...]struct{ word, sentence, over string }{
-	pauseAsked:     {"asked", "somebody paused it", "somebody resumed it"},
-	pauseIdle:      {"idle", "the client sends nothing", "the client sent a packet"},
-	pauseNoCarrier: {"no_carrier", "the WAN port has no carrier", "the WAN is back"},
-	pauseSilent:    {"silent_gateway", "the next router is silent", "the WAN is back"},
+	pauseAsked:     {PausedAsked, "somebody paused it", "somebody resumed it"},
+	pauseIdle:      {PausedIdle, "the client sends nothing", "the client sent a packet"},
+	pauseNoCarrier: {PausedNoCarrier, "the WAN port has no carrier", "the WAN is back"},
+	pauseSilent:    {PausedSilentGateway, "the next router is silent", "the WAN is back"},
 }
 
 // byWAN says that it is over when the WAN is back.

@@ -18,7 +18,7 @@ type Session struct {
 	Provider       string     `json:"provider"`
 	Type           Type       `json:"type"`
 	State          State      `json:"state"`
-	PauseReason    string     `json:"pause_reason,omitempty" doc:"why it is paused"`
+	PauseReason    string     `json:"pause_reason,omitempty" enum:"asked,idle,no_carrier,silent_gateway" doc:"why it is paused; absent when it is not"`
 	TimeSecs       uint       `json:"time_secs"` // seconds, sold
 	DataMB         float64    `json:"data_mb"`   // megabytes of 1,000,000 bytes, sold
 	TimeCons       uint       `json:"time_cons"` // seconds, floored

@@ -57,7 +57,7 @@ func (m *Manager) vacate(n int) {
 	}
 	var all []candidate
 	for _, d := range m.slots {
-		if d != nil && !d.connected && len(d.grants) == 0 && !d.unread && d.resume == nil {
+		if d != nil && !d.connected && len(d.grants) == 0 && !d.unread && d.resume == nil && !(d.paused != nil && d.paused.paused.byWAN()) {
 			seen := max(time.Duration(m.table.Slot(d.slot).LastSeen.Load()), d.boundAt)
 			all = append(all, candidate{d, seen})
 		}

@@ -2,7 +2,9 @@ package sessions
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -283,5 +285,71 @@ func TestClocksStandStillOverEverything(t *testing.T) {
 				t.Errorf("%d bytes passed", n)
 			}
 		})
+	}
+}
+
+// TestAllClocksStandStillAtOnce: the WAN goes and comes with hundreds of
+// sessions running, thousands with GATEWAYD_SOAK; reads are served meanwhile.
+func TestAllClocksStandStillAtOnce(t *testing.T) {
+	t.Parallel()
+	clientsN := 256
+	if os.Getenv("GATEWAYD_SOAK") != "" {
+		clientsN = 4095
+	}
+	w := newWorld(t)
+	w.slots = clientsN + 2
+	w.opt.PauseOnCarrierLoss = true
+	w.boots().runs()
+	var group sync.WaitGroup
+	for part := range 16 {
+		group.Go(func() {
+			for i := part; i < clientsN; i += 16 {
+				d, _, err := w.m.AddDevice(bg(), fmt.Sprintf("02:00:00:00:%02x:%02x", i/250+1, i%250), fmt.Sprintf("10.10.%d.%d", i/250+1, i%250+1), "")
+				if err == nil {
+					_, err = w.m.Create(bg(), d.ID, timePlan(36000))
+				}
+				if err == nil {
+					_, err = w.m.ConnectDevice(bg(), d.ID, "")
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	counted := func(state State) func() bool { return func() bool { return w.m.Counts()[state] == clientsN } }
+	w.until("all run", counted(Running))
+	w.until("all is on disk", w.clean)
+	for _, turn := range []struct {
+		down  uint64
+		state State
+	}{{1 << clients.WAN, Paused}, {0, Running}} {
+		slowest := time.Duration(0)
+		done := make(chan struct{})
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(200 * time.Microsecond):
+				}
+				asked := time.Now()
+				if _, err := w.m.Device(bg(), "10.10.1.1"); err != nil {
+					t.Error(err)
+				}
+				slowest = max(slowest, time.Since(asked))
+			}
+		})
+		began := time.Now()
+		w.table.Header().Down.Store(turn.down)
+		w.m.Wake()
+		w.until("all are "+string(turn.state), counted(turn.state))
+		switched := time.Since(began)
+		w.until("all is on disk", w.clean)
+		close(done)
+		group.Wait()
+		t.Logf("figure: %d sessions are %s after %v, on disk after %v; the slowest read took %v", clientsN, turn.state, switched, time.Since(began), slowest)
 	}
 }

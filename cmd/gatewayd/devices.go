@@ -71,7 +71,9 @@ func newDevicesAdd(opt *options) *cobra.Command {
 func newConnect(opt *options) *cobra.Command {
 	return newSwitch(opt, "connect", "Let a device's packets pass, on its next available session", func(w io.Writer, d device) {
 		fmt.Fprintf(w, "device %d (%s, %s) is connected", d.ID, d.MAC, orDash(d.IP))
-		if d.Session != nil {
+		if d.Session != nil && d.Session.PauseReason != "" {
+			fmt.Fprintf(w, ", and waits for the WAN: session %d begins by itself when that is back (%s)", d.Session.ID, d.Session.PauseReason)
+		} else if d.Session != nil {
 			fmt.Fprintf(w, ": session %d, %s left, %s", d.Session.ID, d.Session.left(), d.Session.speed())
 		}
 		fmt.Fprintln(w)
@@ -96,6 +98,11 @@ func newPause(opt *options) *cobra.Command {
 
 func newResume(opt *options) *cobra.Command {
 	return newSwitch(opt, "resume", "Let a paused device's packets pass again", func(w io.Writer, d device) {
+		if d.Session != nil && d.Session.PauseReason != "" {
+			fmt.Fprintf(w, "device %d (%s, %s) waits for the WAN: session %d goes on by itself when that is back (%s)\n",
+				d.ID, d.MAC, orDash(d.IP), d.Session.ID, d.Session.PauseReason)
+			return
+		}
 		fmt.Fprintf(w, "device %d (%s, %s) goes on", d.ID, d.MAC, orDash(d.IP))
 		if d.Session != nil {
 			fmt.Fprintf(w, ": session %d, %s left, %s", d.Session.ID, d.Session.left(), d.Session.speed())

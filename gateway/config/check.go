@@ -15,6 +15,8 @@ const (
 	minRate, maxRate             = 64 * Kbit, 100 * Gbit
 	minCheckpoint, maxCheckpoint = time.Second, 10 * time.Minute
 	minKeep, maxKeep             = time.Hour, 3650 * day
+	minIdle, maxIdle             = time.Second, 7 * day
+	minSilence, maxSilence       = 5 * time.Second, time.Hour // silent so long in spite of ARP probes
 	minClients, maxClients       = 1, 16384
 	minNATFlows, maxNATFlows     = 64, 1048576
 	maxPortsPerClient            = 64512 // all ports but the first 1024
@@ -85,6 +87,8 @@ func (c *Config) problems() []problem {
 		k.say("sessions.ledger_keep", fmt.Sprintf("%s is out of range; write %s to %s",
 			FormatDuration(d), FormatDuration(minKeep), FormatDuration(maxKeep)))
 	}
+	k.say("sessions.idle_pause", checkOff(c.Sessions.IdlePause, minIdle, maxIdle))
+	k.say("sessions.pause_on_silent_gateway", checkOff(c.Sessions.PauseOnSilentGateway, minSilence, maxSilence))
 	k.say("store.path", checkDirectory(c.Store.Path))
 	if d := c.Store.Checkpoint; d < minCheckpoint || d > maxCheckpoint {
 		k.say("store.checkpoint", fmt.Sprintf("%s is out of range; write %s to %s",
@@ -111,6 +115,14 @@ func (c *Config) problems() []problem {
 	}
 	k.say("limits.ports_per_client", checkRange(c.Limits.PortsPerClient, 1, maxPortsPerClient))
 	return k
+}
+
+// checkOff looks at a duration that may be 0, which switches it off.
+func checkOff(d, least, most time.Duration) string {
+	if d == 0 || d >= least && d <= most {
+		return ""
+	}
+	return fmt.Sprintf("%s is out of range; write %s to %s, or 0 for never", FormatDuration(d), FormatDuration(least), FormatDuration(most))
 }
 
 // addresses looks at both sides' addresses, alone and against each other.

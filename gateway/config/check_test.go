@@ -351,6 +351,21 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:3:25: sessions.ledger_keep: 3651d is out of range; write 1h to 3650d\n" +
 				"    3 | sessions: {ledger_keep: 3651d}\n" +
 				"      |                         ^"},
+		{"an idle pause at once",
+			sides + "sessions: {idle_pause: 500ms}\n",
+			"gw.yaml:3:24: sessions.idle_pause: 500ms is out of range; write 1s to 7d, or 0 for never\n" +
+				"    3 | sessions: {idle_pause: 500ms}\n" +
+				"      |                        ^"},
+		{"a router that may be silent for less than it is asked",
+			sides + "sessions: {pause_on_silent_gateway: 4s}\n",
+			"gw.yaml:3:37: sessions.pause_on_silent_gateway: 4s is out of range; write 5s to 1h, or 0 for never\n" +
+				"    3 | sessions: {pause_on_silent_gateway: 4s}\n" +
+				"      |                                     ^"},
+		{"a carrier loss that is a time",
+			sides + "sessions: {pause_on_carrier_loss: 5s}\n",
+			"gw.yaml:3:35: sessions.pause_on_carrier_loss: \"5s\" is neither true nor false; write true or false, without quotes\n" +
+				"    3 | sessions: {pause_on_carrier_loss: 5s}\n" +
+				"      |                                   ^"},
 		{"a checkpoint too often",
 			sides + "store: {checkpoint: 500ms}\n",
 			"gw.yaml:3:21: store.checkpoint: 500ms is out of range; write 1s to 10m\n" +

@@ -83,6 +83,14 @@ type Speed struct {
 type Sessions struct {
 	ResumeOnRestart bool          `json:"resume_on_restart"` // what ran before a restart runs again after it
 	LedgerKeep      time.Duration `json:"ledger_keep"`       // how long a session's ledger is kept after its end, 1h to 3650d
+	// IdlePause is after how long without a packet of its client a session is
+	// paused until the next one, 1s to 7d; 0: never.
+	IdlePause time.Duration `json:"idle_pause"`
+	// PauseOnCarrierLoss has sessions with time paused while the WAN port has no
+	// carrier, PauseOnSilentGateway while wan.gateway is silent for so long, 5s to
+	// 1h; 0: never.
+	PauseOnCarrierLoss   bool          `json:"pause_on_carrier_loss"`
+	PauseOnSilentGateway time.Duration `json:"pause_on_silent_gateway"`
 }
 
 // Store is where sessions are kept.
@@ -123,7 +131,7 @@ func Default() Config {
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{Ports: Ports{All: true}},
 		Bandwidth: Bandwidth{Global: Speed{Down: 10 * Mbit, Up: 10 * Mbit}},
-		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * day},
+		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * day, PauseOnCarrierLoss: true, PauseOnSilentGateway: 10 * time.Second},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9464"},

@@ -34,7 +34,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{DefaultRoute: false, Ports: Ports{All: true}},
 		Bandwidth: Bandwidth{Global: Speed{Down: 10_000_000, Up: 10_000_000}},
-		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * 24 * time.Hour},
+		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * 24 * time.Hour, PauseOnCarrierLoss: true, PauseOnSilentGateway: 10 * time.Second},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
@@ -56,7 +56,7 @@ lan: {interface: enp1s0, address: 192.168.7.1/24}
 wan: {interface: enp2s0, address: 100.64.3.3/31, gateway: 100.64.3.2}
 host: {default_route: true, ports: [tcp/80, udp/53, tcp/8000-8010]}
 bandwidth: {global: {down: 1.5 Gbit, up: 500 kbit}}
-sessions: {resume_on_restart: false, ledger_keep: 30d}
+sessions: {resume_on_restart: false, ledger_keep: 30d, idle_pause: 10m, pause_on_carrier_loss: false, pause_on_silent_gateway: 30s}
 store: {path: /srv/gw, checkpoint: 1m30s}
 api: {socket: /tmp/gw.sock}
 metrics: {listen: "[::1]:9000"}
@@ -70,7 +70,7 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
 		Bandwidth: Bandwidth{Speed{
 			Down: 1_500_000_000, Up: 500_000}},
-		Sessions: Sessions{ResumeOnRestart: false, LedgerKeep: 30 * day},
+		Sessions: Sessions{ResumeOnRestart: false, LedgerKeep: 30 * day, IdlePause: 10 * time.Minute, PauseOnSilentGateway: 30 * time.Second},
 		Store:    Store{"/srv/gw", 90 * time.Second},
 		API:      API{"/tmp/gw.sock"},
 		Metrics:  Metrics{"[::1]:9000"},

@@ -57,10 +57,10 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 			"gw.yaml:3:13: bandwidth.total: unknown key; under bandwidth there can be global\n" +
 				"    3 | bandwidth: {total: {down: 0, up: 0}}\n" +
 				"      |             ^"},
-		{"a key that does not work yet: the idle pause",
-			sides + "sessions: {idle_pause: 0}\n",
-			"gw.yaml:3:12: sessions.idle_pause: unknown key; under sessions there can be resume_on_restart, ledger_keep\n" +
-				"    3 | sessions: {idle_pause: 0}\n" +
+		{"a key that there is not: a pause when the LAN goes",
+			sides + "sessions: {lan_pause: 0}\n",
+			"gw.yaml:3:12: sessions.lan_pause: unknown key; under sessions there can be resume_on_restart, ledger_keep, idle_pause, pause_on_carrier_loss, pause_on_silent_gateway\n" +
+				"    3 | sessions: {lan_pause: 0}\n" +
 				"      |            ^"},
 		{"a mode that does not work yet",
 			sides + "mode: bridge\n",
