@@ -158,13 +158,17 @@ func (sc *scene) admit() finding {
 	return stops(sell, "session %d is used up: %s, and it has no other", sc.Last.ID, usedUp(sc.Last)).on(sc.Ended)
 }
 
-// pausedBy: what ends the pause of its session?
+// pausedBy: what ends the pause of its session? That the WAN is away is said
+// where the way on is looked at.
 func (sc *scene) pausedBy(s *sessions.Session) finding {
 	do, until := "gatewayd resume "+sc.key(), ""
 	switch s.PauseReason {
 	case sessions.PausedIdle:
 		do, until = "", ": it goes on with the client's next packet"
 	case sessions.PausedNoCarrier, sessions.PausedSilentGateway:
+		if !sc.wan.Up || !sc.resolved {
+			return unasked(fmt.Sprintf("its session %d is paused while the WAN is away, with %s left: its clock stands still", s.ID, left(s)))
+		}
 		do, until = "gatewayd status", ": it goes on by itself when the WAN is back"
 	}
 	return stops(do, "its session %d is paused (%s), with %s left%s", s.ID, s.PauseReason, left(s), until).on(sc.Ended)

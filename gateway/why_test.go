@@ -174,6 +174,12 @@ func TestVerdicts(t *testing.T) {
 			offline(paused, nil)(sc)
 			sc.Device.Session = &held
 		}, "admit", offlineAs + "its session 8 is paused (no_carrier), with 48s left: it goes on by itself when the WAN is back", "gatewayd status"},
+		{"paused, and the WAN is away", func(sc *scene) {
+			held := *paused
+			held.State, held.PauseReason = sessions.Paused, "silent_gateway"
+			offline(paused, nil)(sc)
+			sc.Device.Session, sc.resolved = &held, false
+		}, "route", offlineAs + "the next router", "wan.gateway"},
 		{"it waits for the store", func(sc *scene) { offline(paused, nil)(sc); sc.Waits = "the store: so it is" }, "admit", offlineAs + "it waits for the store", ""},
 		{"nobody knows what it bought", func(sc *scene) { offline(nil, nil)(sc); sc.Unknown = errors.New("the store is away") }, "admit", offlineAs + "what it bought is not known: the store is away", "gatewayd status"},
 		{"the WAN cable is out", func(sc *scene) { sc.wan.Up, sc.resolved = false, false }, "route", offlineAs + "the WAN port eth0 has no link", "ip link show eth0"},
