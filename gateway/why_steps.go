@@ -167,7 +167,7 @@ func (sc *scene) pausedBy(s *sessions.Session) finding {
 		do, until = "", ": it goes on with the client's next packet"
 	case sessions.PausedNoCarrier, sessions.PausedSilentGateway:
 		if !sc.wan.Up || !sc.resolved {
-			return unasked(fmt.Sprintf("its session %d is paused while the WAN is away, with %s left: its clock stands still", s.ID, left(s)))
+			return unasked("its session %d is paused while the WAN is away, with %s left: its clock stands still", s.ID, left(s))
 		}
 		do, until = "gatewayd status", ": it goes on by itself when the WAN is back"
 	}
