@@ -71,6 +71,11 @@ func TestAnIdleSessionIsPausedUntilTheNextPacket(t *testing.T) {
 			if v.State != Running || before > 230 || row.plan.Type == TypeTime && (before < 209 || v.TimeCons > before+12) {
 				t.Errorf("%+v, %d s were billed before", v, before)
 			}
+			w.skips(70 * time.Second) // and again
+			w.state(s.ID, Paused, "idle")
+			w.skips(10 * time.Second)
+			w.skips(10 * time.Second)
+			w.state(s.ID, Paused, "idle")
 		})
 	}
 }
