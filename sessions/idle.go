@@ -13,9 +13,9 @@ func (m *Manager) lookForIdle() {
 	}
 }
 
-// quiet returns for how long the client of a device has sent nothing while
+// idleFor returns for how long the client of a device has sent nothing while
 // grant g let it. m.mu is held.
-func (m *Manager) quiet(d *device, g *grant, now time.Duration) time.Duration {
+func (m *Manager) idleFor(d *device, g *grant, now time.Duration) time.Duration {
 	slot := m.table.Slot(d.slot)
 	u := slot.Record(g.seq).Use(g.seq)
 	if u.Started == 0 {
@@ -51,7 +51,7 @@ func (m *Manager) mindClock(d *device) {
 			return
 		}
 		reason := m.awayFor(g.session)
-		if reason == 0 && m.idleDue && m.quiet(d, g, m.opt.Boot()) >= m.opt.IdlePause {
+		if reason == 0 && m.idleDue && m.idleFor(d, g, m.opt.Boot()) >= m.opt.IdlePause {
 			reason = pauseIdle
 		}
 		if reason != 0 {
