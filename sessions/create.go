@@ -10,50 +10,110 @@ import (
 // Create gives a device a new session. It is on disk when Create returns nil.
 // ErrBadPlan, ErrNoDevice, ErrUnavailable, ErrStopped.
 func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, error) {
-	if err := p.Check(); err != nil {
+	vs, err := m.create(ctx, deviceID, []Plan{p})
+	if err != nil {
 		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+	}
+	return vs[0], nil
+}
+
+// MaxBatch is how many sessions CreateBatch makes at most.
+const MaxBatch = 100
+
+// CreateBatch gives a device a session of each plan, in one write to the disk:
+// all of them, or with an error none. They are in the order of the plans, which
+// is the order in which they will be used. Errors are those of Create; ErrBadPlan
+// is also for no plan and for more than MaxBatch.
+func (m *Manager) CreateBatch(ctx context.Context, deviceID int64, plans []Plan) ([]Session, error) {
+	if n := len(plans); n < 1 || n > MaxBatch {
+		return nil, fmt.Errorf("create sessions for device %d: %w: %d of them: want 1 to %d", deviceID, ErrBadPlan, n, MaxBatch)
+	}
+	vs, err := m.create(ctx, deviceID, plans)
+	if err != nil {
+		return nil, fmt.Errorf("create %d sessions for device %d: %w", len(plans), deviceID, err)
+	}
+	return vs, nil
+}
+
+func (m *Manager) create(ctx context.Context, deviceID int64, plans []Plan) ([]Session, error) {
+	for i, p := range plans {
+		if err := p.Check(); err != nil && len(plans) > 1 {
+			return nil, fmt.Errorf("number %d: %w", i+1, err)
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel, err := m.call(ctx)
 	if err != nil {
-		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+		return nil, err
 	}
 	defer cancel()
 	d, err := m.holdID(ctx, deviceID)
 	if err != nil {
-		return Session{}, fmt.Errorf("create session: %w", err)
+		return nil, err
 	}
 	defer m.finish(d)
-	id, err := m.newID(ctx, sessionIDs)
+	made, err := m.prepare(ctx, d, plans)
 	if err != nil {
-		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+		return nil, err
 	}
-	now := m.clock.read().Wall
-	s := newSession(id, d.id, p, now)
-	m.mu.Lock()
-	s.ledger.add(m.line(s, use{}, m.opt.Boot(), LineCreate, fmt.Sprintf("for device %d, %s", d.id, macText(d.mac))), m.opt.Boot())
-	records := m.pending(d, s)
-	m.mu.Unlock()
-	err = m.save(ctx, records)
-	m.mu.Lock()
-	m.written(d, err)
-	if err != nil {
-		m.mu.Unlock()
-		m.owe(remove(sessionKey(d.id, id)), remove(indexKey(id)), remove(lineKey(id, 0)))
-		return Session{}, fmt.Errorf("create session for device %d: %w", deviceID, err)
+	records, undo := m.newRecords(d, made)
+	if err := m.save(ctx, records); err != nil {
+		m.owe(undo...)
+		return nil, err
 	}
+	m.mu.Lock()
 	d.onDisk = true
-	s.unindexed = false
-	s.ledger.landed()
-	d.sessions = append(d.sessions, s)
-	m.sessions[id] = s
-	d.review = true // it may be what the device uses next
+	for _, s := range made {
+		s.unindexed = false
+		s.ledger.landed()
+		d.sessions = append(d.sessions, s)
+		m.sessions[s.id] = s
+		m.hub.emit(d.id, SessionChanged, message{"a new session", s.id})
+	}
+	d.review = true // they may be what the device uses next
 	m.follow(d)
-	v, slot := m.viewSession(s), d.slot
+	vs := make([]Session, len(made))
+	for i, s := range made {
+		vs[i] = m.viewSession(s)
+	}
+	slot := d.slot
 	gen := m.table.Policy(slot)
-	m.hub.emit(d.id, SessionChanged, message{"a new session", id})
 	m.mu.Unlock()
 	_ = m.wait(slot, gen) // it is sold, whether the forwarder answers or not
-	return v, nil
+	return vs, nil
+}
+
+// prepare makes the sessions of plans, which are in no list yet. The turn is
+// held.
+func (m *Manager) prepare(ctx context.Context, d *device, plans []Plan) ([]*session, error) {
+	made := make([]*session, len(plans))
+	now := m.clock.read().Wall
+	for i, p := range plans {
+		id, err := m.newID(ctx, sessionIDs)
+		if err != nil {
+			return nil, err
+		}
+		made[i] = newSession(id, d.id, p, now)
+	}
+	return made, nil
+}
+
+// newRecords returns what makes new sessions of a device known to the disk, and
+// what takes it back. The turn is held.
+func (m *Manager) newRecords(d *device, made []*session) (records, undo []client.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !d.onDisk {
+		records = d.records()
+	}
+	for _, s := range made {
+		s.ledger.add(m.line(s, use{}, m.opt.Boot(), LineCreate, fmt.Sprintf("for device %d, %s", d.id, macText(d.mac))), m.opt.Boot())
+		records = append(records, s.records(use{}, m.lastCheckpoint())...)
+		s.ledger.out = s.ledger.next
+		undo = append(undo, remove(sessionKey(d.id, s.id)), remove(indexKey(s.id)), remove(lineKey(s.id, 0)))
+	}
+	return records, undo
 }
 
 // Delete removes a session for good. One that runs ends with the next packet

@@ -8,14 +8,34 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"gatewayd/store/client"
 )
 
 // Filter chooses sessions.
 type Filter struct {
-	DeviceID int64 // 0: of all devices
-	State    State // empty: in any state
+	DeviceID      int64  // 0: of all devices
+	State         State  // empty: in any state
+	Type          *Type  // nil: of any type
+	Provider      string // empty: of any provider
+	CreatedAfter  time.Time
+	CreatedBefore time.Time // zero: whenever; likewise the others
+	ExpiresAfter  time.Time
+	ExpiresBefore time.Time // with one of both, those without an expiry are left out
+}
+
+// keeps reports whether a session is chosen.
+func (f *Filter) keeps(v Session) bool {
+	within := func(at *time.Time, after, before time.Time) bool {
+		if after.IsZero() && before.IsZero() {
+			return true
+		}
+		return at != nil && (after.IsZero() || !at.Before(after)) && (before.IsZero() || at.Before(before))
+	}
+	return (f.DeviceID == 0 || f.DeviceID == v.DeviceID) && (f.State == "" || f.State == v.State) &&
+		(f.Type == nil || *f.Type == v.Type) && (f.Provider == "" || f.Provider == v.Provider) &&
+		within(&v.CreatedAt, f.CreatedAfter, f.CreatedBefore) && within(v.ExpiresAt, f.ExpiresAfter, f.ExpiresBefore)
 }
 
 // Bounds of a page.
@@ -290,7 +310,7 @@ func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit i
 		return m.loadedSessions(f, after, limit)
 	}
 	for range maxScans {
-		rs, more, err := m.scan(ctx, prefix, after, limit)
+		rs, more, err := m.scan(ctx, prefix, after, max(limit, defaultPage))
 		if errors.Is(err, ErrUnavailable) {
 			return m.loadedSessions(f, after, limit)
 		}
@@ -299,7 +319,7 @@ func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit i
 		}
 		for i, r := range rs {
 			after = r.Key
-			if v, ok := m.overlay(r); ok && (f.State == "" || f.State == v.State) {
+			if v, ok := m.overlay(r); ok && f.keeps(v) {
 				page = append(page, v)
 			}
 			if len(page) == limit {
@@ -338,10 +358,10 @@ func (m *Manager) loadedSessions(f Filter, after []byte, limit int) ([]Session, 
 	defer m.mu.Unlock()
 	var all []Session
 	for _, s := range m.sessions {
-		if f.DeviceID != 0 && f.DeviceID != s.device || string(sessionKey(s.device, s.id)) <= string(after) {
+		if string(sessionKey(s.device, s.id)) <= string(after) {
 			continue
 		}
-		if v := m.viewSession(s); f.State == "" || f.State == v.State {
+		if v := m.viewSession(s); f.keeps(v) {
 			all = append(all, v)
 		}
 	}

@@ -22,7 +22,7 @@ type device struct {
 }
 
 func newDevices(opt *options) *cobra.Command {
-	return group("devices", "List, show and add devices", newDevicesList(opt), newDevicesShow(opt), newDevicesAdd(opt))
+	return group("devices", "List, show, sum up and add devices", newDevicesList(opt), newDevicesShow(opt), newDevicesSummary(opt), newDevicesAdd(opt))
 }
 
 func newDevicesList(opt *options) *cobra.Command {

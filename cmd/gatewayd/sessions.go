@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,20 +48,42 @@ func newSessions(opt *options) *cobra.Command {
 }
 
 func newSessionsList(opt *options) *cobra.Command {
-	cmd := &cobra.Command{Use: "list [--device D] [--state STATE] [--limit N] [--cursor CURSOR]", Short: "List sessions",
-		Args: takes(), DisableFlagsInUseLine: true}
+	cmd := &cobra.Command{
+		Use: "list [--device D] [--state STATE] [--type TYPE] [--provider NAME] [--created-after TIME] [--created-before TIME]\n" +
+			"                        [--expires-after TIME] [--expires-before TIME] [--limit N] [--cursor CURSOR]",
+		Short:   "List sessions",
+		Long:    "List the sessions that have all that is asked for. TIME is " + momentForms + ".",
+		Example: "  gatewayd sessions list --device 10.10.0.2 --state available\n  gatewayd sessions list --created-after 2026-11-01 --created-before 2026-12-01",
+		Args:    takes(), DisableFlagsInUseLine: true,
+	}
 	pages := addPageFlags(cmd)
 	device := cmd.Flags().String("device", "", "only those of the device `D`")
 	state := wordFlag{words: states}
 	cmd.Flags().Var(&state, "state", "only those in this state: available, running, paused, consumed or expired")
 	cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+	kind := wordFlag{words: types}
+	cmd.Flags().Var(&kind, "type", "only those of this type: time, data or time_or_data")
+	cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp))
+	provider := cmd.Flags().String("provider", "", "only those of the provider `NAME`; local are gatewayd's own")
+	moments := make(map[string]*momentFlag)
+	for name, what := range map[string]string{
+		"created-after": "created then or later", "created-before": "created earlier",
+		"expires-after": "that expire then or later", "expires-before": "that expire earlier",
+	} {
+		moments[name] = new(momentFlag)
+		cmd.Flags().Var(moments[name], name, "only those "+what)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		query := url.Values{}
-		if *device != "" {
-			query.Set("device", *device)
+		for name, value := range map[string]string{"device": *device, "state": state.word, "type": kind.word, "provider": *provider} {
+			if value != "" {
+				query.Set(name, value)
+			}
 		}
-		if state.word != "" {
-			query.Set("state", state.word)
+		for name, at := range moments {
+			if cmd.Flags().Changed(name) {
+				query.Set(strings.ReplaceAll(name, "-", "_"), at.Format(time.RFC3339Nano))
+			}
 		}
 		return list(cmd, opt, pages, "/sessions", query, showSessions)
 	}
@@ -68,11 +92,12 @@ func newSessionsList(opt *options) *cobra.Command {
 
 func newSessionsCreate(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global)",
-		Short: "Give a device a session",
+		Use:   "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global) [--count N]",
+		Short: "Give a device a session, or several alike",
 		Long: "Give a device a session. A session of type time ends when its time is used up, data when its data is,\n" +
 			"time_or_data at whichever comes first. Time runs only while the device is connected; with --expire-days\n" +
-			"what is left is lost that many days after its time from the first start.",
+			"what is left is lost that many days after its time from the first start. With --count it gets N of them\n" +
+			"at once, all or none.",
 		Example: "  gatewayd sessions create --device 10.10.0.2 --type time_or_data --time 1h --data 100MB --expire-days 30 --down 5Mbit --up 3Mbit\n" +
 			"  gatewayd sessions create --device 1 --type time --time 30m --global",
 		Args: takes(), DisableFlagsInUseLine: true,
@@ -82,6 +107,7 @@ func newSessionsCreate(opt *options) *cobra.Command {
 	cmd.Flags().Var(&kind, "type", "what ends it: time, data or time_or_data")
 	cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp))
 	plan := addPlanFlags(cmd)
+	count := cmd.Flags().Int("count", 1, "`N` sessions alike, 1 to 100")
 	cmd.MarkFlagRequired("device")
 	cmd.MarkFlagRequired("type")
 	cmd.MarkFlagsRequiredTogether("down", "up")
@@ -96,9 +122,21 @@ func newSessionsCreate(opt *options) *cobra.Command {
 		}
 		body := plan.changed(cmd)
 		body["type"] = kind.word
-		return answer(cmd, opt, "POST", devicePath(*device)+"/sessions", body, func(w io.Writer, s session) {
+		show := func(w io.Writer, s session) {
 			fmt.Fprintf(w, "session %d for device %d: %s, %s, %s; start it with gatewayd connect %d\n",
 				s.ID, s.DeviceID, s.Type, s.total(), s.speed(), s.DeviceID)
+		}
+		if !cmd.Flags().Changed("count") {
+			return answer(cmd, opt, "POST", devicePath(*device)+"/sessions", body, show)
+		}
+		if *count < 1 || *count > 100 {
+			return fmt.Errorf("--count %d: want 1 to 100", *count)
+		}
+		batch := map[string]any{"items": slices.Repeat([]map[string]any{body}, *count)}
+		return answer(cmd, opt, "POST", devicePath(*device)+"/sessions/batch", batch, func(w io.Writer, made page[session]) {
+			for _, s := range made.Items {
+				show(w, s)
+			}
 		})
 	}
 	return cmd

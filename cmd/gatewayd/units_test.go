@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestHumanUnits(t *testing.T) {
 	for _, row := range []struct{ got, want string }{
@@ -10,6 +13,21 @@ func TestHumanUnits(t *testing.T) {
 	} {
 		if row.got != row.want {
 			t.Errorf("%q, want %q", row.got, row.want)
+		}
+	}
+}
+
+func TestMoments(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"2026-11-22":                time.Date(2026, 11, 22, 0, 0, 0, 0, time.Local),
+		"2026-11-22 15:04":          time.Date(2026, 11, 22, 15, 4, 0, 0, time.Local),
+		"2026-11-22T15:04:05+01:00": time.Date(2026, 11, 22, 14, 4, 5, 0, time.UTC),
+		"yesterday":                 {},
+		"":                          {},
+	} {
+		var f momentFlag
+		if err := f.Set(text); !f.Equal(want) || (err == nil) == want.IsZero() {
+			t.Errorf("%q is %v, %v; want %v", text, f, err, want)
 		}
 	}
 }
@@ -31,6 +49,10 @@ func FuzzPlanFlags(f *testing.F) {
 		var data dataFlag
 		if data.Set(text) == nil && !(data > 0) {
 			t.Errorf("%q is %v MB", text, data)
+		}
+		var at momentFlag
+		if at.Set(text) == nil && at.IsZero() && text[:4] != "0001" {
+			t.Errorf("%q is %v", text, at)
 		}
 		var expiry expiryFlag
 		if expiry.Set(text) == nil && expiry.never && text != "never" {

@@ -41,6 +41,8 @@ type Core interface {
 	ResumeDevice(ctx context.Context, id int64, notify string) (sessions.Device, error)
 
 	Create(ctx context.Context, deviceID int64, p sessions.Plan) (sessions.Session, error)
+	CreateBatch(ctx context.Context, deviceID int64, plans []sessions.Plan) ([]sessions.Session, error)
+	Summary(ctx context.Context, deviceID int64) (sessions.Summary, error)
 	Current(ctx context.Context, deviceID int64) (*sessions.Session, error)
 	Sessions(ctx context.Context, f sessions.Filter, cursor string, limit int) ([]sessions.Session, string, error)
 	Session(ctx context.Context, id int64) (sessions.Session, error)

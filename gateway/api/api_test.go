@@ -68,6 +68,9 @@ func TestAnswers(t *testing.T) {
 		{"the running session", "GET", "/devices/1/session", "", 200, session7},
 		{"a device's sessions", "GET", "/devices/1/sessions", "", 200, `{"items":[` + session7 + `],"next":""}`},
 		{"a session is created", "POST", "/devices/1/sessions", timePlan, 201, session7},
+		{"several sessions are created", "POST", "/devices/1/sessions/batch", `{"items":[` + timePlan + `,` + timePlan + `]}`, 201, `{"items":[` + session7 + `],"next":""}`},
+		{"what a device has left", "GET", "/devices/1/summary", "", 200, `{"device_id":1,"sessions":{},"time":{"sessions":0,"time_secs":0,"data_mb":0},` +
+			`"data":{"sessions":0,"time_secs":0,"data_mb":0},"time_or_data":{"sessions":0,"time_secs":0,"data_mb":0},"next_expiry":null,"left":[` + session7 + `],"more":false}`},
 		{"all sessions", "GET", "/sessions", "", 200, `{"items":[` + session7 + `],"next":""}`},
 		{"one session", "GET", "/sessions/7", "", 200, session7},
 		{"a session's ledger", "GET", "/sessions/7/ledger", "", 200, `{"items":[{"n":2,"at":"2026-11-21T10:00:00Z","kind":"pause","why":"bye","changed":[],` +
@@ -160,6 +163,16 @@ func TestWhatIsSentArrives(t *testing.T) {
 	if core.filter.DeviceID != 1 || core.filter.State != sessions.Consumed || core.cursor != "abc" || core.limit != 5 {
 		t.Errorf("filter %+v cursor %q limit %d", core.filter, core.cursor, core.limit)
 	}
+	ask("GET", "/sessions?type=data&provider=acme&created_after=2026-11-01T00:00:00Z&created_before=2026-11-02T00:00:00%2B01:00&expires_after=2026-12-01T00:00:00Z&expires_before=2026-12-02T00:00:00Z", "")
+	day := func(m time.Month, d, hour int) time.Time { return time.Date(2026, m, d, hour, 0, 0, 0, time.UTC) }
+	if f := core.filter; f.Type == nil || *f.Type != sessions.TypeData || f.Provider != "acme" || !f.CreatedAfter.Equal(day(11, 1, 0)) || !f.CreatedBefore.Equal(day(11, 1, 23)) ||
+		!f.ExpiresAfter.Equal(day(12, 1, 0)) || !f.ExpiresBefore.Equal(day(12, 2, 0)) {
+		t.Errorf("filter %+v", f)
+	}
+	ask("POST", "/devices/1/sessions/batch", `{"items":[`+timePlan+`,{"type":"data","data_mb":5,"use_global_speed":true}]}`)
+	if len(core.plans) != 2 || core.plans[0].TimeSecs != 60 || core.plans[1].DataMB != 5 {
+		t.Errorf("plans %+v", core.plans)
+	}
 	ask("GET", "/devices/1/sessions", "")
 	if core.filter.DeviceID != 1 || core.filter.State != "" || core.limit != 100 {
 		t.Errorf("filter %+v limit %d", core.filter, core.limit)
@@ -199,6 +212,11 @@ func TestProblems(t *testing.T) {
 		{"a field that does not exist in a message", nil, []string{"POST", "/devices/1/connect", `{"text":"x"}`}, 422, []string{"body.text"}},
 		{"a field that does not exist in a change", nil, []string{"PATCH", "/sessions/7", `{"id":9}`}, 422, []string{"body.id"}},
 		{"a type that does not exist", nil, []string{"POST", "/devices/1/sessions", `{"type":"forever"}`}, 422, []string{"body.type", "time_or_data"}},
+		{"a moment that is none", nil, []string{"GET", "/sessions?created_after=soon", ""}, 422, []string{"query.created_after"}},
+		{"none at once", nil, []string{"POST", "/devices/1/sessions/batch", `{"items":[]}`}, 422, []string{"body.items"}},
+		{"more than a hundred at once", nil, []string{"POST", "/devices/1/sessions/batch", `{"items":[` + strings.Repeat(timePlan+",", 100) + timePlan + `]}`}, 422, []string{"body.items"}},
+		{"several for an unknown device", nil, []string{"POST", "/devices/9/sessions/batch", `{"items":[` + timePlan + `]}`}, 404, []string{"device 9"}},
+		{"an unknown device has nothing left", nil, []string{"GET", "/devices/9/summary", ""}, 404, []string{"device 9"}},
 		{"a negative time", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":-1}`}, 422, []string{"body.time_secs"}},
 		{"days that are no number", nil, []string{"PATCH", "/sessions/7", `{"exp_days":"soon"}`}, 422, []string{"body.exp_days"}},
 		{"a body that is missing", nil, []string{"POST", "/devices", ""}, 400, []string{"body"}},
@@ -290,9 +308,9 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/why", "GET /events",
+		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/summary", "GET /devices/{D}/why", "GET /events",
 		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "PATCH /sessions/{id}", "POST /devices",
-		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /restore",
+		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /devices/{D}/sessions/batch", "POST /restore",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("document lists\n%v, want\n%v", got, want)

@@ -29,6 +29,7 @@ type fakeCore struct {
 
 	notify   string
 	plan     sessions.Plan
+	plans    []sessions.Plan
 	change   sessions.Change
 	filter   sessions.Filter
 	cursor   string
@@ -101,6 +102,15 @@ func (f *fakeCore) ResumeDevice(ctx context.Context, id int64, notify string) (s
 func (f *fakeCore) Create(ctx context.Context, deviceID int64, p sessions.Plan) (sessions.Session, error) {
 	f.plan = p
 	return f.session, f.asked(ctx)
+}
+
+func (f *fakeCore) CreateBatch(ctx context.Context, deviceID int64, plans []sessions.Plan) ([]sessions.Session, error) {
+	f.plans = plans
+	return []sessions.Session{f.session}, f.asked(ctx)
+}
+
+func (f *fakeCore) Summary(ctx context.Context, deviceID int64) (sessions.Summary, error) {
+	return sessions.Summary{DeviceID: deviceID, Sessions: map[sessions.State]int{}, Left: []sessions.Session{f.session}}, f.asked(ctx)
 }
 
 func (f *fakeCore) Current(ctx context.Context, deviceID int64) (*sessions.Session, error) {
