@@ -32,6 +32,32 @@ func ExampleManager_Create() {
 	// true
 }
 
+func ExampleManager_CreateBatch() {
+	h := sessions.NewHotspot()
+	defer h.Close()
+	ctx, id := context.Background(), h.Client().Id()
+
+	made, err := h.CreateBatch(ctx, id, []sessions.Plan{tenMinutes, tenMinutes})
+	fmt.Println(made[0].ID, made[1].ID, err)
+	_, err = h.CreateBatch(ctx, id, []sessions.Plan{tenMinutes, {}}) // all or none
+	fmt.Println(errors.Is(err, sessions.ErrBadPlan))
+	// Output:
+	// 1 2 <nil>
+	// true
+}
+
+func ExampleManager_Summary() {
+	h := sessions.NewHotspot()
+	defer h.Close()
+	ctx, id := context.Background(), h.Client().Id()
+	h.CreateBatch(ctx, id, []sessions.Plan{tenMinutes, tenMinutes})
+
+	all, err := h.Summary(ctx, id)
+	fmt.Println(all.Time.TimeSecs, all.Sessions[sessions.Available], all.Left[0].ID, err)
+	// Output:
+	// 1200 2 1 <nil>
+}
+
 func ExampleManager_ConnectDevice() {
 	h := sessions.NewHotspot()
 	defer h.Close()
