@@ -10,8 +10,8 @@ ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
 NETNS_ROOMS := $(sort $(dir $(shell find . -name '*_netns_test.go')))
 PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
-MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|RacesAreLinear
-FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear
+FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
 export CGO_ENABLED ?= 0
 export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
