@@ -22,6 +22,8 @@ const (
 	toWind       verb = "set used"  // of a session of time: all used up, or nothing
 	toExpire     verb = "set start" // of a session that expires: long ago
 	toDelete     verb = "delete"
+	toPause      verb = "pause"
+	toResume     verb = "resume"
 	toPass       verb = "pass" // one packet of parcel bytes
 	toLook       verb = "look" // at everything, when all is still
 )
@@ -56,6 +58,8 @@ const (
 	saidAlready = "already connected"
 	saidNone    = "no session"
 	saidNot     = "not connected"
+	saidPaused  = "paused"
+	saidGoes    = "not paused"
 	saidUnknown = "unknown session"
 	saidDoubt   = "in doubt" // the store or the forwarder did not answer in time: it is done, or not
 )
@@ -94,7 +98,8 @@ type sold struct {
 type owner struct {
 	sold    [maxSold]sold // in order of their ids, which is that of creation; behind them id 0
 	starts  int
-	running int // place in sold and 1; 0: not connected
+	running int // place in sold and 1; 0: not connected, or paused
+	paused  int // likewise of the one paused in place; 0: none
 	// The running one took over by control's word, which comes a moment after
 	// the packet that ended the one before: until one has passed, packets may be
 	// dropped.
@@ -159,6 +164,9 @@ func (o *owner) buy(s sold) {
 	if o.running > at {
 		o.running++
 	}
+	if o.paused > at {
+		o.paused++
+	}
 }
 
 // remove takes the session at a place out.
@@ -167,6 +175,9 @@ func (o *owner) remove(at int) {
 	o.sold[maxSold-1] = sold{}
 	if o.running > at {
 		o.running--
+	}
+	if o.paused > at {
+		o.paused--
 	}
 }
 
@@ -209,11 +220,14 @@ func (o owner) steps(c call, r result) []owner {
 	case toConnect:
 		return o.connects(r)
 	case toDisconnect:
-		if (o.running == 0) != (r.said == saidNot) {
+		if (o.running == 0 && o.paused == 0) != (r.said == saidNot) {
 			return nil
 		}
 		o.run(0, false)
+		o.paused = 0
 		return []owner{o}
+	case toPause, toResume:
+		return o.halts(c.verb == toPause, r.said)
 	case toPass:
 		return o.passes(r.session)
 	case toLook:
@@ -235,7 +249,7 @@ func (o owner) steps(c call, r result) []owner {
 func (o owner) connects(r result) []owner {
 	best := o.best(0)
 	switch {
-	case o.running != 0:
+	case o.running != 0 || o.paused != 0:
 		if r.said != saidAlready {
 			return nil
 		}
@@ -251,6 +265,39 @@ func (o owner) connects(r result) []owner {
 	return []owner{o}
 }
 
+// halts pauses, or has what is paused go on.
+func (o owner) halts(pause bool, said string) []owner {
+	switch {
+	case pause && o.paused != 0:
+		if said != saidPaused {
+			return nil
+		}
+	case pause && o.running == 0:
+		if said != saidNot {
+			return nil
+		}
+	case !pause && o.paused == 0:
+		if said != saidGoes {
+			return nil
+		}
+	case pause && !o.sold[o.running-1].available(): // it ends as it is paused
+		o.paused = o.best(o.running)
+		if (o.paused == 0) != (said == saidNot) {
+			return nil
+		}
+		o.run(0, false)
+	case said != "":
+		return nil
+	case pause:
+		o.paused = o.running
+		o.run(0, false)
+	default:
+		o.run(o.paused, false)
+		o.paused = 0
+	}
+	return []owner{o}
+}
+
 // change applies a call to the session at a place.
 func (o *owner) change(c call, at int) {
 	s := &o.sold[at-1]
@@ -260,6 +307,9 @@ func (o *owner) change(c call, at int) {
 		if o.ending {
 			o.ending = false
 			o.run(o.best(0), true)
+		}
+		if o.paused == at && !s.available() {
+			o.paused = o.best(at)
 		}
 		return // else one that runs ends with the packet that does not fit
 	case toWind:
@@ -273,11 +323,17 @@ func (o *owner) change(c call, at int) {
 		if o.running == at {
 			o.run(o.best(at), true)
 		}
+		if o.paused == at {
+			o.paused = o.best(at)
+		}
 		o.remove(at)
 		return
 	}
 	if o.running == at && !s.available() {
 		o.run(o.best(at), true)
+	}
+	if o.paused == at && !s.available() {
+		o.paused = o.best(at)
 	}
 }
 

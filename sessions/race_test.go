@@ -141,12 +141,16 @@ func (r *runner) draw(random *rand.Rand) call {
 		c.verb = toConnect
 	case n < 50:
 		c.verb = toDisconnect
-	case n < 75:
+	case n < 56:
+		c.verb = toPause
+	case n < 62:
+		c.verb = toResume
+	case n < 80:
 	case one.timed:
 		c.verb, c.session, c.whole = toWind, one.session, random.IntN(3) > 0
-	case one.expires && n < 80:
+	case one.expires && n < 84:
 		c.verb, c.session = toExpire, one.session
-	case n < 92 || r.gift:
+	case n < 93 || r.gift:
 		c.verb, c.session, c.limit = toSell, one.session, parcel*int64(1+random.IntN(6))
 	default:
 		c.verb, c.session = toDelete, one.session
@@ -165,6 +169,10 @@ func (r *runner) does(c call) {
 		said.said = saidAlready
 	case errors.Is(err, ErrNoSession):
 		said.said = saidNone
+	case errors.Is(err, ErrPaused):
+		said.said = saidPaused
+	case errors.Is(err, ErrNotPaused):
+		said.said = saidGoes
 	case errors.Is(err, ErrNotConnected):
 		said.said = saidNot
 	case errors.Is(err, ErrUnknownSession):
@@ -217,6 +225,10 @@ func (r *runner) ask(c call) (said result, err error) {
 		}
 	case toDisconnect:
 		_, err = m.DisconnectDevice(bg(), r.id, "")
+	case toPause:
+		_, err = m.PauseDevice(bg(), r.id, "")
+	case toResume:
+		_, err = m.ResumeDevice(bg(), r.id, "")
 	case toSell:
 		mb := float64(c.limit) / 1e6
 		_, err = m.Update(bg(), c.session, Change{DataMB: &mb})
