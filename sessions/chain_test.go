@@ -263,3 +263,13 @@ func (w *world) grant(mac string) *clients.Grant {
 	}
 	return nil
 }
+
+func TestTheGlobalSpeedGoesBeforeItsOwn(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, Plan{Type: TypeTime, TimeSecs: 60, DownMbits: 5, UpMbits: 3, UseGlobalSpeed: true})
+	w.connect(d.ID)
+	if g := w.grant(macA); g.RateDown.Load() != 1_250_000 || g.RateUp.Load() != 625_000 {
+		t.Errorf("down %d, up %d bytes a second, want the configured pair", g.RateDown.Load(), g.RateUp.Load())
+	}
+}
