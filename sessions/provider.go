@@ -123,6 +123,7 @@ type provider struct {
 // health is how calls to a provider go.
 type health struct {
 	trouble error         // of the last call; nil: it answered
+	device  int64         // that it was about
 	fails   int           // in a row
 	until   time.Duration // since boot; not called before
 }
@@ -228,15 +229,15 @@ func ofProvider(err error) bool {
 	return errors.Is(err, errLate) || errors.Is(err, errLanes) || errors.Is(err, errPanic) || errors.Is(err, errExit)
 }
 
-// noted keeps how a call to a provider went.
-func (m *Manager) noted(p *provider, h *health, err error) {
+// noted keeps how a call to a provider about a device went.
+func (m *Manager) noted(p *provider, h *health, device int64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.desk.ctx.Err() != nil {
 		return
 	}
 	before := h.trouble
-	h.trouble = err
+	h.trouble, h.device = err, device
 	if err == nil {
 		h.fails, h.until = 0, 0
 		if before != nil {
@@ -251,6 +252,16 @@ func (m *Manager) noted(p *provider, h *health, err error) {
 	if before == nil {
 		m.log.Warn("session provider fails", "provider", p.label(), "error", err)
 		m.hub.emit(0, ProviderFailed, message{fmt.Sprintf("%s: %v", p.label(), err), 0})
+	}
+}
+
+// askAgain asks a provider that failed the same as soon as it may be called, so
+// that what status says of it is of now. m.mu is held.
+func (m *Manager) askAgain(p *provider, now time.Duration) {
+	for list, h := range map[bool]*health{false: &p.gets, true: &p.lists} {
+		if h.trouble != nil && now >= h.until {
+			m.inquiry(question{p, h.device, list})
+		}
 	}
 }
 

@@ -162,7 +162,7 @@ func TestLastKnownDataIsUsedWhileAProviderFails(t *testing.T) {
 	if v := a.now(); v.DataCons < 0.2985 || v.DataCons > 0.3 {
 		t.Errorf("%+v", v)
 	}
-	w.until("all is well", func() bool { w.gets(d); return len(w.m.Degraded()) == 0 })
+	w.until("all is well", func() bool { w.advance(time.Second); return len(w.m.Degraded()) == 0 }) // though nobody asks
 }
 
 // TestALyingSource says after each Save that less was consumed. Its word

@@ -52,7 +52,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	defer cancel()
 	for i, p := range asked {
 		if m.mayCall(&p.gets) {
-			m.await(ctx, m.inquire(question{p, id, false}), p, i+1 < len(asked))
+			m.await(ctx, m.inquire(question{p, id, false}), p, id, i+1 < len(asked))
 		}
 		if m.hasOffer(id, p) {
 			return
@@ -62,7 +62,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 
 // await waits for an inquiry: half of the time that ctx has left if others
 // are to be asked after it.
-func (m *Manager) await(ctx context.Context, q *inquiry, p *provider, others bool) {
+func (m *Manager) await(ctx context.Context, q *inquiry, p *provider, id int64, others bool) {
 	limit := providerTime
 	if end, ok := ctx.Deadline(); ok && others {
 		limit = time.Until(end) / 2
@@ -78,7 +78,7 @@ func (m *Manager) await(ctx context.Context, q *inquiry, p *provider, others boo
 			return // the caller has left
 		}
 	}
-	m.noted(p, &p.gets, errLate)
+	m.noted(p, &p.gets, id, errLate)
 }
 
 // hasOffer reports that a provider offers a device an available session.
@@ -98,6 +98,11 @@ func (m *Manager) hasOffer(id int64, p *provider) bool {
 func (m *Manager) inquire(what question) *inquiry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.inquiry(what)
+}
+
+// inquiry is inquire with m.mu held.
+func (m *Manager) inquiry(what question) *inquiry {
 	if q := m.desk.asking[what]; q != nil {
 		return q
 	}
@@ -142,7 +147,7 @@ func (m *Manager) askOne(p *provider, id int64) error {
 		}
 		return []offered{readSource(source)}, nil
 	})
-	m.noted(p, &p.gets, err)
+	m.noted(p, &p.gets, id, err)
 	if err != nil {
 		return err
 	}
@@ -193,7 +198,7 @@ func (m *Manager) askList(p *provider, id int64) error {
 		all = append(all, page...)
 		return slices.ContainsFunc(page, func(o offered) bool { return m.wouldUse(p, id, o) })
 	})
-	m.noted(p, &p.lists, err)
+	m.noted(p, &p.lists, id, err)
 	if err != nil {
 		return err
 	}

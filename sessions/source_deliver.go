@@ -91,7 +91,7 @@ func (a address) fails(what string, err error) error {
 // answered notes how a call to a source went, and returns err.
 func (m *Manager) answered(at address, err error) error {
 	if err == nil || ofProvider(err) {
-		m.noted(at.by, &at.by.saves, err)
+		m.noted(at.by, &at.by.saves, at.device, err)
 	}
 	return err
 }
@@ -224,13 +224,9 @@ func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error
 	defer m.finish(d)
 	m.mu.Lock()
 	m.follow(d)
-	if e := m.errand(s); e.restored {
-		e.restored = false
-		s.disown(v.data, m.used(d, s))
-		m.soil(s)
-	}
+	e := m.errand(s)
 	if s.origin.Letter != nil {
-		switch s.verdict(v.data, v.at.source) {
+		switch s.verdict(v.data, v.at.source, e.restored) {
 		case resend:
 			v.letter, v.resent = s.origin.Letter, true
 			m.mu.Unlock()
@@ -238,11 +234,15 @@ func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error
 		case arrived:
 			v.applied = true
 			s.arrive()
-			m.soil(s)
 		case lost:
-			s.origin.Letter = nil
-			m.soil(s)
+			s.origin.said, s.origin.Letter = s.origin.Letter.Base, nil
 		}
+		m.soil(s)
+	}
+	if e.restored {
+		e.restored = false
+		s.disown(v.data, m.used(d, s))
+		m.soil(s)
 	}
 	m.mu.Unlock()
 	if err := m.pull(ctx, d, s, v.data, v.began); err != nil {
@@ -261,11 +261,12 @@ const (
 // verdict says what became of a letter whose end is not known, given what the
 // source holds now. A source that holds what it held before has not taken it.
 // One that holds something else and less than intended is believed to have
-// taken it, in the customer's favour, unless it can be asked with the sequence.
-func (s *session) verdict(data SessionData, source SessionSource) int {
+// taken it, in the customer's favour, unless it can be asked with the sequence:
+// not with one of a backup, which others may have followed.
+func (s *session) verdict(data SessionData, source SessionSource, restored bool) int {
 	l, held := s.origin.Letter, consumption(data)
 	_, exact := source.(sequenced)
-	exact = exact && !l.Edit
+	exact = exact && !l.Edit && !restored
 	told := consumption(l.Intended)
 	switch {
 	case held == l.Base && !(told == l.Base && sameTerms(data, l.Intended)):
@@ -280,10 +281,11 @@ func (s *session) verdict(data SessionData, source SessionSource) int {
 }
 
 // disown settles, after a backup was restored, what was not delivered when the
-// backup was made: unless the source holds what it held then, it may have been
-// since, and is taken for delivered, in the customer's favour.
+// backup was made: unless the source holds what it held or was told then, it may
+// have been since, and is taken for delivered, in the customer's favour. There is
+// no letter.
 func (s *session) disown(data SessionData, u use) {
-	if o := s.origin; o.Letter == nil && consumption(data) != o.said {
+	if o := s.origin; consumption(data) != o.said {
 		o.Sent = o.Sent.plus(s.owed(u))
 	}
 }

@@ -100,7 +100,7 @@ func (m *Manager) runErrands(ctx context.Context) {
 }
 
 // startErrands has workers do what is due: of a provider that fails one thing,
-// to see whether it answers.
+// to see whether it answers; and it asks again who could not say what it offers.
 func (m *Manager) startErrands() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -108,6 +108,9 @@ func (m *Manager) startErrands() {
 		return
 	}
 	now := m.opt.Boot()
+	for _, p := range m.desk.providers {
+		m.askAgain(p, now)
+	}
 	for id, e := range m.desk.errands {
 		if e.busy || now < e.due {
 			continue
