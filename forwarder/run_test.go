@@ -59,7 +59,14 @@ func TestRun(t *testing.T) {
 		b.offer(clients.LAN, aliceUp.udp(i))
 	}
 	got := 0
-	until("packets", func() bool { got += len(b.take(clients.WAN)); return got == 100 })
+	until("packets", func() bool {
+		for _, f := range b.take(clients.WAN) {
+			if !isARP(f) { // the router may be asked again: time has passed
+				got++
+			}
+		}
+		return got == 100
+	})
 
 	b.record(alice, 1).Revoke(clock())
 	gen := b.table.Changed(alice)
