@@ -19,7 +19,8 @@ import (
 // ErrForwarder when the packet path did not take a change in within 2 s.
 type SessionsMgrApi interface {
 	// Connect lets the device pass with its next available session: when it
-	// returns nil the next packet passes. The first start of a session is on
+	// returns nil the next packet passes, or, of a session with time while the
+	// WAN is away, it is paused and passes once that is back. The first start of a session is on
 	// disk before. It emits session:connected with notify as the message.
 	// ErrNoSession when nothing is available, ErrAlreadyConnected,
 	// ErrTableFull. The providers are asked first, for 1.5 s at most; while one
@@ -141,9 +142,12 @@ type ClientSession interface {
 	// else. When it returns nil that is on disk, and a running session has it
 	// with the next packet. It is answered within 5 s. A provider's session is
 	// saved at its source, merged with what was counted, which may take 3 s of
-	// these. After an error the edits are kept, and Save may be called again.
-	// ErrBadPlan, ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped,
-	// ErrProvider, which says whether something may have been changed there.
+	// these, and then some seconds until the packet path has it. After an error
+	// the edits are kept, and Save may be called again; but one that says "it is
+	// saved" has them done: the packet path (ErrForwarder) or, of a provider's
+	// session, memory follows. ErrBadPlan, ErrUnknownSession, ErrForwarder,
+	// ErrUnavailable, ErrStopped, ErrProvider, which says whether something may
+	// have been changed there.
 	Save(ctx context.Context) error
 	// Reload drops what was set and not saved. A provider's session is read
 	// anew from its source, which may take 3 s. ErrUnknownSession,

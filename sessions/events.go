@@ -13,7 +13,8 @@ import (
 // {"message": text, "session_id": id}, those of clients the Device as it is
 // then. session_id is left out where no session is meant.
 const (
-	// SessionConnected: the device passes now. The message is Connect's notify,
+	// SessionConnected: the device passes now, or, with "state":"paused", once the
+	// WAN is back. The message is Connect's notify,
 	// or says that it was connected again after a restart.
 	SessionConnected = "session:connected"
 	// SessionDisconnected: nothing of it passes any more. The message is

@@ -3,6 +3,7 @@ package sessions
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -37,9 +38,9 @@ func (h *handle) view() Session {
 	if e.NeverExpires {
 		v.ExpDays = nil
 	}
-	v.ExpDays = cmp.Or(e.ExpDays, v.ExpDays)
+	v.ExpDays = copied(cmp.Or(e.ExpDays, v.ExpDays))
 	if e.setStarted {
-		v.StartedAt = e.startedAt
+		v.StartedAt = copied(e.startedAt)
 	}
 	if e.empty() {
 		return v
@@ -132,11 +133,13 @@ func (h *handle) Save(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v, err := h.m.update(ctx, h.last.ID, h.edits)
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		h.last, h.edits = v, edit{}
+	case errors.Is(err, errMade):
+		h.edits = edit{}
 	}
-	h.last, h.edits = v, edit{}
-	return nil
+	return err
 }
 
 // Reload reads the session anew, a provider's from its source, and drops the

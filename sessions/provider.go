@@ -26,7 +26,9 @@ type SessionProvider interface {
 	GetSession(ctx context.Context, clnt ClientDevice) (s SessionSource, ok bool)
 	// FetchSessions returns a page of the device's sessions in the order in
 	// which they are to be used; the first page is 1. It is called ahead of
-	// the running session's end, for what goes on after it.
+	// the running session's end, for what goes on after it; for a device that
+	// has used a session when GetSession says no; and for the source of one
+	// that was used before the program started.
 	FetchSessions(ctx context.Context, clnt ClientDevice, page int, perPage int) (FetchSessionsResult, error)
 }
 

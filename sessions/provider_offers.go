@@ -45,7 +45,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	d := m.byID[id]
 	connected := d != nil && (d.connected || d.paused != nil)
 	m.mu.Unlock()
-	if len(asked) == 0 || connected {
+	if len(asked) == 0 || connected || m.present(ctx, id) != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, consultTime)
@@ -114,9 +114,13 @@ func (m *Manager) inquiry(what question) *inquiry {
 	}
 	m.desk.asking[what] = q
 	m.desk.jobs.Go(func() {
-		if what.list {
+		q.err = m.present(m.desk.ctx, what.device)
+		switch {
+		case q.err != nil:
+			m.excuse(what.by, what.device, q.err)
+		case what.list:
 			q.err = m.askList(what.by, what.device)
-		} else {
+		default:
 			q.err = m.askOne(what.by, what.device)
 		}
 		m.mu.Lock()
@@ -127,7 +131,37 @@ func (m *Manager) inquiry(what question) *inquiry {
 	return q
 }
 
-// client returns the handle of a device for a provider.
+// present has a device in memory, so that its handle says who it is.
+func (m *Manager) present(ctx context.Context, id int64) error {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	d, err := m.holdID(ctx, id)
+	if err == nil {
+		m.finish(d)
+	}
+	return err
+}
+
+// excuse keeps a provider that failed from being asked again at once about a
+// device that cannot be read now, or at all about one that is gone.
+func (m *Manager) excuse(p *provider, device int64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, h := range []*health{&p.gets, &p.lists} {
+		if h.trouble == nil || h.device != device {
+			continue
+		}
+		if errors.Is(err, ErrNoDevice) {
+			h.trouble = nil
+		}
+		h.until = max(h.until, m.opt.Boot()+firstBackoff)
+	}
+}
+
+// client returns the handle of a device, which is in memory, for a provider.
 func (m *Manager) client(id int64) ClientDevice {
 	return &clientDevice{m: m, last: Device{ID: id}}
 }

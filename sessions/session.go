@@ -100,7 +100,7 @@ func (u use) most(v use) use { return use{max(u.up, v.up), max(u.down, v.down), 
 func newSession(id, device int64, p Plan, now time.Time) *session {
 	return &session{
 		id: id, device: device, kind: p.Type,
-		timeLimit: seconds(p.TimeSecs), dataLimit: megabytes(p.DataMB), expDays: p.ExpDays,
+		timeLimit: seconds(p.TimeSecs), dataLimit: megabytes(p.DataMB), expDays: copied(p.ExpDays),
 		downMbits: p.DownMbits, upMbits: p.UpMbits, global: p.UseGlobalSpeed,
 		createdAt: now, unindexed: true,
 	}
@@ -219,7 +219,7 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 		ID: s.id, DeviceID: s.device, Provider: s.provider(), Type: s.kind, State: s.state(u, runs, now),
 		TimeSecs: uint(s.timeLimit / time.Second), DataMB: float64(s.dataLimit) / 1e6,
 		TimeCons: uint(min(ct/time.Second, math.MaxUint32)), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
-		UpBytes: u.up, DownBytes: u.down, ExpDays: s.expDays,
+		UpBytes: u.up, DownBytes: u.down, ExpDays: copied(s.expDays),
 		DownMbits: s.downMbits, UpMbits: s.upMbits, UseGlobalSpeed: s.global, CreatedAt: s.createdAt,
 	}
 	if s.kind.hasTime() && v.TimeSecs > v.TimeCons {

@@ -68,6 +68,9 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 			continue
 		}
 		if again, err = m.delivered(ctx, id, todo.letter); err != nil {
+			if todo.letter.Edit {
+				err = fmt.Errorf("provider %s: %w: %w", at.name, errMade, err)
+			}
 			return 0, err
 		}
 		if todo.letter.Edit || change == nil {

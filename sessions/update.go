@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -34,7 +35,7 @@ func (e *edit) apply(s *session, u use) (session, error) {
 		p.ExpDays = nil
 	}
 	if e.ExpDays != nil {
-		p.ExpDays = e.ExpDays
+		p.ExpDays = copied(e.ExpDays)
 	}
 	if err := p.Check(); err != nil {
 		return n, err
@@ -79,8 +80,8 @@ func set[T any](to *T, from *T) {
 // Update changes a session; a running one at once: the next packet has the
 // new limits and rates. It is on disk when Update returns nil; a provider's
 // session is changed at its source first, which may take 3 s.
-// ErrUnknownSession, ErrBadPlan, ErrProvider, ErrForwarder, ErrUnavailable,
-// ErrStopped.
+// ErrUnknownSession, ErrBadPlan, ErrProvider, ErrUnavailable, ErrStopped, and
+// ErrForwarder, which says that it is saved and not in force yet.
 func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
 	return m.update(ctx, id, edit{Change: c})
 }
@@ -119,9 +120,14 @@ func (m *Manager) updateHere(ctx context.Context, id int64, e edit) (v Session, 
 		m.mu.Unlock()
 		return v, false, fmt.Errorf("change session %d: %w", id, err)
 	}
-	v, err = m.change(ctx, d, s, n)
+	if v, err = m.change(ctx, d, s, n); errors.Is(err, ErrForwarder) {
+		err = fmt.Errorf("%w: %w", errMade, err)
+	}
 	return v, false, err
 }
+
+// errMade: a change is made and on disk, and the packet path has not taken it in.
+var errMade = errors.New("it is saved, and not in force yet")
 
 // change puts n in the place of session s, on disk first, and gives a running
 // grant its terms. It is called with m.mu held and gives it back; the turn is

@@ -74,7 +74,7 @@ func TestCommandsAgainstTheRealAPI(t *testing.T) {
 		{"sessions create --device 10.10.0.2 --type time_or_data --time 1h --data 100MB --expire-days 30 --down 5Mbit --up 3Mbit", 0,
 			"session 1 for device 1: time_or_data, 1h or 100 MB, 5/3 Mbit; start it with gatewayd connect 1\n"},
 		{"sessions create --device 1 --type data --data 1GB --expire-days never --global", 0, "session 2 for device 1: data, 1 GB, global speed;"},
-		{"sessions list", 0, "30 days after its start"},
+		{"sessions list", 0, "30 days after its start and its time"},
 		{"connect 02:00:00:00:00:0c --notify welcome", 0, "is connected: session 1, "},
 		{"connect 1", 1, "already connected; see its session: gatewayd devices show 1"},
 		{"devices list", 0, "1   02:00:00:00:00:0c  10.10.0.2  till      yes        1 "},

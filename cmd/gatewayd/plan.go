@@ -21,7 +21,7 @@ func addPlanFlags(cmd *cobra.Command) *planFlags {
 	p := &planFlags{}
 	cmd.Flags().Var(&p.time, "time", "its time in all, such as 1h")
 	cmd.Flags().Var(&p.data, "data", "its data in all, such as 100MB (100,000,000 bytes)")
-	cmd.Flags().Var(&p.expiry, "expire-days", "how many days after its first start it expires, or never")
+	cmd.Flags().Var(&p.expiry, "expire-days", "how many days after its first start and its time it expires, or never")
 	cmd.Flags().Var(&p.down, "down", "its speed towards the device, in whole Mbit such as 5Mbit")
 	cmd.Flags().Var(&p.up, "up", "its speed from the device, in whole Mbit such as 3Mbit")
 	cmd.Flags().BoolVar(&p.global, "global", false, "the configured global speed instead of its own")

@@ -71,7 +71,7 @@ func (s session) expires() string {
 	case s.ExpDays == nil:
 		return "never"
 	case s.ExpiresAt == nil:
-		return fmt.Sprintf("%d days after its start", *s.ExpDays)
+		return fmt.Sprintf("%d days after its start and its time", *s.ExpDays)
 	default:
 		return moment(s.ExpiresAt)
 	}

@@ -27,7 +27,7 @@ type NewSession struct {
 	Type           string  `json:"type" enum:"time,data,time_or_data"`
 	TimeSecs       uint    `json:"time_secs,omitempty" maximum:"3153600000" doc:"seconds in all; types time and time_or_data"`
 	DataMB         float64 `json:"data_mb,omitempty" minimum:"0" maximum:"1e12" doc:"megabytes in all; types data and time_or_data"`
-	ExpDays        *uint   `json:"exp_days,omitempty" nullable:"true" maximum:"36500" doc:"days from its first start; absent or null: never expires"`
+	ExpDays        *uint   `json:"exp_days,omitempty" nullable:"true" maximum:"36500" doc:"it expires so many days after its first start and time_secs; 0 not for type data; absent or null: never"`
 	DownMbits      int     `json:"down_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second, at least 1 unless use_global_speed"`
 	UpMbits        int     `json:"up_mbits,omitempty" maximum:"1000000" doc:"as down_mbits"`
 	UseGlobalSpeed bool    `json:"use_global_speed,omitempty" doc:"the configured global speed instead of its own"`
@@ -45,7 +45,7 @@ type SessionChange struct {
 	DataMB         *float64 `json:"data_mb,omitempty" minimum:"0" maximum:"1e12" doc:"megabytes in all"`
 	TimeCons       *uint    `json:"time_cons,omitempty" maximum:"3153600000" doc:"seconds consumed"`
 	DataCons       *float64 `json:"data_cons,omitempty" minimum:"0" maximum:"1e12" doc:"megabytes consumed"`
-	ExpDays        expiry   `json:"exp_days,omitempty" doc:"days from its first start; null: never expires"`
+	ExpDays        expiry   `json:"exp_days,omitempty" doc:"it expires so many days after its first start and time_secs; null: never"`
 	DownMbits      *int     `json:"down_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second"`
 	UpMbits        *int     `json:"up_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second"`
 	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty" doc:"the configured global speed instead of its own"`

@@ -15,7 +15,7 @@ type Status struct {
 	Ready       bool                   `json:"ready" doc:"both ports are open and packets are forwarded"`
 	Degraded    []string               `json:"degraded" nullable:"false" doc:"what does not work, and why; empty when all does"`
 	Ports       Ports                  `json:"ports"`
-	Sessions    map[sessions.State]int `json:"sessions" doc:"how many sessions are in each state"`
+	Sessions    map[sessions.State]int `json:"sessions" doc:"how many sessions of the devices seen lately are in each state: all that run or are paused, and some of the others"`
 	Clients     Clients                `json:"clients"`
 	NAT         NAT                    `json:"nat"`
 	Drops       map[string]uint64      `json:"drops" doc:"packets dropped, by reason"`
