@@ -158,7 +158,14 @@ func (m *Manager) admit(d *device, event string, said any, first bool) error {
 // has been seen since, or for which a pause is over. The turn is held.
 func (m *Manager) readmit(ctx context.Context, d *device) error {
 	m.mu.Lock()
+	if d.paused != nil {
+		m.follow(d)
+	}
 	if p := d.paused; p != nil && d.slot != 0 && m.mayGoOn(d) && m.awayFor(p) == 0 {
+		if m.unsettled(d, p) {
+			m.mu.Unlock()
+			return fmt.Errorf("resume %s: its pause is not settled: %w", macText(d.mac), ErrForwarder)
+		}
 		over := p.paused.over()
 		m.mu.Unlock()
 		return m.start(ctx, d, p, "resumed: "+over, SessionChanged, switched{message{"the session goes on: " + over, p.id}, Running})

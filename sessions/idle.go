@@ -1,6 +1,10 @@
 package sessions
 
-import "time"
+import (
+	"time"
+
+	"gatewayd/forwarder/clients"
+)
 
 // idleEvery is how often it is looked who is idle.
 const idleEvery = time.Second
@@ -54,12 +58,20 @@ func (m *Manager) mindClock(d *device) {
 		if reason == 0 && m.idleDue && m.idleFor(d, g, m.opt.Boot()) >= m.opt.IdlePause {
 			reason = pauseIdle
 		}
-		if reason != 0 {
+		if reason != 0 && m.hasRoom(d) {
 			s := g.session
 			m.halt(d, s, reason, "paused: "+reason.sentence())
 			m.hub.emit(d.id, SessionChanged, switched{message{"the session is paused: " + reason.sentence(), s.id}, Paused})
 		}
 	}
+}
+
+// hasRoom reports that a grant can be published for a device, so that what is paused
+// now can go on: while the store is away the records of those that ended stay in use,
+// and better a clock that runs on than a client that is locked out. m.mu is held.
+func (m *Manager) hasRoom(d *device) bool {
+	slot := m.table.Slot(d.slot)
+	return slot.Published.Load()-slot.Saved.Load() < clients.GrantsPerSlot
 }
 
 // goOnSoon has a paused device go on by itself. m.mu and the turn are held.

@@ -343,3 +343,36 @@ func TestWhatTheSourceDoesNotHaveAnyMore(t *testing.T) {
 	}
 	w.until("nothing is left of it", func() bool { return len(w.m.Degraded()) == 0 && w.delivered() })
 }
+
+// A change that the source has taken, though its answer and the look after it
+// failed, is found without anybody asking.
+func TestAChangeInDoubtIsFound(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	a := p.sells("a", dataPlan(1))
+	w.registers(p)
+	s, err := w.gets(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.saved = func() error {
+		p.change(func() { a.loading = func(context.Context, *SessionData) error { return errTest } })
+		return errTest
+	}
+	s.SetDataMb(2)
+	w.wants(s.Save(bg()), ErrProvider)
+	p.change(func() { a.saved, a.loading = nil, nil })
+	id := list(w, d)[0].ID
+	w.until("it is found", func() bool { w.advance(100 * time.Millisecond); return w.session(id).DataMB == 2 })
+}
+
+// list returns the sessions of a device.
+func list(w *world, d Device) []Session {
+	w.t.Helper()
+	all, _, err := w.m.Sessions(bg(), Filter{DeviceID: d.ID}, "", 0)
+	if err != nil || len(all) == 0 {
+		w.t.Fatalf("%d sessions, %v", len(all), err)
+	}
+	return all
+}

@@ -41,6 +41,7 @@ func (m *Manager) updateThere(ctx context.Context, id int64, e edit) (Session, e
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	if _, err := m.visit(ctx, id, &e); err != nil {
+		m.visitAgain(id)
 		return Session{}, fmt.Errorf("change session %d: %w", id, err)
 	}
 	m.mu.Lock()
@@ -52,6 +53,17 @@ func (m *Manager) updateThere(ctx context.Context, id int64, e edit) (Session, e
 		m.mu.Unlock()
 	}
 	return m.Session(ctx, id)
+}
+
+// visitAgain has the source of a session visited soon if what became of the last
+// letter to it is not known.
+func (m *Manager) visitAgain(id int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.sessions[id]; s != nil && s.origin != nil && s.origin.Letter != nil {
+		e := m.errand(s)
+		e.due = min(e.due, m.opt.Boot()+firstBackoff)
+	}
 }
 
 // reload reads a session anew, a provider's from its source.

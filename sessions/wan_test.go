@@ -353,3 +353,39 @@ func TestAllClocksStandStillAtOnce(t *testing.T) {
 		t.Logf("figure: %d sessions are %s after %v, on disk after %v; the slowest read took %v", clientsN, turn.state, switched, time.Since(began), slowest)
 	}
 }
+
+// The internet comes and goes while the store is away: what the ended grants
+// counted waits for it in their records, and the client is never locked out.
+func TestAPauseLeavesRoomToGoOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.opt.PauseOnCarrierLoss = true
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, timePlan(3600))
+	w.create(d.ID, timePlan(3600))
+	w.connect(d.ID)
+	w.until("all is on disk", w.clean)
+	w.away()
+	for range 6 {
+		w.loses(pauseNoCarrier)
+		w.until("it is seen", func() bool { w.m.Wake(); return w.lostWAN() })
+		w.settlesRound()
+		w.regains()
+		w.until("it passes again", func() bool { w.m.Wake(); return w.pass(macA, 100, 0) == 100 })
+	}
+}
+
+// lostWAN says whether the manager knows that the WAN is away.
+func (w *world) lostWAN() bool {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	return w.m.wan.away != 0
+}
+
+// settlesRound has all devices looked at.
+func (w *world) settlesRound() {
+	for range 3 {
+		w.m.round(bg())
+	}
+}
