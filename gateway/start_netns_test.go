@@ -179,7 +179,7 @@ func TestAWrongConfigIsRefusedWithItsPlace(t *testing.T) {
 		{"a port that is no Ethernet", strings.Replace(string(good), "eth1", "lo", 1), []string{"lo"}},
 		{"no ports", "mode: route\n", []string{"lan.interface", "wan.interface"}},
 		{"no YAML", "\tlan\n", []string{path}},
-		{"a key of a later day", string(good) + "sessions: {idle_pause: 10m}\n", []string{"idle_pause"}},
+		{"a key of a later day", string(good) + "forwards: [{port: 80}]\n", []string{"forwards"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			check(t, os.WriteFile(path, []byte(row.text), 0o600))
