@@ -212,19 +212,27 @@ type visiting struct {
 	again   time.Duration
 }
 
+// callSession prepares a call and holds the device of a session, until done.
+func (m *Manager) callSession(ctx context.Context, id int64) (_ context.Context, d *device, s *session, done func(), err error) {
+	ctx, cancel, err := m.call(ctx)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	if d, s, err = m.holdSession(ctx, id); err != nil {
+		cancel()
+		return nil, nil, nil, nil, err
+	}
+	return ctx, d, s, func() { m.finish(d); cancel() }, nil
+}
+
 // settleLetter finds out from what the source holds whether the last letter
 // arrived, brings the session up to the source, and writes the next letter.
 func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error {
-	ctx, cancel, err := m.call(ctx)
+	ctx, d, s, done, err := m.callSession(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer cancel()
-	d, s, err := m.holdSession(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer m.finish(d)
+	defer done()
 	m.mu.Lock()
 	m.follow(d)
 	e := m.errand(s)
@@ -436,16 +444,11 @@ func (m *Manager) send(ctx context.Context, at address, l *letter) error {
 
 // withdraw forgets a letter that the source has certainly not taken.
 func (m *Manager) withdraw(ctx context.Context, id int64, l *letter) error {
-	ctx, cancel, err := m.call(ctx)
+	_, _, s, done, err := m.callSession(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer cancel()
-	d, s, err := m.holdSession(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer m.finish(d)
+	defer done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.origin.Letter != nil && s.origin.Letter.Seq == l.Seq {
@@ -458,16 +461,11 @@ func (m *Manager) withdraw(ctx context.Context, id int64, l *letter) error {
 
 // delivered takes in that the source has taken a letter.
 func (m *Manager) delivered(ctx context.Context, id int64, l *letter) (again time.Duration, err error) {
-	ctx, cancel, err := m.call(ctx)
+	ctx, d, s, done, err := m.callSession(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	defer cancel()
-	d, s, err := m.holdSession(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	defer m.finish(d)
+	defer done()
 	m.mu.Lock()
 	now := m.opt.Boot()
 	if s.origin.Letter != nil && s.origin.Letter.Seq == l.Seq {

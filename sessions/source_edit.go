@@ -45,13 +45,10 @@ func (m *Manager) updateThere(ctx context.Context, id int64, e edit) (Session, e
 		return Session{}, fmt.Errorf("change session %d: %w", id, err)
 	}
 	m.mu.Lock()
-	s := m.sessions[id]
-	m.mu.Unlock()
-	if s != nil {
-		m.mu.Lock()
+	if s := m.sessions[id]; s != nil {
 		m.hub.emit(s.device, SessionChanged, message{"the session was changed", id})
-		m.mu.Unlock()
 	}
+	m.mu.Unlock()
 	return m.Session(ctx, id)
 }
 
