@@ -47,5 +47,9 @@
 //
 // A program that calls New and Run is keeper and control in one process; the
 // forwarder and the store are its own binary run again, which is why Child
-// must be the first line of its main.
+// must be the first line of its main. New has the store running and the API
+// usable; Run adds ports and forwarder; Close, which may be deferred right after
+// New, gives back whatever of this there is. Signals and the service manager's
+// socket are the program's own: under systemd it is a service of Type=exec,
+// without WatchdogSec=, or says READY=1 and WATCHDOG=1 itself.
 package gateway

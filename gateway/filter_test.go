@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -18,11 +19,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain makes this program one that a filter shuts in, if it is started so.
+// TestMain makes this program a child of a gateway that a test or example has
+// made, one that a filter shuts in, or one that embeds a gateway, if it is
+// started so. Who may not make a gateway runs no examples.
 func TestMain(m *testing.M) {
+	Child()
 	if word := os.Getenv("GATEWAYD_TEST_SHUT"); word != "" {
 		beShut(word)
 		os.Exit(0)
+	}
+	if path := os.Getenv("GATEWAYD_TEST_EMBED"); path != "" {
+		beEmbedder(path)
+	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // else each child takes a second to end
+	flag.Parse()
+	if mayNot() != nil && flag.Lookup("test.skip").Value.String() == "" {
+		flag.Set("test.skip", "^Example")
 	}
 	os.Exit(m.Run())
 }

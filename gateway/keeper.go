@@ -153,10 +153,15 @@ func (k *keeper) run(ctx context.Context) error {
 		running.Go(func() { k.keepForwarding(ctx) })
 		running.Wait()
 	}
+	k.finish()
+	return errors.Join(err, k.closePorts())
+}
+
+// finish ends what begin began, the store last.
+func (k *keeper) finish() {
 	k.endMetrics()
 	k.endControl()
 	k.endStore()
-	return errors.Join(err, k.closePorts())
 }
 
 // ends notes when the end began.

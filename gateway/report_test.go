@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,6 +151,8 @@ func TestAKeeperWhoseStateIsLockedIsSilent(t *testing.T) {
 }
 
 func TestChildrenAreNotToldOfTheServiceManager(t *testing.T) {
+	t.Setenv("GORACE", "") // TestMain's
+	os.Unsetenv("GORACE")
 	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "INVOCATION_ID", "LISTEN_FDS"} {
 		t.Setenv(name, "1")
 	}

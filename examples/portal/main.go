@@ -83,6 +83,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	defer gw.Close()
 	if shop != nil {
 		gw.API().SessionsMgr().RegisterSessionProvider(shop)
 	}
