@@ -20,9 +20,10 @@ var eventNames = []string{"session:connected", "session:disconnected", "session:
 func newEvents(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "events [--device D] [--event NAME]... [--after ID]", Short: "Follow what happens, a JSON line each",
-		Long: "Follow what happens, a JSON line each, until Ctrl-C. Without --after it begins with what happens next;\n" +
-			"with the id of an event it begins with the one after it, and with 0 with the oldest that is kept. A line with\n" +
-			"the event lost says how many are not kept any more or were passed over because the lines were read too slowly.\n\n" +
+		Long: "Follow what happens until Ctrl-C, a JSON line each, with and without --json. Without --after it begins\n" +
+			"with what happens next; with the id of an event it begins with the one after it, and with 0 with the\n" +
+			"oldest that is kept. A line with the event lost says how many are not kept any more or were passed over\n" +
+			"because the lines were read too slowly.\n\n" +
 			"Names: " + strings.Join(eventNames, ", ") + ",\n" +
 			"and those of a program that embeds the gateway. When the daemon goes away it ends with code 3 and says how to go on.",
 		Example: "  gatewayd events --device 10.10.0.2\n  gatewayd events --event session:consumed --event session:expired --after 0",

@@ -32,7 +32,7 @@ func TestEventsAreLines(t *testing.T) {
 		{"those asked for", "events --device 10.10.0.2 --event session:consumed --event portal:x --after 3",
 			"GET /events?after=3&device=10.10.0.2&event=session%3Aconsumed&event=portal%3Ax", answered{200, "id: 4\n\n"}, 3, "",
 			[]string{"portal:x is none of gatewayd's own", " --device 10.10.0.2 --event session:consumed --event portal:x --after 4\n"}},
-		{"with json", "events --after 0 --json", "GET /events?after=0", answered{200, stream}, 3, line + "\n" + `{"id":9,"event":"lost","lost":2}` + "\n", nil},
+		{"the same with --json, as the help says", "events --after 0 --json", "GET /events?after=0", answered{200, stream}, 3, line + "\n" + `{"id":9,"event":"lost","lost":2}` + "\n", nil},
 		{"a device nobody knows", "events --device 9", "GET /events?device=9", answered{404, `{"detail":"device 9: no such device"}`}, 1, "", []string{"no such device"}},
 		{"a daemon that ends at once", "events", "GET /events?", answered{200, ""}, 3, "", []string{"see its log"}},
 		{"an id that is none", "events --after x", "", answered{}, 2, "", []string{"--after"}},

@@ -14,7 +14,7 @@ import (
 // options are the flags that every command has.
 type options struct {
 	socket string // path of the daemon's API socket
-	json   bool   // print the HTTP answer unchanged
+	json   bool   // print JSON: of a call the HTTP answer unchanged
 }
 
 func newRoot() *cobra.Command {
@@ -31,7 +31,7 @@ func newRoot() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVar(&opt.socket, "socket", gateway.DefaultSocket, "the daemon's API socket")
-	root.PersistentFlags().BoolVar(&opt.json, "json", false, "print the HTTP answer unchanged")
+	root.PersistentFlags().BoolVar(&opt.json, "json", false, "print JSON: the HTTP answer unchanged; events prints JSON lines anyway, run and demo none")
 	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(
 		newRun(), newCheck(opt), newDemo(), newVersion(opt),
