@@ -39,26 +39,19 @@ func TestAChangeReachesTheNextPacket(t *testing.T) {
 	slow := d.admit(`{"type":"time","time_secs":3600,"down_mbits":1,"up_mbits":1}`)
 	s := l.stream(time.Millisecond, 1000) // 8 Mbit/s
 	s.flows()
-	rate := func(span time.Duration) float64 { // in Mbit/s, that arrive
-		before, _ := s.seen()
-		began := time.Now()
-		time.Sleep(span)
-		after, _ := s.seen()
-		return float64(after-before) * 8000 / 1e6 / time.Since(began).Seconds()
-	}
-	if got := rate(2 * time.Second); got > 2.5 { // the burst is 0.8 Mbit
+	if got := s.rate(2 * time.Second); got > 2.5 { // the burst is 0.8 Mbit
 		t.Errorf("%.2f Mbit/s of a plan of 1", got)
 	}
 	d.must("PATCH", fmt.Sprintf("/sessions/%d", slow.ID), `{"up_mbits":50}`, nil)
 	eventually(t, soon, "the new rate is used", func() error {
-		if got := rate(time.Second); got < 3 {
+		if got := s.rate(time.Second); got < 3 {
 			return fmt.Errorf("%.2f Mbit/s of 8, with a plan of 50", got)
 		}
 		return nil
 	})
 	d.must("PATCH", fmt.Sprintf("/sessions/%d", slow.ID), `{"up_mbits":1}`, nil)
 	eventually(t, soon, "the old rate is used again", func() error {
-		if got := rate(time.Second); got > 2.5 {
+		if got := s.rate(time.Second); got > 2.5 {
 			return fmt.Errorf("%.2f Mbit/s of a plan of 1", got)
 		}
 		return nil

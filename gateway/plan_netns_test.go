@@ -188,3 +188,33 @@ func TestAPlansRateIsItsGoodput(t *testing.T) {
 		})
 	}
 }
+
+// A device goes on at the speed of the session that takes over, and without a
+// limit at a global speed of 0.
+func TestTheNextSessionTakesOverAtItsSpeed(t *testing.T) {
+	t.Parallel()
+	const own = `{"type":"data","data_mb":1000,"down_mbits":%d,"up_mbits":%[1]d}`
+	l := newLab(t, "bandwidth: {global: {down: 0, up: 0}}")
+	d := l.start()
+	slow, fast := d.sell(fmt.Sprintf(own, 1)), d.sell(fmt.Sprintf(own, 50))
+	free := d.sell(`{"type":"data","data_mb":1000,"down_mbits":1,"up_mbits":1,"use_global_speed":true}`)
+	s := l.stream(time.Millisecond, 1000) // 8 Mbit/s
+	d.connect()
+	s.flows()
+	if got := s.rate(2 * time.Second); got > 2.5 { // the burst is 0.8 Mbit
+		t.Errorf("%.2f Mbit/s of a plan of 1", got)
+	}
+	for i, next := range []session{fast, free} {
+		d.must("PATCH", fmt.Sprintf("/sessions/%d", []session{slow, fast}[i].ID), `{"data_mb":0.001}`, nil) // less than it has used
+		eventually(t, 2*soon, "the next one's speed is used", func() error {
+			if got := s.rate(time.Second); got < 3 {
+				return fmt.Errorf("%.2f Mbit/s of 8", got)
+			}
+			return nil
+		})
+		if v := d.session(next.ID); v.State != "running" {
+			t.Errorf("the client's session is %+v", v)
+		}
+	}
+	d.disconnect()
+}

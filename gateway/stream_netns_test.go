@@ -120,6 +120,15 @@ func (s *stream) seen() (int, time.Time) {
 	return len(s.arrived), s.last
 }
 
+// rate is how many Mbit/s of a stream of 1000-byte datagrams arrive.
+func (s *stream) rate(during time.Duration) float64 {
+	before, _ := s.seen()
+	began := time.Now()
+	time.Sleep(during)
+	after, _ := s.seen()
+	return float64(after-before) * 8000 / 1e6 / time.Since(began).Seconds()
+}
+
 // flows waits until the stream arrives.
 func (s *stream) flows() {
 	s.t.Helper()

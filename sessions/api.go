@@ -39,9 +39,11 @@ type SessionsMgrApi interface {
 	// CreateSession gives the device with an id a session. t is 0 for time, 1
 	// for data, 2 for time_or_data, which ends at whichever runs out first;
 	// timeSecs counts for 0 and 2, dataMbytes (of 1,000,000 bytes) for 1 and 2.
-	// It expires expDays days after its start and timeSecs; nil never. Speeds
-	// are megabits of 1,000,000 bits a second, at least 1, unless useGlobal
-	// takes the configured pair. ErrBadPlan says what is wrong with them.
+	// It expires expDays × 24 h and, but for type 1, timeSecs after its start;
+	// nil never. So 0 days is until the seconds have passed, used or not, and
+	// refused for type 1, which would expire as it starts. Speeds are megabits
+	// of 1,000,000 bits a second, 1 to 1,000,000, unless useGlobal takes the
+	// configured pair. ErrBadPlan says what is wrong with them.
 	CreateSession(ctx context.Context, devId int64, t uint8, timeSecs uint, dataMbytes float64, expDays *uint,
 		downMbits int, upMbits int, useGlobal bool) error
 	// CurrSession returns the running session, or the one paused in place; ok
@@ -130,7 +132,7 @@ type ClientSession interface {
 	SetDataCons(float64)
 	// SetStartedAt sets the start; nil: not started.
 	SetStartedAt(*time.Time)
-	// SetExpDays sets the days until it expires; nil: never.
+	// SetExpDays sets the days until it expires; nil: never; 0 not for type 1.
 	SetExpDays(*uint)
 	// SetDownMbits sets the speed towards the client.
 	SetDownMbits(int)

@@ -273,3 +273,71 @@ func TestTheGlobalSpeedGoesBeforeItsOwn(t *testing.T) {
 		t.Errorf("down %d, up %d bytes a second, want the configured pair", g.RateDown.Load(), g.RateUp.Load())
 	}
 }
+
+// Each session has its own speed from the packet on at which it takes over; a
+// global speed of 0 is none.
+func TestChainingTakesTheNextSpeed(t *testing.T) {
+	w := newWorld(t)
+	w.opt.GlobalUp = 0
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	var ids []int64
+	for _, p := range []Plan{
+		{Type: TypeData, DataMB: 0.01, DownMbits: 5, UpMbits: 3},
+		{Type: TypeData, DataMB: 0.01, DownMbits: 8, UpMbits: 2},
+		{Type: TypeData, DataMB: 0.01, DownMbits: 1, UpMbits: 1, UseGlobalSpeed: true},
+	} {
+		ids = append(ids, w.create(d.ID, p).ID)
+	}
+	w.connect(d.ID)
+	for i, want := range [][2]int64{{625_000, 375_000}, {1_000_000, 250_000}, {1_250_000, 0}} {
+		for g := w.grant(macA); g.Session.Load() != uint64(ids[i]); g = w.grant(macA) {
+			if n := w.pass(macA, 500, 0); n != 500 {
+				t.Fatalf("session %d: %d bytes passed, want 500", i+1, n)
+			}
+		}
+		if g := w.grant(macA); int64(g.RateDown.Load()) != want[0] || int64(g.RateUp.Load()) != want[1] {
+			t.Errorf("session %d: down %d, up %d bytes a second, want %d", i+1, g.RateDown.Load(), g.RateUp.Load(), want)
+		}
+		w.until("the one after it is with the forwarder", func() bool {
+			w.m.mu.Lock()
+			defer w.m.mu.Unlock()
+			s := w.table.Slot(w.m.byID[d.ID].slot)
+			next := s.Active.Load() + 1
+			return s.Record(next).Taken.Load() == next || i == 2
+		})
+	}
+}
+
+func TestTimeOrDataEndsAtWhicheverIsUsedUpFirst(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		after   time.Duration
+		bytes   uint64
+		message string
+	}{
+		{"the time", 100 * time.Second, 1500, "the time is used up"},
+		{"the data", 10 * time.Second, 30_000, "the data is used up"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t).boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			s := w.create(d.ID, Plan{Type: TypeTimeOrData, TimeSecs: 100, DataMB: 0.03, DownMbits: 5, UpMbits: 3})
+			gone := w.m.ClientDevice(d).Subscribe(SessionDisconnected)
+			w.connect(d.ID)
+			if n := w.pass(macA, row.bytes, 0); n != row.bytes {
+				t.Errorf("%d bytes passed, want %d", n, row.bytes)
+			}
+			w.advance(row.after)
+			if n := w.pass(macA, 1500, 0); n != 0 {
+				t.Errorf("%d bytes passed after the end", n)
+			}
+			if said := string(<-gone); !strings.Contains(said, row.message) {
+				t.Errorf("disconnected: %s", said)
+			}
+			if v := w.session(s.ID); v.State != Consumed || v.RemainingTime != 0 && v.RemainingData != 0 {
+				t.Errorf("%+v", v)
+			}
+		})
+	}
+}

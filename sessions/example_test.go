@@ -22,9 +22,15 @@ func ExampleSessionsMgrApi_createSession() {
 	fmt.Println(err)
 	err = mgr.CreateSession(ctx, clnt.Id(), 1, 0, 100, nil, 0, 0, false)
 	fmt.Println(errors.Is(err, sessions.ErrBadPlan), "neither a speed nor the global one")
+	today := uint(0)
+	fmt.Println(mgr.CreateSession(ctx, clnt.Id(), 0, 3600, 0, &today, 5, 3, false), "an hour from its start, used or not")
+	err = mgr.CreateSession(ctx, clnt.Id(), 1, 0, 100, &today, 5, 3, false)
+	fmt.Println(errors.Is(err, sessions.ErrBadPlan), "data has no time, and would expire as it starts")
 	// Output:
 	// <nil>
 	// true neither a speed nor the global one
+	// <nil> an hour from its start, used or not
+	// true data has no time, and would expire as it starts
 }
 
 func ExampleSessionsMgrApi_connect() {

@@ -76,7 +76,7 @@ type Plan struct {
 	Type           Type    `json:"type"`
 	TimeSecs       uint    `json:"time_secs"`        // seconds; for time and time_or_data
 	DataMB         float64 `json:"data_mb"`          // megabytes of 1,000,000 bytes; for data and time_or_data
-	ExpDays        *uint   `json:"exp_days"`         // days after the start and TimeSecs; nil: never
+	ExpDays        *uint   `json:"exp_days"`         // days of 24 h after the start and TimeSecs; nil: never; 0 not for data
 	DownMbits      int     `json:"down_mbits"`       // megabits of 1,000,000 bits a second
 	UpMbits        int     `json:"up_mbits"`         // likewise
 	UseGlobalSpeed bool    `json:"use_global_speed"` // the configured pair instead

@@ -239,6 +239,7 @@ func TestWhatCannotBeSoldIsSkipped(t *testing.T) {
 		{"a start that no text can say", func(d *SessionData) { d.StartedAt = &late }},
 		{"made when no text can say", func(d *SessionData) { d.CreatedAt = late }},
 		{"the store's own name", func(d *SessionData) { d.Provider = Local }},
+		{"data that expires as it starts", func(d *SessionData) { d.ExpDays = new(uint) }},
 		{"a name without end", func(d *SessionData) { d.Provider = strings.Repeat("x", 1<<20) }},
 		{"a name that is no text", func(d *SessionData) { d.Provider = "\xff" }},
 	}
