@@ -17,7 +17,8 @@ const (
 
 // RunConfig is the service: it loads the config and serves until ctx ends.
 // When both ports are open it prints one line to standard output; a service
-// manager that wants to know is told how it is all along.
+// manager that wants to know is told how it is all along. The error is
+// config.Errors, or says what is in the way; a child that dies is none.
 func RunConfig(ctx context.Context, path string) error {
 	var k *keeper
 	cfg, err := config.Load(path)
@@ -54,7 +55,8 @@ func RunConfig(ctx context.Context, path string) error {
 }
 
 // CheckConfig says whether run would start with this config: the file itself
-// and the ports it names. It changes nothing.
+// and the ports it names. It changes nothing. The error is what run would end
+// with; warnings are what is allowed but likely to surprise.
 func CheckConfig(path string) (warnings []string, err error) {
 	cfg, err := config.Load(path)
 	if err != nil {
@@ -63,17 +65,20 @@ func CheckConfig(path string) (warnings []string, err error) {
 	return cfg.Warnings(), checkSides(cfg)
 }
 
-// ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second.
+// ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second. The
+// error says what would be right.
 func ParseRate(text string) (int64, error) {
 	r, err := config.ParseRate(text)
 	return int64(r), err
 }
 
-// ParseSize reads a size with its unit, such as "100 MB", in bytes.
+// ParseSize reads a size with its unit, such as "100 MB", in bytes. The error says
+// what would be right.
 func ParseSize(text string) (int64, error) {
 	s, err := config.ParseSize(text)
 	return int64(s), err
 }
 
-// ParseDuration reads a duration with its unit, such as "2h" or "30d".
+// ParseDuration reads a duration with its unit, such as "2h" or "30d". The error
+// says what would be right.
 func ParseDuration(text string) (time.Duration, error) { return config.ParseDuration(text) }

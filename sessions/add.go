@@ -10,9 +10,12 @@ import (
 
 // AddDevice makes a device known and binds it ahead of its first packet. It
 // is on disk when AddDevice returns nil. The same MAC again is the same
-// device; another ip follows the binding rule, an empty one leaves it. created
-// says that the MAC was new. ErrBadDevice, ErrConflict, ErrTableFull,
-// ErrForwarder, ErrUnavailable, ErrStopped.
+// device; another ip follows the binding rule (who holds it is asked by ARP for
+// 1 s), an empty one leaves it, and so does an empty hostname. created says that
+// the MAC was new. It returns within 5 s. ErrBadDevice, ErrConflict, ErrTableFull,
+// ErrUnavailable, ErrStopped. ErrForwarder: the packet path did not take the
+// address in within 2 s; it may have it all the same, and AddDevice may be called
+// again.
 func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v Device, created bool, err error) {
 	hw, err := parseMAC(mac)
 	if err != nil {

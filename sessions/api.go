@@ -14,23 +14,26 @@ import (
 //
 // Errors are compared with errors.Is. Beside those that a method names, each
 // may return ErrNoDevice for a device that does not exist (or nil), ErrStopped
-// once the gateway has stopped, ErrUnavailable when the store is away or full
-// (the error says why; nothing was changed, unless Disconnect says so), and
-// ErrForwarder when the packet path did not take a change in within 2 s.
+// once the gateway has stopped, and ErrUnavailable when the store is away or full
+// (the error says why; nothing was changed, unless Disconnect says so), also
+// when ctx ended before it was done. ErrForwarder is of those that name it.
 type SessionsMgrApi interface {
 	// Connect lets the device pass with its next available session: when it
 	// returns nil the next packet passes, or, of a session with time while the
-	// WAN is away, it is paused and passes once that is back. The first start of a session is on
-	// disk before. It emits session:connected with notify as the message.
-	// ErrNoSession when nothing is available, ErrAlreadyConnected,
-	// ErrTableFull. The providers are asked first, for 1.5 s at most; while one
-	// does not answer, what it offered last is used.
+	// WAN is away, it is paused and passes once that is back. The first start of
+	// a session is on disk before. It emits session:connected with notify as the
+	// message. ErrNoSession when nothing is available, ErrAlreadyConnected, also
+	// when it is paused in place, ErrTableFull. ErrForwarder: the packet path did
+	// not take it in within 2 s; the device is not connected, and a first start
+	// is undone. The providers are asked first, for 1.5 s at most; while one does
+	// not answer, what it offered last is used.
 	Connect(ctx context.Context, clnt ClientDevice, notify string) error
 	// Disconnect pauses: when it returns nil nothing passes any more and what
 	// was used is on disk; the session keeps its rest, and its expiry runs on.
 	// It emits session:disconnected with notify as the message.
-	// ErrNotConnected. With ErrUnavailable the device is disconnected all the
-	// same, and what it used is written as soon as the store is back.
+	// ErrNotConnected. With ErrUnavailable, and with ErrForwarder (the packet path
+	// did not take it in within 2 s), the device is disconnected all the same, and
+	// what it used is written as soon as store and packet path are back.
 	Disconnect(ctx context.Context, clnt ClientDevice, notify string) error
 	// IsConnected is true while a session of the device runs or is paused in
 	// place. It does not wait for the disk longer than 0.7 s. An error is for a
@@ -54,7 +57,7 @@ type SessionsMgrApi interface {
 	// would use: providers are asked in order of registration, for 1.5 s at most,
 	// the first that has one wins, then the local ones: started before not
 	// started, among those the earlier expiry, then the oldest. ErrNoSession
-	// when there is none.
+	// when there is none; it names providers that could not be asked.
 	GetSession(ctx context.Context, clnt ClientDevice) (ClientSession, error)
 	// RegisterSessionProvider adds a source of sessions, asked after those
 	// registered before it and before the gateway's own store. It returns at
@@ -63,27 +66,29 @@ type SessionsMgrApi interface {
 	RegisterSessionProvider(SessionProvider)
 }
 
-// SessionData is a session as a plain value.
+// SessionData is a session as a plain value. What its pointers lead to is not
+// changed by the gateway, and read only while the call that got it goes on.
 type SessionData struct {
-	Provider       string
+	Provider       string     // who keeps it, as clients and records show it; at most 128 bytes, and not Local
 	Type           uint8      // 0 time, 1 data, 2 time_or_data
-	TimeSecs       uint       // total; types 0 and 2
-	DataMb         float64    // total; types 1 and 2
+	TimeSecs       uint       // seconds in all; types 0 and 2
+	DataMb         float64    // megabytes of 1,000,000 bytes in all; types 1 and 2
 	TimeCons       uint       // consumed seconds
 	DataCons       float64    // consumed megabytes
 	StartedAt      *time.Time // nil: not started
-	ExpDays        *uint      // nil: never expires
-	DownMbits      int
-	UpMbits        int
-	UseGlobalSpeed bool
-	CreatedAt      time.Time
+	ExpDays        *uint      // days of 24 h after StartedAt and TimeSecs; nil: never expires; 0 not for type 1
+	DownMbits      int        // megabits of 1,000,000 bits a second towards the client, 1 to 1,000,000
+	UpMbits        int        // from the client, likewise
+	UseGlobalSpeed bool       // the configured pair in place of its own
+	CreatedAt      time.Time  // when it was sold
 }
 
 // ClientSession is a live handle of a session. Getters return live values
 // with the handle's own unsaved edits; they read memory and do not wait. What
-// Inc and Set say stays in the handle until Save. Methods may be called from
-// many goroutines. A handle of a session that was deleted goes on returning
-// what it read last.
+// Inc and Set say stays in the handle until Save; it is checked there. Pointers
+// that are returned or given lead to copies. Methods may be called from many
+// goroutines. A handle of a session that was deleted goes on returning what it
+// read last.
 type ClientSession interface {
 	// Provider is who keeps the session; "local" is the gateway itself.
 	Provider() string
@@ -107,10 +112,10 @@ type ClientSession interface {
 	// CreatedAt is when it was sold.
 	CreatedAt() time.Time
 	// ExpDays is after how many days, counted from its start and TimeSecs,
-	// what is left is lost; nil: never.
+	// what is left can no longer be used; nil: never.
 	ExpDays() *uint
-	// ExpiresAt is that moment: StartedAt + TimeSecs + ExpDays × 24 h; nil while
-	// it has not started, or when it does not expire.
+	// ExpiresAt is that moment: StartedAt + ExpDays × 24 h and, but for type 1,
+	// TimeSecs; nil while it has not started, or when it does not expire.
 	ExpiresAt() *time.Time
 	// DownMbits is the speed towards the client in megabits of 1,000,000 bits a second.
 	DownMbits() int
@@ -122,9 +127,9 @@ type ClientSession interface {
 	IncTimeCons(sec uint)
 	// IncDataCons adds megabytes likewise; what is below zero is ignored.
 	IncDataCons(mbytes float64)
-	// SetTimeSecs sets the seconds that were sold.
+	// SetTimeSecs sets the seconds that were sold, in all.
 	SetTimeSecs(uint)
-	// SetDataMb sets the megabytes that were sold.
+	// SetDataMb sets the megabytes of 1,000,000 bytes that were sold, in all.
 	SetDataMb(float64)
 	// SetTimeCons sets the seconds consumed, and drops what IncTimeCons added.
 	SetTimeCons(uint)
@@ -134,9 +139,10 @@ type ClientSession interface {
 	SetStartedAt(*time.Time)
 	// SetExpDays sets the days until it expires; nil: never; 0 not for type 1.
 	SetExpDays(*uint)
-	// SetDownMbits sets the speed towards the client.
+	// SetDownMbits sets the speed towards the client in megabits of 1,000,000
+	// bits a second, at least 1.
 	SetDownMbits(int)
-	// SetUpMbits sets the speed from the client.
+	// SetUpMbits sets the speed from the client, likewise.
 	SetUpMbits(int)
 	// SetUseGlobalSpeed takes the configured pair of speeds, or its own.
 	SetUseGlobalSpeed(bool)
@@ -170,18 +176,24 @@ type ClientDevice interface {
 	MacAddr() string
 	// Update changes the device in place; a running session goes on. An empty
 	// mac or ip leaves it. It is on disk when Update returns nil, within 5 s.
-	// An address that another client answers for is ErrConflict, and so is a
-	// MAC that is a device in its own right. ErrBadDevice, ErrNoDevice,
-	// ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
+	// An address that another client answers for, to ARP within 1 s, is
+	// ErrConflict, and so is a MAC that is a device in its own right.
+	// ErrBadDevice, ErrNoDevice, ErrTableFull, ErrUnavailable, ErrStopped.
+	// ErrForwarder: the packet path did not take it in within 2 s; MAC and
+	// address may be changed all the same, and Update may be called again.
 	Update(ctx context.Context, mac, ip, hostname string) error
-	// Emit hands an event to subscribers; data becomes JSON. It never waits.
+	// Emit hands an event to subscribers; data becomes JSON before it returns,
+	// or, when it cannot, {"error":"…"}. It never waits.
 	Emit(event string, data any)
 	// Subscribe returns payloads, JSON, of an event of this device from now
-	// on. It does not wait. A slow reader loses some and never holds the
-	// gateway up; its next payload is then {"lost":N}. The channel is closed by
-	// Unsubscribe and when the gateway has stopped.
+	// on. It does not wait. A reader that is 64 behind loses what comes, and never
+	// holds the gateway up; its next payload is then {"lost":N}. The channel is
+	// the caller's until Unsubscribe; the gateway closes it, then or when it has
+	// stopped. A payload may have other readers: it is not to be changed.
 	Subscribe(event string) <-chan []byte
-	// Unsubscribe closes the channel. One that is closed already stays so.
+	// Unsubscribe closes the channel that Subscribe returned for the event, which
+	// may still hold payloads. It does not wait. One that is closed already stays
+	// so; any other is left alone.
 	Unsubscribe(event string, ch <-chan []byte)
 }
 

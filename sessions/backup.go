@@ -10,8 +10,9 @@ import (
 )
 
 // Backup writes everything to w, as of one moment: devices, sessions and what they have
-// used, for which it makes a checkpoint first. What w got is good only when the error is
-// nil. ErrUnavailable, ErrStopped, or w's own.
+// used, for which it makes a checkpoint first. It takes as long as w does, until ctx
+// ends; changes go on meanwhile. What w got is good only when the error is nil.
+// ErrUnavailable, ErrStopped, or w's own.
 func (m *Manager) Backup(ctx context.Context, w io.Writer) error {
 	if m.stopped.Load() {
 		return ErrStopped
@@ -65,8 +66,9 @@ func (e *errReader) Read(b []byte) (n int, err error) {
 // disconnected, and devices and sessions are as they were when the backup was made; a
 // client whose session ran then goes on with its next packet, as after a restart. Ids
 // that were given away since are not given again. Calls made meanwhile are refused with
-// ErrUnavailable. ErrForwarder and ErrUnavailable say that nothing was restored, or
-// all of it: either way clients go on with their next packet.
+// ErrUnavailable; it takes longer the more there is, up to 5 min each for reading and
+// for putting in place. ErrForwarder and ErrUnavailable say that nothing was restored,
+// or all of it: either way clients go on with their next packet. ErrStopped, or r's own.
 func (m *Manager) Restore(ctx context.Context, r io.Reader) error {
 	if m.stopped.Load() {
 		return ErrStopped

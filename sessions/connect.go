@@ -7,9 +7,12 @@ import (
 )
 
 // ConnectDevice lets a device pass with its next available session. It
-// returns when the next packet passes. While the WAN is away a session with
-// time is paused in place instead, until it is back. ErrNoDevice, ErrAlreadyConnected,
-// ErrNoSession, ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
+// returns when the next packet passes, within 5 s. While the WAN is away a
+// session with time is paused in place instead, until it is back. It emits
+// SessionConnected with notify as the message. ErrNoDevice, ErrAlreadyConnected,
+// ErrNoSession, ErrTableFull, ErrUnavailable, ErrStopped. ErrForwarder: the
+// packet path did not take it in within 2 s; the device is not connected, and a
+// first start is undone.
 func (m *Manager) ConnectDevice(ctx context.Context, id int64, notify string) (Device, error) {
 	ctx, cancel, err := m.call(ctx)
 	if err != nil {
@@ -210,10 +213,11 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 // DisconnectDevice pauses a device's session. When it returns nil, nothing
 // passes any more and what was used is on disk. One that was connected before a
 // restart and would go on with its next packet does not; one that is paused in
-// place is not any more. ErrUnavailable says that the
-// device is disconnected but the store was away: what was used is written as
-// soon as it is back, and is safe in the table until then. ErrNoDevice,
-// ErrNotConnected, ErrForwarder, ErrStopped.
+// place is not any more. It emits SessionDisconnected with notify as the message,
+// and returns within 5 s. ErrUnavailable says that the device is disconnected but
+// the store was away, ErrForwarder that it is and the packet path did not take
+// it in within 2 s: what was used is written as soon as they are back, and is safe
+// in the table until then. ErrNoDevice, ErrNotConnected, ErrStopped.
 func (m *Manager) DisconnectDevice(ctx context.Context, id int64, notify string) (Device, error) {
 	ctx, cancel, err := m.call(ctx)
 	if err != nil {

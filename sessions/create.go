@@ -7,8 +7,9 @@ import (
 	"gatewayd/store/client"
 )
 
-// Create gives a device a new session. It is on disk when Create returns nil.
-// ErrBadPlan, ErrNoDevice, ErrUnavailable, ErrStopped.
+// Create gives a device a new session. It is on disk when Create returns nil,
+// within 5 s, and available, also to a chain that runs. ErrBadPlan, ErrNoDevice,
+// ErrUnavailable, ErrStopped.
 func (m *Manager) Create(ctx context.Context, deviceID int64, p Plan) (Session, error) {
 	vs, err := m.create(ctx, deviceID, []Plan{p})
 	if err != nil {
@@ -118,11 +119,13 @@ func (m *Manager) newRecords(d *device, made []*session) (records, undo []client
 
 // Delete removes a session for good. One that runs ends with the next packet
 // and the device goes on with its next session, if it has one; so does a device
-// whose session is paused, and stays paused. A provider's
+// whose session is paused, and stays paused. It is off the disk when Delete
+// returns nil, within 5 s; its ledger stays for Options.LedgerKeep. A provider's
 // session is deleted at the provider; here only once its provider is not
 // registered or does not have it any more, with what was not delivered to it:
-// ErrNotLocal.
-// ErrUnknownSession, ErrForwarder, ErrUnavailable, ErrStopped.
+// ErrNotLocal. ErrUnknownSession, ErrUnavailable, ErrStopped. ErrForwarder: it is
+// deleted, and the packet path did not take that in within 2 s; what runs of it
+// ends as soon as it does.
 func (m *Manager) Delete(ctx context.Context, id int64) error {
 	ctx, cancel, err := m.call(ctx)
 	if err != nil {

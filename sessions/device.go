@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// Device is a copy of what is known of a client device.
+// Device is a copy of what is known of a client device. All of it is the
+// caller's.
 type Device struct {
-	ID        int64     `json:"id"`
-	MAC       string    `json:"mac"`
-	IP        string    `json:"ip"`
-	Hostname  string    `json:"hostname"`
-	Connected bool      `json:"connected"`
-	FirstSeen time.Time `json:"first_seen"`
-	LastSeen  time.Time `json:"last_seen"`
-	Session   *Session  `json:"session"` // the running or paused one
+	ID        int64     `json:"id"`         // never another device's; 0: nobody's
+	MAC       string    `json:"mac"`        // as 02:00:00:00:00:0c
+	IP        string    `json:"ip"`         // IPv4, bound or the last; empty: it had none
+	Hostname  string    `json:"hostname"`   // as somebody named it
+	Connected bool      `json:"connected"`  // it passes, or is paused in place
+	FirstSeen time.Time `json:"first_seen"` // or added
+	LastSeen  time.Time `json:"last_seen"`  // its last packet
+	Session   *Session  `json:"session"`    // the running or paused one
 }
 
 // device is a device in memory. Whoever changes its sessions or grants holds

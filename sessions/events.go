@@ -48,7 +48,7 @@ const (
 	EventsLost = "lost"
 )
 
-// EventNames are the names of the gateway's own events.
+// EventNames are the names of the gateway's own events, in a new slice.
 func EventNames() []string {
 	return []string{SessionConnected, SessionDisconnected, SessionConsumed, SessionExpired, SessionChanged, SessionSkipped,
 		ClientCreated, ClientChanged, ProviderFailed, ProviderAnswered}
@@ -59,10 +59,10 @@ type Event struct {
 	// ID only grows, by one each, also over restarts; after a restart it goes
 	// on somewhere above.
 	ID       uint64          `json:"id"`
-	Time     time.Time       `json:"time"`
-	Name     string          `json:"event"`
-	DeviceID int64           `json:"device_id,omitempty"`
-	Data     json.RawMessage `json:"data,omitempty"`
+	Time     time.Time       `json:"time"`                // wall time of the emit
+	Name     string          `json:"event"`               // one of EventNames, EventsLost, or a program's own
+	DeviceID int64           `json:"device_id,omitempty"` // 0: of no device
+	Data     json.RawMessage `json:"data,omitempty"`      // the payload; others read it too: not to be changed
 	// Lost is how many events are gone between the one before and the next, of
 	// whatever device and name. Set in EventsLost only.
 	Lost uint64 `json:"lost,omitempty"`

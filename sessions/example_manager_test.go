@@ -392,3 +392,58 @@ func ExampleManager_Restore() {
 	// <nil>
 	// available <nil>
 }
+
+func ExamplePlan_Check() {
+	fmt.Println(tenMinutes.Check())
+	fmt.Println(sessions.Plan{Type: sessions.TypeTime, TimeSecs: 600}.Check())
+	// Output:
+	// <nil>
+	// bad plan: speed is 0 Mbit down, 0 Mbit up: want at least 1 each, or the global speed
+}
+
+func ExampleParseType() {
+	t, err := sessions.ParseType("time_or_data")
+	fmt.Println(uint8(t), t, err)
+	_, err = sessions.ParseType("minutes")
+	fmt.Println(errors.Is(err, sessions.ErrBadPlan))
+	// Output:
+	// 2 time_or_data <nil>
+	// true
+}
+
+func ExampleEventNames() {
+	for _, name := range sessions.EventNames() {
+		fmt.Println(name)
+	}
+	// Output:
+	// session:connected
+	// session:disconnected
+	// session:consumed
+	// session:expired
+	// session:changed
+	// session:skipped
+	// client:created
+	// client:changed
+	// provider:failed
+	// provider:answered
+}
+
+// A reader that comes back goes on where it was.
+func ExampleEventReader() {
+	h := sessions.NewHotspot()
+	defer h.Close()
+	ctx, id := context.Background(), h.Client().Id()
+
+	events := h.Events(sessions.FromNow, sessions.EventFilter{DeviceID: id, Names: []string{sessions.SessionConnected, sessions.SessionDisconnected}})
+	h.Create(ctx, id, tenMinutes)
+	h.ConnectDevice(ctx, id, "welcome")
+	e, err := events.Next(ctx)
+	fmt.Println(e.Name, err)
+	last := events.After()
+	h.DisconnectDevice(ctx, id, "see you")
+	e, err = h.Events(last, sessions.EventFilter{DeviceID: id}).Next(ctx)
+	fmt.Println(e.Name, err)
+	// Output:
+	// session:connected <nil>
+	// session:disconnected <nil>
+}

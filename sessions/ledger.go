@@ -32,9 +32,9 @@ const (
 // LineChanged is one field that was set: its name in Session, and its values
 // as text.
 type LineChanged struct {
-	Field string `json:"field"`
-	Old   string `json:"old"`
-	New   string `json:"new"`
+	Field string `json:"field"` // as in Session's JSON
+	Old   string `json:"old"`   // what it was
+	New   string `json:"new"`   // what it is
 }
 
 // line is a line of a ledger. Its counters are the session's as of that

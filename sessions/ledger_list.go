@@ -12,10 +12,10 @@ import (
 
 // LedgerLine is a line of a session's ledger.
 type LedgerLine struct {
-	Number  uint32        `json:"n"` // from 0; some may be missing, none comes twice
-	At      time.Time     `json:"at"`
-	Kind    LineKind      `json:"kind"`
-	Why     string        `json:"why"`
+	Number  uint32        `json:"n"`       // from 0; some may be missing, none comes twice
+	At      time.Time     `json:"at"`      // when it happened
+	Kind    LineKind      `json:"kind"`    // what
+	Why     string        `json:"why"`     // in words
 	Changed []LineChanged `json:"changed"` // what a change or top-up set
 	Used    Counted       `json:"used"`    // since the line before, counted by the gateway
 	Total   Counted       `json:"total"`   // since the session was created, likewise
@@ -24,22 +24,23 @@ type LedgerLine struct {
 	// top of the total: together they are what the session has consumed.
 	CorrectedMS    int64   `json:"corrected_ms"`
 	CorrectedBytes int64   `json:"corrected_bytes"`
-	RemainingMS    *uint64 `json:"remaining_ms"` // milliseconds left; null without a time limit
-	RemainingBytes *uint64 `json:"remaining_bytes"`
+	RemainingMS    *uint64 `json:"remaining_ms"`    // milliseconds left; null without a time limit
+	RemainingBytes *uint64 `json:"remaining_bytes"` // layer-3 bytes left; null without a data limit
 }
 
 // Counted is what the gateway counted: milliseconds in which the session ran,
 // and layer-3 bytes.
 type Counted struct {
-	TimeMS    uint64 `json:"time_ms"`
-	UpBytes   uint64 `json:"up_bytes"`
-	DownBytes uint64 `json:"down_bytes"`
+	TimeMS    uint64 `json:"time_ms"`    // milliseconds
+	UpBytes   uint64 `json:"up_bytes"`   // from the client
+	DownBytes uint64 `json:"down_bytes"` // towards it
 }
 
 func counted(u use) Counted { return Counted{uint64(u.time / time.Millisecond), u.up, u.down} }
 
 // Ledger returns a page of the ledger of a session, oldest line first, and the
-// cursor of the next page; empty: there is none. While the session is used,
+// cursor of the next page; empty: there is none. cursor is that of the page before,
+// empty for the first; limit is 1 to 1000, below that 100. While the session is used,
 // and whenever something is not in a line yet, the last is of kind LineNow. So
 // the stretches add up to what Session says at that moment. The ledger of a
 // deleted session is there until its time is over. It waits at most 0.7 s for

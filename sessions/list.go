@@ -13,16 +13,16 @@ import (
 	"gatewayd/store/client"
 )
 
-// Filter chooses sessions.
+// Filter chooses sessions: those that are all of what it says.
 type Filter struct {
-	DeviceID      int64  // 0: of all devices
-	State         State  // empty: in any state
-	Type          *Type  // nil: of any type
-	Provider      string // empty: of any provider
-	CreatedAfter  time.Time
-	CreatedBefore time.Time // zero: whenever; likewise the others
-	ExpiresAfter  time.Time
-	ExpiresBefore time.Time // with one of both, those without an expiry are left out
+	DeviceID      int64     // 0: of all devices
+	State         State     // empty: in any state
+	Type          *Type     // nil: of any type
+	Provider      string    // empty: of any provider
+	CreatedAfter  time.Time // then or later; zero: whenever, likewise the others
+	CreatedBefore time.Time // earlier
+	ExpiresAfter  time.Time // then or later; those without an expiry are left out, also by the next
+	ExpiresBefore time.Time // earlier
 }
 
 // keeps reports whether a session is chosen.
@@ -82,7 +82,8 @@ func (m *Manager) viewSession(s *session) Session {
 }
 
 // Device returns the device that key names: an id, a MAC, or an address in
-// use. ErrNoDevice, ErrUnavailable, ErrStopped.
+// use. It waits 0.7 s for the store at most. ErrNoDevice, ErrUnavailable,
+// ErrStopped.
 func (m *Manager) Device(ctx context.Context, key string) (Device, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -146,8 +147,9 @@ func (m *Manager) reading(ctx context.Context) (context.Context, context.CancelF
 }
 
 // DeviceAt returns the device that the packet path has at an address;
-// ErrNoBinding when there is none. With an error it returns a device that is
-// nobody's, id 0, never nil: programs ignore errors.
+// ErrNoBinding when there is none. It waits 0.7 s for the store at most:
+// ErrUnavailable. ErrStopped. With an error it returns a device that is nobody's,
+// id 0, never nil: programs ignore errors.
 func (m *Manager) DeviceAt(ctx context.Context, ip netip.Addr) (ClientDevice, error) {
 	nobody := &clientDevice{m: m}
 	if ip = ip.Unmap(); ip.IsValid() {
@@ -175,7 +177,10 @@ func (m *Manager) DeviceAt(ctx context.Context, ip netip.Addr) (ClientDevice, er
 }
 
 // Devices returns a page of devices in order of their ids, and the cursor of
-// the next page; empty: there is none.
+// the next page; empty: there is none. cursor is that of the page before, empty
+// for the first; limit is 1 to 1000, below that 100, above it 1000. It waits 0.7 s
+// for the store at most; without it, it has the devices in memory. ErrBadCursor,
+// ErrStopped.
 func (m *Manager) Devices(ctx context.Context, cursor string, limit int) ([]Device, string, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -253,7 +258,8 @@ func readCursor(cursor string, n int) ([]byte, error) {
 	return b, nil
 }
 
-// Session returns a session. ErrUnknownSession, ErrUnavailable, ErrStopped.
+// Session returns a session. It waits 0.7 s for the store at most.
+// ErrUnknownSession, ErrUnavailable, ErrStopped.
 func (m *Manager) Session(ctx context.Context, id int64) (Session, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -286,7 +292,10 @@ func (m *Manager) Session(ctx context.Context, id int64) (Session, error) {
 
 // Sessions returns a page of sessions, those of a device together and in
 // order of their ids, and the cursor of the next page; empty: there is none.
-// A page may be shorter than limit and yet have a next one.
+// cursor is that of the page before, empty for the first; limit is 1 to 1000,
+// below that 100, above it 1000. A page may be shorter than limit, even empty, and
+// yet have a next one. It waits 0.7 s for the store at most; without it, it has the
+// sessions in memory. ErrBadCursor, ErrStopped.
 func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit int) ([]Session, string, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -373,8 +382,9 @@ func (m *Manager) loadedSessions(f Filter, after []byte, limit int) ([]Session, 
 	return all[:limit], hex.EncodeToString(sessionKey(last.DeviceID, last.ID)[len(sessionKeys):]), nil
 }
 
-// Current returns the running or paused session of a device; nil when there is
-// none.
+// Current returns the running or paused session of a device; nil, with no error,
+// when there is none. It waits 0.7 s for the store at most. ErrNoDevice,
+// ErrUnavailable, ErrStopped.
 func (m *Manager) Current(ctx context.Context, deviceID int64) (*Session, error) {
 	d, err := m.Device(ctx, fmt.Sprint(deviceID))
 	if err != nil {
@@ -384,7 +394,8 @@ func (m *Manager) Current(ctx context.Context, deviceID int64) (*Session, error)
 }
 
 // Counts returns how many sessions of the devices in memory are in each
-// state; of those that are paused, of all devices.
+// state; of those that are paused, of all devices. It does not wait. The map is
+// the caller's.
 func (m *Manager) Counts() map[State]int {
 	counts := map[State]int{Available: 0, Running: 0, Paused: 0, Consumed: 0, Expired: 0}
 	m.mu.Lock()

@@ -42,22 +42,22 @@ var (
 
 // Options is what a Manager is made of.
 type Options struct {
-	Table           *clients.Table
-	Store           *client.Client
+	Table           *clients.Table       // what forwarder and manager share
+	Store           *client.Client       // of which calls may fail, and wait
 	RingForwarder   func()               // wakes the forwarder; nil: it looks by itself
 	Now             func() time.Time     // wall clock
 	Boot            func() time.Duration // CLOCK_MONOTONIC
-	GlobalDown      limiter.Rate         // what a session with the global speed gets; 0: no limit
-	GlobalUp        limiter.Rate
-	ResumeOnRestart bool          // connected devices go on after a restart
-	Checkpoint      time.Duration // between checkpoints; 0: 5 s
-	IdlePause       time.Duration // after how long without a packet of its client a session is paused; 0: never
+	GlobalDown      limiter.Rate         // what a session with the global speed gets, bytes a second; 0: no limit
+	GlobalUp        limiter.Rate         // likewise
+	ResumeOnRestart bool                 // connected devices go on after a restart
+	Checkpoint      time.Duration        // between checkpoints; 0: 5 s
+	IdlePause       time.Duration        // after how long without a packet of its client a session is paused; 0: never
 	// PauseOnCarrierLoss has sessions with time paused while the WAN port has no
 	// carrier, PauseOnSilence while the next router is silent for so long; 0: never.
 	PauseOnCarrierLoss bool
 	PauseOnSilence     time.Duration
-	LedgerKeep         time.Duration // how long a ledger is kept after its session's end; 0: 90 days
-	LAN                netip.Prefix
+	LedgerKeep         time.Duration                       // how long a ledger is kept after its session's end; 0: 90 days
+	LAN                netip.Prefix                        // the clients'
 	Gateway            netip.Addr                          // the gateway's own address
 	Log                *slog.Logger                        // nil: none
 	Checkpointed       func(took time.Duration, err error) // told of each checkpoint; nil: nobody
@@ -173,7 +173,7 @@ func nudge(ch chan struct{}) {
 
 // Run serves until ctx ends; then it writes what is not on disk yet and
 // returns. Grants stay published: a later control takes them over. Run may be
-// called once.
+// called once. The error says what could not be written; it is in the table.
 func (m *Manager) Run(ctx context.Context) error {
 	if !m.running.CompareAndSwap(false, true) {
 		return errors.New("run sessions: already running")

@@ -64,18 +64,21 @@ type switched struct {
 // does not. One that is paused for another reason is paused until ResumeDevice
 // from then on. When the session ends while it is paused (it expires, is edited
 // or deleted) the device's next session is paused in its place; with none left
-// the device is disconnected. ErrUnavailable says that the session is paused but
-// the store was away: it is written as soon as it is back, and is safe in the
-// table until then. ErrNoDevice, ErrNotConnected, ErrPaused, ErrForwarder,
-// ErrStopped.
+// the device is disconnected. It emits SessionChanged with notify as the message,
+// and returns within 5 s. ErrUnavailable says that the session is paused but the
+// store was away, ErrForwarder that it is and the packet path did not take it in
+// within 2 s: it is written as soon as they are back, and is safe in the table
+// until then. ErrNoDevice, ErrNotConnected, ErrPaused, ErrStopped.
 func (m *Manager) PauseDevice(ctx context.Context, id int64, notify string) (Device, error) {
 	return m.turnDevice(ctx, "pause", id, func(ctx context.Context, d *device) error { return m.pause(ctx, d, notify) })
 }
 
 // ResumeDevice has a device whose session is paused in place go on. It returns
-// when the next packet passes, and that it runs is on disk. While the WAN is
-// away a session with time is paused for that reason instead. ErrNoDevice,
-// ErrNotPaused, ErrTableFull, ErrForwarder, ErrUnavailable, ErrStopped.
+// when the next packet passes, and that it runs is on disk, within 5 s. While the
+// WAN is away a session with time is paused for that reason instead. It emits
+// SessionChanged with notify as the message. ErrNoDevice, ErrNotPaused,
+// ErrTableFull, ErrUnavailable, ErrStopped. ErrForwarder: the packet path did not
+// take it in within 2 s; the session stays paused.
 func (m *Manager) ResumeDevice(ctx context.Context, id int64, notify string) (Device, error) {
 	return m.turnDevice(ctx, "resume", id, func(ctx context.Context, d *device) error { return m.goOn(ctx, d, notify) })
 }

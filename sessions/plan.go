@@ -73,7 +73,7 @@ const (
 
 // Plan is what a new session sells.
 type Plan struct {
-	Type           Type    `json:"type"`
+	Type           Type    `json:"type"`             // what it sells
 	TimeSecs       uint    `json:"time_secs"`        // seconds; for time and time_or_data
 	DataMB         float64 `json:"data_mb"`          // megabytes of 1,000,000 bytes; for data and time_or_data
 	ExpDays        *uint   `json:"exp_days"`         // days of 24 h after the start and TimeSecs; nil: never; 0 not for data
@@ -84,15 +84,15 @@ type Plan struct {
 
 // Change is what an update changes; nil leaves a field as it is.
 type Change struct {
-	TimeSecs       *uint    `json:"time_secs,omitempty"`
-	DataMB         *float64 `json:"data_mb,omitempty"`
-	TimeCons       *uint    `json:"time_cons,omitempty"`
-	DataCons       *float64 `json:"data_cons,omitempty"`
-	ExpDays        *uint    `json:"exp_days,omitempty"`
-	NeverExpires   bool     `json:"-"` // ExpDays becomes nil; in JSON "exp_days": null
-	DownMbits      *int     `json:"down_mbits,omitempty"`
-	UpMbits        *int     `json:"up_mbits,omitempty"`
-	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty"`
+	TimeSecs       *uint    `json:"time_secs,omitempty"`        // seconds in all
+	DataMB         *float64 `json:"data_mb,omitempty"`          // megabytes of 1,000,000 bytes in all
+	TimeCons       *uint    `json:"time_cons,omitempty"`        // seconds consumed
+	DataCons       *float64 `json:"data_cons,omitempty"`        // megabytes consumed
+	ExpDays        *uint    `json:"exp_days,omitempty"`         // days of 24 h after start and TimeSecs
+	NeverExpires   bool     `json:"-"`                          // ExpDays becomes nil; in JSON "exp_days": null
+	DownMbits      *int     `json:"down_mbits,omitempty"`       // megabits of 1,000,000 bits a second
+	UpMbits        *int     `json:"up_mbits,omitempty"`         // likewise
+	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty"` // the configured pair in place of its own
 }
 
 // UnmarshalJSON reads a change strictly: an unknown name is an error, and

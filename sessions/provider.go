@@ -22,21 +22,23 @@ import (
 // offered last is offered, as far as something is left of it.
 type SessionProvider interface {
 	// GetSession returns an available session of a device; ok is false when
-	// there is none.
+	// there is none. It is called when somebody asks or connects.
 	GetSession(ctx context.Context, clnt ClientDevice) (s SessionSource, ok bool)
 	// FetchSessions returns a page of the device's sessions in the order in
-	// which they are to be used; the first page is 1. It is called ahead of
+	// which they are to be used; the first page is 1, perPage 20, and 50 pages
+	// are read at most, each in a call. It is called ahead of
 	// the running session's end, for what goes on after it; for a device that
 	// has used a session when GetSession says no; and for the source of one
 	// that was used before the program started.
 	FetchSessions(ctx context.Context, clnt ClientDevice, page int, perPage int) (FetchSessionsResult, error)
 }
 
-// FetchSessionsResult is a page of sessions.
+// FetchSessionsResult is a page of sessions. The gateway keeps the sources, and
+// changes nothing of it.
 type FetchSessionsResult struct {
-	Sessions []SessionSource
-	Pages    uint // in all; 0 is taken for 1
-	Count    uint // sessions in all
+	Sessions []SessionSource // in the order in which they are to be used
+	Pages    uint            // in all; 0 is taken for 1
+	Count    uint            // sessions in all
 }
 
 // SessionSource is a session that a provider keeps. Consumption in it is

@@ -11,29 +11,29 @@ import (
 // Local is the provider of sessions that the gateway's own store holds.
 const Local = "local"
 
-// Session is a copy of a session as of one moment.
+// Session is a copy of a session as of one moment. All of it is the caller's.
 type Session struct {
-	ID             int64      `json:"id"`
-	DeviceID       int64      `json:"device_id"`
-	Provider       string     `json:"provider"`
-	Type           Type       `json:"type"`
-	State          State      `json:"state"`
+	ID             int64      `json:"id"`        // never another session's
+	DeviceID       int64      `json:"device_id"` // whose it is
+	Provider       string     `json:"provider"`  // who keeps it; Local: the gateway's own store
+	Type           Type       `json:"type"`      // what it sells
+	State          State      `json:"state"`     // where it is in its life
 	PauseReason    string     `json:"pause_reason,omitempty" enum:"asked,idle,no_carrier,silent_gateway" doc:"why it is paused; absent when it is not"`
-	TimeSecs       uint       `json:"time_secs"` // seconds, sold
-	DataMB         float64    `json:"data_mb"`   // megabytes of 1,000,000 bytes, sold
-	TimeCons       uint       `json:"time_cons"` // seconds, floored
-	DataCons       float64    `json:"data_cons"`
-	RemainingTime  uint       `json:"remaining_time"`
-	RemainingData  float64    `json:"remaining_data"`
-	UpBytes        uint64     `json:"up_bytes"` // layer 3, exact
-	DownBytes      uint64     `json:"down_bytes"`
-	StartedAt      *time.Time `json:"started_at"`
-	ExpiresAt      *time.Time `json:"expires_at"`
-	ExpDays        *uint      `json:"exp_days"`
-	DownMbits      int        `json:"down_mbits"`
-	UpMbits        int        `json:"up_mbits"`
-	UseGlobalSpeed bool       `json:"use_global_speed"`
-	CreatedAt      time.Time  `json:"created_at"`
+	TimeSecs       uint       `json:"time_secs"`        // seconds, sold
+	DataMB         float64    `json:"data_mb"`          // megabytes of 1,000,000 bytes, sold
+	TimeCons       uint       `json:"time_cons"`        // seconds, floored
+	DataCons       float64    `json:"data_cons"`        // megabytes, with what was set by hand
+	RemainingTime  uint       `json:"remaining_time"`   // seconds; 0 for type data
+	RemainingData  float64    `json:"remaining_data"`   // megabytes; 0 for type time
+	UpBytes        uint64     `json:"up_bytes"`         // layer 3, exact, as counted
+	DownBytes      uint64     `json:"down_bytes"`       // likewise
+	StartedAt      *time.Time `json:"started_at"`       // nil: not yet
+	ExpiresAt      *time.Time `json:"expires_at"`       // nil: not started, or never
+	ExpDays        *uint      `json:"exp_days"`         // days of 24 h after start and TimeSecs; nil: never
+	DownMbits      int        `json:"down_mbits"`       // megabits of 1,000,000 bits a second
+	UpMbits        int        `json:"up_mbits"`         // likewise
+	UseGlobalSpeed bool       `json:"use_global_speed"` // the configured pair in place of its own
+	CreatedAt      time.Time  `json:"created_at"`       // when it was sold
 }
 
 // session is a session in memory. Manager.mu guards it.

@@ -13,7 +13,7 @@ import (
 // are counted and have nothing left. Sums stay at the most instead of beginning
 // anew.
 type Summary struct {
-	DeviceID int64         `json:"device_id"`
+	DeviceID int64         `json:"device_id"` // whose
 	Sessions map[State]int `json:"sessions" doc:"how many are in each state"`
 	Time     Remaining     `json:"time" doc:"in sessions of type time"`
 	Data     Remaining     `json:"data" doc:"in sessions of type data"`
@@ -29,7 +29,7 @@ type Summary struct {
 
 // Remaining is what is left in some sessions together.
 type Remaining struct {
-	Sessions int     `json:"sessions"`
+	Sessions int     `json:"sessions"`  // how many they are
 	TimeSecs uint    `json:"time_secs"` // seconds, each session's floored
 	DataMB   float64 `json:"data_mb"`   // megabytes of 1,000,000 bytes
 }
@@ -41,7 +41,7 @@ func (r *Remaining) add(v Session) {
 }
 
 // Summary sums up what a device has left, with what providers offered it last.
-// ErrNoDevice, ErrUnavailable, ErrStopped.
+// It waits 0.7 s for the store at most. ErrNoDevice, ErrUnavailable, ErrStopped.
 func (m *Manager) Summary(ctx context.Context, deviceID int64) (Summary, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {

@@ -78,9 +78,9 @@ func set[T any](to *T, from *T) {
 }
 
 // Update changes a session; a running one at once: the next packet has the
-// new limits and rates. It is on disk when Update returns nil; a provider's
-// session is changed at its source first, which may take 3 s.
-// ErrUnknownSession, ErrBadPlan, ErrProvider, ErrUnavailable, ErrStopped, and
+// new limits and rates. It is on disk when Update returns nil, within 5 s; a
+// provider's session is changed at its source first, which may take 3 s of these.
+// It emits SessionChanged. A change of nothing is none. ErrUnknownSession, ErrBadPlan, ErrProvider, ErrUnavailable, ErrStopped, and
 // ErrForwarder, which says that it is saved and not in force yet.
 func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
 	return m.update(ctx, id, edit{Change: c})

@@ -17,28 +17,28 @@ import (
 // that the forwarder reads have it at one moment. Moments are wall time, zero
 // for never.
 type Standing struct {
-	Now    time.Time
-	MAC    string  // the device's, or the one asked for; empty: neither is known
-	IP     string  // the address asked for; empty: it was no address
-	Device *Device // nil: nobody is known by what was asked for
-	Full   bool    // the table had no room for a newcomer lately
+	Now    time.Time // the moment
+	MAC    string    // the device's, or the one asked for; empty: neither is known
+	IP     string    // the address asked for; empty: it was no address
+	Device *Device   // nil: nobody is known by what was asked for
+	Full   bool      // the table had no room for a newcomer lately
 
 	Slot      int       // its place in the table; 0: none
 	Address   string    // bound to its MAC; empty: none
 	BoundAt   time.Time // as far as this process knows
 	Contested string    // an address whose holder is being asked whether it is there; empty: none
 	Refused   string    // an address that it asked for and another one holds; empty: none
-	RefusedAt time.Time
-	Holder    string // MAC of who holds that
+	RefusedAt time.Time // when
+	Holder    string    // MAC of who holds that
 
-	Sent    time.Time // its last packet
-	Heard   time.Time // its last ARP with its own address
-	Foreign string    // the last source address that was not its own; empty: none
-	Came    time.Time // the last packet that went down to it
-	Waited  [2]time.Time
-	ToBox   uint64 // layer-3 bytes
-	FromBox uint64
-	Losses  []Lost // by the forwarder's reason
+	Sent    time.Time    // its last packet
+	Heard   time.Time    // its last ARP with its own address
+	Foreign string       // the last source address that was not its own; empty: none
+	Came    time.Time    // the last packet that went down to it
+	Waited  [2]time.Time // by WaitedUp and WaitedDown
+	ToBox   uint64       // layer-3 bytes from it to the gateway's own address
+	FromBox uint64       // and from there to it
+	Losses  []Lost       // by the forwarder's reason
 
 	Acked   bool      // the forwarder has taken in what was decided about it
 	Passing *Passing  // the grant in use; nil: none
@@ -58,23 +58,23 @@ const (
 
 // Lost is what was dropped of a device for one reason.
 type Lost struct {
-	Packets uint64
-	Last    time.Time
+	Packets uint64    // how many
+	Last    time.Time // the last of them
 }
 
 // Passing is a grant in use.
 type Passing struct {
-	Session  Session
+	Session  Session      // whose rest it is
 	Sequence uint64       // of the slot's grants
-	Down, Up limiter.Rate // 0: no limit
-	Use      clients.Use
-	Started  time.Time
+	Down, Up limiter.Rate // bytes a second; 0: no limit
+	Use      clients.Use  // what the forwarder has counted of it
+	Started  time.Time    // when its first packet could pass
 }
 
 // Standing says what decides about the packets of the device that key names:
 // an id, a MAC or an address. Who is not known has a standing, too: what was
 // asked for has never been seen. While the store is away it says what memory
-// knows. ErrNoDevice when key is none of the three, ErrBadDevice when it is a
+// knows, after 0.7 s at most. ErrNoDevice when key is none of the three, ErrBadDevice when it is a
 // MAC or an address that no client can have, ErrUnavailable, ErrStopped.
 func (m *Manager) Standing(ctx context.Context, key string) (Standing, error) {
 	ctx, cancel, err := m.reading(ctx)

@@ -1,8 +1,13 @@
 package config_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"log"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"gatewayd/gateway/config"
@@ -59,4 +64,29 @@ func ExampleParseDuration() {
 	fmt.Println(d, config.FormatDuration(d), err)
 	// Output:
 	// 36h0m0s 1d12h <nil>
+}
+
+func ExampleLoad() {
+	dir, err := os.MkdirTemp("", "config")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "gatewayd.yaml")
+	os.WriteFile(path, []byte("lan: {interface: eth1, address: 10.10.0.1/16}\nwan: {tap: gwwan0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n"), 0o600)
+
+	c, err := config.Load(path)
+	fmt.Println(c.LAN.Port(), c.WAN.Port(), c.Sessions.ResumeOnRestart, err)
+	_, err = config.Load(filepath.Join(dir, "none.yaml"))
+	fmt.Println(errors.Is(err, fs.ErrNotExist), errors.As(err, new(config.Errors)))
+	// Output:
+	// eth1 gwwan0 true <nil>
+	// true false
+}
+
+func ExamplePorts() {
+	p := config.Ports{List: []config.PortRange{{Protocol: "tcp", First: 80, Last: 80}, {Protocol: "tcp", First: 8000, Last: 8010}}}
+	fmt.Println(p, p.Open("tcp", 8005), p.Open("udp", 8005))
+	// Output:
+	// [tcp/80, tcp/8000-8010] true false
 }

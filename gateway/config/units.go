@@ -63,7 +63,7 @@ func (s Size) String() string { return shortest(int64(s), sizeUnits) }
 
 // ParseRate reads a speed such as 5 Mbit, 1.5 Gbit or 500 kbit, with or
 // without the blank and a trailing /s, in small or capital letters. A number
-// without unit is refused, except 0.
+// without unit is refused, except 0. The error says what would be right.
 func ParseRate(text string) (Rate, error) {
 	bare := strings.TrimSuffix(strings.TrimSpace(text), "/s")
 	if bare == "0" {
@@ -85,7 +85,8 @@ func ParseRate(text string) (Rate, error) {
 
 // ParseSize reads an amount of data such as 100 MB (100,000,000 bytes) or
 // 512 MiB (536,870,912 bytes), with or without the blank. The last letter is a
-// capital B: a small b is a bit. A number without unit is refused, except 0.
+// capital B: a small b is a bit. A number without unit is refused, except 0. The
+// error says what would be right.
 func ParseSize(text string) (Size, error) {
 	if strings.TrimSpace(text) == "0" {
 		return 0, nil
@@ -107,7 +108,8 @@ func ParseSize(text string) (Size, error) {
 
 // ParseDuration reads what time.ParseDuration reads, and days and blanks: 2h,
 // 90s, 1h30m, 30d, 1d 12h. What is negative or not a whole number of
-// nanoseconds is refused, and so is a number without unit, except 0.
+// nanoseconds is refused, and so is a number without unit, except 0. The error
+// says what would be right.
 func ParseDuration(text string) (time.Duration, error) {
 	var total int64
 	rest := strings.TrimSpace(text)

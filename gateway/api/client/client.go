@@ -48,8 +48,8 @@ func (p *Problem) Error() string { return p.Detail }
 
 // Unreachable means that no answer came, or not all of it.
 type Unreachable struct {
-	Socket string
-	Err    error // what went wrong
+	Socket string // its path, as New was told
+	Err    error  // what went wrong
 	next   string
 }
 
@@ -60,8 +60,9 @@ func (u *Unreachable) Error() string {
 func (u *Unreachable) Unwrap() error { return u.Err }
 
 // Call sends in as JSON, unless it is nil, and returns the answer's body, also
-// that of a *Problem. path is what follows /api/v1. Errors: *Problem, *Unreachable,
-// and what encoding/json says of in.
+// that of a *Problem; it is the caller's. path is what follows /api/v1. It waits for
+// New's limit at most, or until ctx ends. Errors: *Problem, *Unreachable, and what
+// encoding/json says of in.
 func (c *Client) Call(ctx context.Context, method, path string, in any) ([]byte, error) {
 	var body io.Reader
 	if in != nil {
@@ -79,7 +80,7 @@ func (c *Client) Call(ctx context.Context, method, path string, in any) ([]byte,
 }
 
 // Ask is Call with the answer decoded into out, unless that is nil. An empty answer
-// leaves out as it is.
+// leaves out as it is. Errors are Call's and Decode's.
 func (c *Client) Ask(ctx context.Context, method, path string, in, out any) error {
 	text, err := c.Call(ctx, method, path, in)
 	if err != nil || out == nil {
@@ -100,7 +101,7 @@ func (c *Client) Decode(text []byte, out any) error {
 }
 
 // Stream makes a call whose body or answer is a file, with no limit of time but
-// ctx's. body may be nil; the caller closes the answer.
+// ctx's. body may be nil; the caller closes the answer. Errors: *Problem, *Unreachable.
 func (c *Client) Stream(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
 	answer, err := c.send(ctx, c.patient, method, path, "application/octet-stream", body)
 	if err != nil {
