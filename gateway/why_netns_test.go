@@ -168,6 +168,61 @@ func TestWhySaysWhatHoldsADeviceBack(t *testing.T) {
 	l.whyOnAScreen()
 }
 
+// Two clients exchange their addresses. As soon as packets of both pass again nothing
+// is said to hold them: what was dropped was dropped before.
+func TestWhySaysNothingOfADropThatIsOver(t *testing.T) {
+	t.Parallel()
+	const otherMAC, otherIP = "02:00:00:00:00:0d", "10.10.0.3"
+	l := newLab(t)
+	d := l.start()
+	other := l.neighbour(otherMAC, otherIP)
+	d.admit(anHour)
+	d.sellTo(otherMAC, otherIP, anHour)
+	d.must("POST", "/devices/"+otherMAC+"/connect", "", nil)
+	pings := func(n *namespace) {
+		t.Helper()
+		eventually(t, 3*soon, "packets pass", func() error {
+			_, err := n.try("ping", "-c", "1", "-W", "1", serverIP)
+			return err
+		})
+	}
+	pings(l.client)
+	pings(other)
+	for _, n := range []*namespace{l.client, other} {
+		n.run("ip", "addr", "flush", "dev", "eth0")
+	}
+	for n, ip := range map[*namespace]string{l.client: otherIP, other: clientIP} {
+		n.run("ip", "addr", "add", ip+"/16", "dev", "eth0")
+		n.run("ip", "route", "replace", "default", "via", lanIP)
+	}
+	pings(l.client)
+	pings(other)
+	for mac, ip := range map[string]string{clientMAC: otherIP, otherMAC: clientIP} {
+		var w why
+		d.must("GET", "/devices/"+mac+"/why", "", &w)
+		if !w.Online || !strings.HasSuffix(w.Verdict, mac+", "+ip+") is online") {
+			t.Errorf("of %s, whose packets pass: %s; do: %s", mac, w.Verdict, w.Do)
+		}
+	}
+}
+
+// A device on disk that finds no place in the client table is told so, as a stranger is.
+func TestWhySaysThatThereIsNoRoomForAKnownDevice(t *testing.T) {
+	t.Parallel()
+	const otherMAC, otherIP, strangerMAC = "02:00:00:00:00:0d", "10.10.0.3", "02:00:00:00:00:0e"
+	l := newLab(t, "limits: {clients: 1}")
+	d := l.start()
+	other, stranger := l.neighbour(otherMAC, otherIP), l.neighbour(strangerMAC, "10.10.0.4")
+	d.sellTo(otherMAC, otherIP, anHour)
+	d.admit(anHour)
+	for n, mac := range map[*namespace]string{other: otherMAC, stranger: strangerMAC} {
+		pinging := n.start("ping", "-i", "0.2", serverIP)
+		d.saysOf(mac, "client", "raise limits.clients", "NOT online", "the client table is full")
+		pinging.end()
+	}
+	d.saysOf(clientMAC, "", "", "is online")
+}
+
 // whyOnAScreen asks as a person and as a script would.
 func (l *lab) whyOnAScreen() {
 	l.t.Helper()

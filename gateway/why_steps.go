@@ -66,6 +66,9 @@ func (sc *scene) client() finding {
 		return stops(join+" who has which address: gatewayd devices list", "no packet from this address has come: nobody holds it now")
 	case sc.Device == nil:
 		return stops("see who is known: gatewayd devices list", "no device has this id")
+	case sc.Slot == 0 && sc.Full:
+		return stops("raise limits.clients in the config and restart gatewayd",
+			"it is known, but the client table is full and has no place for it; it was last seen %s", sc.ago(sc.Device.LastSeen)).on(sc.Device.LastSeen)
 	case sc.Slot == 0:
 		return stops(join, "it is known, but not here: it was last seen %s", sc.ago(sc.Device.LastSeen)).on(sc.Device.LastSeen)
 	case sc.Sent.IsZero() && !sc.Heard.IsZero():
@@ -95,7 +98,8 @@ func (sc *scene) address() finding {
 	case sc.Address == "":
 		return stops("have it send a packet, or bind one: gatewayd devices add --mac "+sc.MAC+" --ip IP", "no address is bound to it")
 	}
-	if l, ok := sc.lost(forwarder.Spoofed); ok {
+	// What it lost before its address was bound to it is of no interest any more.
+	if l, ok := sc.lost(forwarder.Spoofed); ok && sc.Foreign != sc.Address {
 		return holds("another device may use its MAC: look for a copy of "+sc.MAC,
 			"%s is bound to it, but packets with its MAC come from %s too, the last %s; they are dropped", sc.Address, sc.Foreign, sc.ago(l.Last)).on(l.Last)
 	}

@@ -130,6 +130,11 @@ func TestVerdicts(t *testing.T) {
 		{"an id never given", unknown("", "", "99"), "client", "device 99 is NOT online: no device has this id", "gatewayd devices list"},
 		{"no room for a newcomer", func(sc *scene) { unknown("02:00:00:00:00:77", "", "x")(sc); sc.Full = true }, "client", "MAC 02:00:00:00:00:77 is NOT online: it is not known, and the client table is full", "limits.clients"},
 		{"a device that is away", func(sc *scene) { offline(paused, nil)(sc); sc.Slot, sc.Address, sc.Losses = 0, "", nil }, "client", offlineAs + "it is known, but not here: it was last seen 1 minute ago", "on the client"},
+		{"a known device for which there is no room", func(sc *scene) {
+			offline(paused, nil)(sc)
+			sc.Slot, sc.Address, sc.Losses, sc.Full = 0, "", nil, true
+		}, "client", offlineAs + "it is known, but the client table is full and has no place for it; it was last seen 1 minute ago", "limits.clients"},
+		{"a device that is served while there is no room for others", func(sc *scene) { sc.Full = true }, "", "device 3 (02:00:00:00:00:0c, 10.10.0.2) is online", ""},
 		{"an address that another one holds", func(sc *scene) { sc.Address, sc.Refused, sc.Holder = "", "10.10.0.9", "02:00:00:00:00:0d" }, "address",
 			offlineAs + "it asked for 10.10.0.9, which 02:00:00:00:00:0d holds", "gatewayd devices show 02:00:00:00:00:0d"},
 		{"it left its address for another one's", func(sc *scene) {
@@ -142,6 +147,7 @@ func TestVerdicts(t *testing.T) {
 		{"an address of another network", moved("192.168.1.5", forwarder.BadSource), "address", offlineAs + "it sends from 192.168.1.5, which is no client's address in 10.10.0.0/16", "10.10.0.1"},
 		{"an address not its own yet", moved("10.10.0.9", forwarder.Spoofed), "address", offlineAs + "it sends from 10.10.0.9, which is not its own: 10.10.0.2 is", ""},
 		{"somebody has a copy of its MAC", func(sc *scene) { moved("10.10.0.9", forwarder.Spoofed)(sc); sc.Sent = aMoment }, "address", heldAs + "10.10.0.2 is bound to it, but packets with its MAC come from 10.10.0.9 too", "02:00:00:00:00:0c"},
+		{"its address is its own by now", func(sc *scene) { moved("10.10.0.2", forwarder.Spoofed)(sc); sc.Sent = aMoment }, "", "device 3 (02:00:00:00:00:0c, 10.10.0.2) is online", ""},
 		{"it takes the gateway for a switch", loses(forwarder.LANDestination), "local", heldAs + "it sends packets for its neighbours to the gateway", "10.10.0.0/16"},
 		{"admission is stopped", func(sc *scene) { sc.stopped = true }, "admit", offlineAs + "admission of all clients is stopped", "gatewayd status"},
 		{"the forwarder has not heard", func(sc *scene) { sc.Acked = false }, "admit", offlineAs + "session 7 may pass, but the forwarder has not acknowledged it", "gatewayd status"},
