@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,11 +138,22 @@ func portalUsesWhatAShopSells(t *testing.T, bin string) {
 	used := l.internetBytes()
 	shop := l.openStall(bin)
 	v := shop.must("POST", "/devices/"+clientMAC+"/sessions", `{"type":1,"data_mb":10,"down_mbits":40,"up_mbits":20}`)
+	shop.must("POST", "/devices/"+clientMAC+"/sessions", `{"type":0,"time_secs":7200,"down_mbits":7,"up_mbits":2}`)
 	d := l.portal(bin, "-shop", "http://"+stallAt, "-shop-secret", l.dir+"/secret")
 	d.sell(anHour)
 	b := l.client.browse()
 	b.open(portalURL)
-	b.shows("You have a session", "10.0 MB of 10.0 MB", "40 Mbit/s down, 20 Mbit/s up", "shop", "1 h 00 min of 1 h 00 min")
+	b.shows("You have a session", "10.0 MB of 10.0 MB", "40 Mbit/s down, 20 Mbit/s up", "shop", "1 h 00 min of 1 h 00 min",
+		"2 h 00 min of 2 h 00 min", "7 Mbit/s down, 2 Mbit/s up")
+	both := func(when string) { // the shop's, in the order of their use, and before the local one
+		t.Helper()
+		var from []string
+		b.run(`[...document.querySelectorAll('#sessions ~ ul li')].map((card) => [...card.querySelectorAll('dd')].pop().innerText)`, &from)
+		if !slices.Equal(from, []string{"shop", "shop", "local"}) {
+			t.Errorf("%s: the page lists sessions from %q", when, from)
+		}
+	}
+	both("at first")
 	stays := b.stays()
 	d.blocks(l.client)
 	upload := func() {
@@ -160,10 +172,12 @@ func portalUsesWhatAShopSells(t *testing.T, bin string) {
 		}
 	}
 	inUse()
+	both("in use")
 	upload()
 	d.passes(l.client)
 	b.click("Disconnect")
 	b.shows("You are offline")
+	both("after it")
 	d.blocks(l.client)
 	shop.hears(v.ID, used())
 

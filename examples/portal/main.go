@@ -91,7 +91,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	p := newPortal(gw, cfg, o, strings.TrimSuffix(address, ":80"))
+	p := newPortal(gw, cfg, o, strings.TrimSuffix(address, ":80"), shop)
 	server := p.server()
 
 	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -28,15 +28,16 @@ type portal struct {
 	global  config.Speed // what a session without a speed of its own gets
 	api     gateway.API
 	core    *sessions.Manager // for what API does not have
+	shop    *shop             // nil: none
 	turns   turns
 	closing chan struct{} // closed when open pages have to end
 	log     *slog.Logger
 }
 
-func newPortal(gw *gateway.Gateway, cfg *config.Config, o options, host string) *portal {
+func newPortal(gw *gateway.Gateway, cfg *config.Config, o options, host string, shop *shop) *portal {
 	return &portal{
 		title: o.title, host: host, demo: o.demo, global: cfg.Bandwidth.Global,
-		api: gw.API(), core: gw.Sessions(), closing: make(chan struct{}), log: slog.Default(),
+		api: gw.API(), core: gw.Sessions(), shop: shop, closing: make(chan struct{}), log: slog.Default(),
 	}
 }
 

@@ -25,12 +25,21 @@ type client struct {
 
 // Bounds of a page.
 const (
-	mostRead  = 10 // pages of a client's sessions
-	mostEnded = 3  // sessions shown that are used up or expired, the newest
+	mostRead  = 10          // pages of a client's sessions
+	mostEnded = 3           // sessions shown that are used up or expired, the newest
+	shopTime  = time.Second // for the shop to say what it has, which a page waits for
 )
 
-// rank has what is in use on top.
-var rank = map[sessions.State]int{sessions.Running: -1, sessions.Paused: -1}
+// rank says when a session is used: what is in use is first, then the shop's.
+func rank(s sessions.Session) int {
+	switch {
+	case s.State == sessions.Running || s.State == sessions.Paused:
+		return 0
+	case s.Provider == shopName:
+		return 1
+	}
+	return 2
+}
 
 // look reads all that is shown.
 func (p *portal) look(r *http.Request, clnt sessions.ClientDevice) (client, error) {
@@ -46,12 +55,13 @@ func (p *portal) look(r *http.Request, clnt sessions.ClientDevice) (client, erro
 			return c, err
 		}
 	}
-	var ended []sessions.Session
+	var ended, known []sessions.Session // known: all of them
 	for cursor, n := "", 0; n == 0 || cursor != "" && n < mostRead; n++ {
 		var page []sessions.Session
 		if page, cursor, err = p.core.Sessions(ctx, sessions.Filter{DeviceID: c.device.ID}, cursor, 0); err != nil {
 			return c, err
 		}
+		known = append(known, page...)
 		for _, s := range page {
 			if s.State == sessions.Consumed || s.State == sessions.Expired {
 				ended = append(ended[max(len(ended)-mostEnded+1, 0):], s)
@@ -60,9 +70,53 @@ func (p *portal) look(r *http.Request, clnt sessions.ClientDevice) (client, erro
 			c.list = append(c.list, s)
 		}
 	}
-	slices.SortStableFunc(c.list, func(a, b sessions.Session) int { return cmp.Compare(rank[a.State], rank[b.State]) })
+	c.list = append(c.list, p.more(ctx, clnt, known)...)
+	slices.SortStableFunc(c.list, func(a, b sessions.Session) int { return cmp.Compare(rank(a), rank(b)) })
 	c.list = append(c.list, ended...)
 	return c, nil
+}
+
+// more is what the shop has for a client beside what the gateway knows, which
+// asks it for the next session and not for all. A shop that does not answer soon
+// is not waited for.
+func (p *portal) more(ctx context.Context, clnt sessions.ClientDevice, known []sessions.Session) (all []sessions.Session) {
+	if p.shop == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, shopTime)
+	defer cancel()
+	for page, pages := 1, 1; page <= min(pages, mostRead); page++ {
+		r, err := p.shop.FetchSessions(ctx, clnt, page, 20)
+		if err != nil {
+			p.log.Debug("what the shop has is not shown", "client", clnt.MacAddr(), "error", err)
+			return all
+		}
+		pages = int(r.Pages)
+		for _, source := range r.Sessions {
+			d := source.Data()
+			if !slices.ContainsFunc(known, func(s sessions.Session) bool { return s.Provider == d.Provider && s.CreatedAt.Equal(d.CreatedAt) }) {
+				all = append(all, kept(d))
+			}
+		}
+	}
+	return all
+}
+
+// kept is a session that is kept elsewhere, as it is shown.
+func kept(d sessions.SessionData) sessions.Session {
+	s := sessions.Session{
+		Provider: d.Provider, Type: sessions.Type(d.Type), State: sessions.Available,
+		TimeSecs: d.TimeSecs, RemainingTime: d.TimeSecs - min(d.TimeCons, d.TimeSecs), DataMB: d.DataMb, RemainingData: max(d.DataMb-d.DataCons, 0),
+		ExpDays: d.ExpDays, DownMbits: d.DownMbits, UpMbits: d.UpMbits, UseGlobalSpeed: d.UseGlobalSpeed, CreatedAt: d.CreatedAt,
+	}
+	if d.StartedAt != nil && d.ExpDays != nil { // by another gateway
+		at := d.StartedAt.Add(time.Duration(*d.ExpDays) * 24 * time.Hour)
+		if s.Type != sessions.TypeData {
+			at = at.Add(time.Duration(d.TimeSecs) * time.Second)
+		}
+		s.ExpiresAt = &at
+	}
+	return s
 }
 
 // glance reads only what changes without an event: what is left of the running
