@@ -134,7 +134,7 @@ func (m *Manager) pauseAgain(d *device, s *session, reason pauseReason) {
 // and emits event. first says that its session was started for it. It is
 // called with m.mu held and gives it back.
 func (m *Manager) admit(d *device, event string, said any, first bool) error {
-	d.connected = true
+	d.connected, d.admitted = true, m.opt.Boot()
 	m.fetch(d)
 	m.touch(d.current().session)
 	gen, slot := m.changed(d), d.slot

@@ -35,10 +35,11 @@ type device struct {
 	lastSeen  time.Time
 	touched   time.Duration // since boot; last time somebody asked for it
 
-	slot    int           // 0: none
-	boundAt time.Duration // since boot
-	sighted bool          // a packet of it has come since this process started
-	awaited bool          // it is among those to be looked up
+	slot     int           // 0: none
+	boundAt  time.Duration // since boot
+	admitted time.Duration // since boot; its packets pass since somebody asked for it
+	sighted  bool          // a packet of it has come since this process started
+	awaited  bool          // it is among those to be looked up
 
 	known  bool // id and the rest are the disk's, or it is new
 	onDisk bool // its record is on disk

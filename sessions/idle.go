@@ -17,15 +17,18 @@ func (m *Manager) lookForIdle() {
 	}
 }
 
-// idleFor returns for how long the client of a device has sent nothing while
-// grant g let it. m.mu is held.
+// idleFor returns for how long the client of a device has sent nothing while its
+// sessions, of which grant g is the present one, let it. What the client did is
+// a packet or that it was let in, not that one session went on after another;
+// of when it was let in only the process knows that did it, of its packets the
+// table. m.mu is held.
 func (m *Manager) idleFor(d *device, g *grant, now time.Duration) time.Duration {
 	slot := m.table.Slot(d.slot)
 	u := slot.Record(g.seq).Use(g.seq)
 	if u.Started == 0 {
 		return 0
 	}
-	return now - max(u.Started, time.Duration(slot.LastSeen.Load()), d.boundAt)
+	return now - max(d.admitted, time.Duration(slot.LastSeen.Load()))
 }
 
 // mayGoOn says that a paused device goes on by itself now. m.mu is held.

@@ -80,6 +80,73 @@ func TestAnIdleSessionIsPausedUntilTheNextPacket(t *testing.T) {
 	}
 }
 
+func TestWhatIsIdleCountsFromTheLastPacket(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		plans []Plan
+		each  func(w *world) // after each 5 s of silence
+	}{
+		{"over sessions that follow each other", []Plan{timePlan(25), timePlan(25), timePlan(25), timePlan(25), timePlan(25), timePlan(25)}, func(*world) {}},
+		{"over restarts of control", []Plan{timePlan(3600)}, func(w *world) { w.kills(); w.runs() }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.opt.IdlePause = 60 * time.Second
+			w.boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			for _, p := range row.plans {
+				w.create(d.ID, p)
+			}
+			w.connect(d.ID)
+			w.pass(macA, 100, 0)
+			for range 24 {
+				w.skips(5 * time.Second)
+				row.each(w)
+			}
+			var paused, billed int
+			w.until("it is paused and billed", func() bool {
+				paused, billed = 0, 0
+				for id := range row.plans {
+					v := w.session(int64(id + 1))
+					billed += int(v.TimeCons)
+					if v.State == Paused {
+						paused++
+					}
+				}
+				return paused == 1 && billed >= 60
+			})
+			if billed >= 120 { // it is looked at between two steps, not at each
+				t.Errorf("%d s billed before it was paused, want 60 and a few", billed)
+			}
+		})
+	}
+}
+
+func TestIdleCountsFromTheConnectToo(t *testing.T) {
+	w := newWorld(t)
+	w.opt.IdlePause = 60 * time.Second
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(3600))
+	w.skips(90 * time.Second)
+	w.connect(d.ID)
+	w.skips(40 * time.Second)
+	w.skips(time.Second)
+	if v := w.session(s.ID); v.State != Running {
+		t.Fatalf("%+v, connected 41 s ago", v)
+	}
+	w.skips(20 * time.Second)
+	w.state(s.ID, Paused, "idle")
+	if _, err := w.m.ResumeDevice(bg(), d.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.skips(40 * time.Second)
+	w.skips(time.Second)
+	if v := w.session(s.ID); v.State != Running {
+		t.Errorf("%+v, resumed 41 s ago", v)
+	}
+}
+
 func TestIdleNeverUnlessConfigured(t *testing.T) {
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
