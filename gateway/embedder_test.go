@@ -157,3 +157,22 @@ func TestCloseAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// An instance that is ending is waited for: its socket and its store's lock.
+func TestNewWaitsForAFormerInstance(t *testing.T) {
+	cfg := unopened(t)
+	former, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(300*time.Millisecond, func() { former.Close() })
+	gw, err := New(cfg)
+	if err != nil {
+		former.Close()
+		t.Fatal(err)
+	}
+	defer gw.Close()
+	if _, _, err := gw.Sessions().AddDevice(t.Context(), "02:00:00:00:00:0c", "", ""); err != nil {
+		t.Errorf("with the former one's store: %v", err)
+	}
+}

@@ -26,7 +26,7 @@ var (
 	truncated = describe("rx_truncated_frames_total", "Frames longer than any packet; not received.", "port")
 	batch     = describe("batch_seconds", "Time that a round over the ports took, from receiving frames until they were sent.")
 
-	sessionsIn  = describe("sessions", "Sessions of known devices, by state.", "state")
+	sessionsIn  = describe("sessions", "Sessions of the devices in memory, by state: all that run or are paused, and some of the others.", "state")
 	clientsIn   = describe("clients", "Clients whose address is known (bound), and of these whose packets pass (connected).", "state")
 	clientsMax  = describe("clients_limit", "Clients that can be known at once.")
 	natMappings = describe("nat_mappings", "External ports in use.")

@@ -1,0 +1,63 @@
+package sessions
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestAStoppedGatewayAnswersErrStopped(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, timePlan(60))
+	w.connect(d.ID)
+	api, clnt := w.m.API(), w.m.ClientDevice(d)
+	s, err := api.GetSession(bg(), clnt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.end(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"Connect":       func() error { return api.Connect(bg(), clnt, "") },
+		"Disconnect":    func() error { return api.Disconnect(bg(), clnt, "") },
+		"IsConnected":   func() error { _, err := api.IsConnected(clnt); return err },
+		"CreateSession": func() error { return api.CreateSession(bg(), d.ID, 0, 60, 0, nil, 1, 1, false) },
+		"GetSession":    func() error { _, err := api.GetSession(bg(), clnt); return err },
+		"Save":          func() error { s.SetTimeSecs(100); return s.Save(bg()) },
+		"Reload":        func() error { return s.Reload(bg()) },
+		"Update":        func() error { return clnt.Update(bg(), "", "", "phone") },
+	} {
+		if err := call(); !errors.Is(err, ErrStopped) {
+			t.Errorf("%s: %v, want ErrStopped", name, err)
+		}
+	}
+	if _, ok := api.CurrSession(clnt); ok {
+		t.Error("CurrSession has one")
+	}
+}
+
+// A first start that is not on disk lets nothing pass; one that let something pass
+// is there after a power cut.
+func TestTheFirstStartIsOnDiskBeforeAPacketPasses(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(3600))
+	w.away()
+	_, err := w.m.ConnectDevice(bg(), d.ID, "")
+	w.wants(err, ErrUnavailable)
+	if n := w.pass(macA, 1500, 0); n != 0 || w.session(s.ID).StartedAt != nil {
+		t.Errorf("%d bytes passed, started %v", n, w.session(s.ID).StartedAt)
+	}
+	w.back()
+	w.until("it connects", func() bool { _, err := w.m.ConnectDevice(bg(), d.ID, ""); return err == nil })
+	started := w.session(s.ID).StartedAt
+	if n := w.pass(macA, 1500, 0); n != 1500 || started == nil {
+		t.Fatalf("%d bytes passed, started %v", n, started)
+	}
+	w.kills()
+	w.boots().runs()
+	if v := w.session(s.ID); v.StartedAt == nil || !v.StartedAt.Equal(*started) {
+		t.Errorf("after a power cut it started %v, before %v", v.StartedAt, *started)
+	}
+}
