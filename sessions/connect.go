@@ -142,10 +142,7 @@ func (m *Manager) admit(d *device, event string, said any, first bool) error {
 	if err := m.wait(slot, gen); err != nil {
 		m.mu.Lock()
 		d.current().void = first
-		for i := range d.grants {
-			m.revoke(d, &d.grants[i])
-			d.grants[i].why = "connect failed: the forwarder does not answer"
-		}
+		m.revokeAll(d, "connect failed: the forwarder does not answer")
 		m.changed(d)
 		d.connected = false
 		m.mu.Unlock()
@@ -255,7 +252,7 @@ func (m *Manager) disconnect(ctx context.Context, d *device, notify string) erro
 	case d.paused != nil:
 		s = d.paused
 		m.unpause(d)
-		m.post(s, LinePause, because("disconnected", notify))
+		m.postPause(d, s, because("disconnected", notify))
 		slot, gen := d.slot, d.revokedAt
 		m.mu.Unlock()
 		err = m.wait(slot, gen)
@@ -264,7 +261,7 @@ func (m *Manager) disconnect(ctx context.Context, d *device, notify string) erro
 	case d.resume != nil:
 		s = d.resume
 		d.resume, s.running = nil, false
-		m.post(s, LinePause, because("disconnected", notify))
+		m.postPause(d, s, because("disconnected", notify))
 	default:
 		m.mu.Unlock()
 		return ErrNotConnected

@@ -25,6 +25,7 @@ type fakeForwarder struct {
 	ips     map[int]uint32
 	mixed   []string // a slot that changed hands without being free between, or two with one MAC or address
 	gens    map[int]uint64
+	billed  map[int64]use // by session, of grants that have ended
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
@@ -32,7 +33,7 @@ type fakeForwarder struct {
 func newFakeForwarder(t *clients.Table, boot func() time.Duration) *fakeForwarder {
 	f := &fakeForwarder{
 		table: t, boot: boot, wake: func() {}, answers: map[uint64]bool{}, probes: map[int]uint64{}, asked: map[uint64]int{},
-		macs: map[int]uint64{}, ips: map[int]uint32{}, gens: map[int]uint64{}, quit: make(chan struct{}),
+		macs: map[int]uint64{}, ips: map[int]uint32{}, gens: map[int]uint64{}, billed: map[int64]use{}, quit: make(chan struct{}),
 	}
 	t.Header().Alive.Add(1)
 	f.done.Go(func() {
@@ -157,6 +158,10 @@ func (f *fakeForwarder) goOn(s *clients.Slot) {
 func (f *fakeForwarder) end(g *clients.Grant, why uint64, at time.Duration) {
 	g.Reason.Store(why)
 	g.Ended.Store(max(int64(at), 1))
+	if began := g.Started.Load(); began != 0 {
+		id := int64(g.Session.Load())
+		f.billed[id] = f.billed[id].plus(use{g.Up.Load(), g.Down.Load(), at - time.Duration(began)})
+	}
 	f.wake()
 }
 

@@ -29,6 +29,20 @@ func (m *Manager) revoke(d *device, g *grant) {
 	g.revoked = true
 }
 
+// revokeAll ends all grants of a device that have not been, the next one first so
+// that it does not take over as the one in use ends, and reports whether there were
+// any. The ledger says why. It takes effect at the next changed. m.mu and the turn
+// are held.
+func (m *Manager) revokeAll(d *device, why string) (any bool) {
+	for i := len(d.grants) - 1; i >= 0; i-- {
+		if g := &d.grants[i]; !g.revoked {
+			m.revoke(d, g)
+			g.why, any = why, true
+		}
+	}
+	return any
+}
+
 // changed tells the forwarder that a device's slot has changed and returns
 // the generation to wait for. m.mu is held.
 func (m *Manager) changed(d *device) uint64 {
@@ -299,19 +313,11 @@ func (m *Manager) amend(d *device, s *session) (change bool) {
 // ledger says why. The turn is held, m.mu is not.
 func (m *Manager) cut(d *device, why string) error {
 	m.mu.Lock()
-	slot, any := d.slot, false
-	for i := range d.grants {
-		if g := &d.grants[i]; !g.revoked {
-			m.revoke(d, g)
-			g.why = why
-			any = true
-		}
-	}
-	if !any {
+	if !m.revokeAll(d, why) {
 		m.mu.Unlock()
 		return nil
 	}
-	gen := m.changed(d)
+	slot, gen := d.slot, m.changed(d)
 	m.mu.Unlock()
 	return m.wait(slot, gen)
 }

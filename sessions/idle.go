@@ -82,7 +82,7 @@ func (m *Manager) goOnSoon(d *device) {
 	s, reason := d.paused, d.paused.paused
 	if away := m.awayFor(s); away != 0 { // it was idle, and is not any more
 		m.setPaused(d, s, away)
-		m.post(s, LinePause, "paused: "+away.sentence())
+		m.postPause(d, s, "paused: "+away.sentence())
 		return
 	}
 	switch {

@@ -65,11 +65,18 @@ type ledger struct {
 	next   uint32        // number of the next line
 	open   bool          // begun to be used and not closed yet
 	closed int64         // grants that started until then, wall ns, have their end in it
-	newest time.Duration // since boot; when the newest line was made
+	newest time.Duration // since boot; of the newest line
 	waits  []line        // not on disk, or not known to be
 	out    uint32        // lines below were handed to the write that is under way
 	doubt  uint32        // lines from next up to this may be on disk and never were
 	final  *line         // the deletion, while grants are left to count
+	then   []pausing     // what let go of it after its grants were revoked and before they are settled
+}
+
+// pausing is a pause that is not in a line yet: when, since boot, and why.
+type pausing struct {
+	at  time.Duration
+	why string
 }
 
 const (
@@ -82,17 +89,28 @@ const (
 // with the session's record; who cannot wait for that saves what pending
 // returns. Whoever begins, pauses or ends the use of a session by another way
 // than connect, revoke and the forwarder calls it with LineResume, LinePause
-// or LineEnd and the reason in words. A grant that was revoked closes the
-// ledger by itself once it is settled, with the reason in grant.why. m.mu and
-// the device's turn are held.
+// or LineEnd and the reason in words; LinePause with postPause. A grant that was
+// revoked closes the ledger by itself once it is settled, with the reason in
+// grant.why. m.mu and the device's turn are held.
 func (m *Manager) post(s *session, kind LineKind, why string) {
 	m.postAt(s, m.opt.Boot(), kind, why)
 }
 
 // postAt is post for what happened at a moment since boot.
 func (m *Manager) postAt(s *session, at time.Duration, kind LineKind, why string) {
-	s.ledger.add(m.line(s, m.used(m.byID[s.device], s), at, kind, why), m.opt.Boot())
+	s.ledger.add(m.line(s, m.used(m.byID[s.device], s), at, kind, why), at)
 	m.soil(s)
+}
+
+// postPause says that a session of a device is paused, after what closes its
+// ledger if a grant is not settled: what that one used is one stretch. m.mu and the
+// turn are held.
+func (m *Manager) postPause(d *device, s *session, why string) {
+	if !granted(d, s) {
+		m.post(s, LinePause, why)
+		return
+	}
+	s.ledger.then = append(s.ledger.then, pausing{m.opt.Boot(), why})
 }
 
 // line makes a line of a session as it is, or is to be, given what it used.
@@ -136,7 +154,7 @@ func because(why, words string) string {
 	return why + ": " + words
 }
 
-// add numbers a line and appends it. at is when it was made, since boot.
+// add numbers a line and appends it. at is its moment, since boot.
 func (l *ledger) add(x line, at time.Duration) {
 	x.number = l.next
 	l.next++

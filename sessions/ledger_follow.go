@@ -30,6 +30,8 @@ func (m *Manager) ending(d *device, g grant, u clients.Use, why string) ending {
 	}
 	if u.Started != 0 && u.Ended != 0 {
 		e.at = max(u.Ended, u.Started)
+	} else if at := time.Duration(m.table.Slot(d.slot).Record(g.seq).Revoked.Load()); at != 0 {
+		e.at = at
 	}
 	if s.ledger.final != nil {
 		m.countDeleted(d, s)
@@ -56,7 +58,8 @@ func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
 	if d.ended != 0 {
 		why = fmt.Sprintf("session %d has ended", d.ended)
 	}
-	s.ledger.add(m.line(s, s.settled, u.Started, LineChain, why), m.opt.Boot())
+	at := max(u.Started, s.ledger.newest) // it may have been changed since
+	s.ledger.add(m.line(s, s.settled, at, LineChain, why), at)
 	m.soil(s)
 }
 
@@ -64,7 +67,13 @@ func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
 // have no grant any more. m.mu and the turn are held.
 func (m *Manager) closeLedgers(d *device, ends []ending) {
 	for _, s := range d.sessions {
-		if !s.ledger.open || granted(d, s) {
+		then := s.ledger.then
+		if !s.ledger.open && then == nil || granted(d, s) {
+			continue
+		}
+		s.ledger.then = nil
+		if !s.ledger.open { // its grants never began
+			m.postPauses(s, then, "")
 			continue
 		}
 		last := ending{s, 0, m.opt.Boot(), LinePause, "it is not used any more"}
@@ -76,7 +85,21 @@ func (m *Manager) closeLedgers(d *device, ends []ending) {
 		if last.started != 0 {
 			s.ledger.closed = max(s.ledger.closed, m.clock.wall(last.started).UnixNano())
 		}
-		m.postAt(s, last.at, last.kind, last.why)
+		at := max(last.at, s.ledger.newest) // it may have been changed since
+		m.postAt(s, at, last.kind, last.why)
+		if last.kind == LinePause { // what has ended is not paused
+			m.postPauses(s, then, last.why)
+		}
+	}
+}
+
+// postPauses says what let go of a session after its use was revoked; said is
+// what the line before says of it.
+func (m *Manager) postPauses(s *session, then []pausing, said string) {
+	for _, p := range then {
+		if p.why != said {
+			m.postAt(s, p.at, LinePause, p.why)
+		}
 	}
 }
 

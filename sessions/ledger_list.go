@@ -64,6 +64,7 @@ func (m *Manager) Ledger(ctx context.Context, id int64, cursor string, limit int
 	}
 	limit = pageSize(limit)
 	all, err := m.linesAfter(ctx, id, before, h, limit+1)
+	rising(all, before.use)
 	switch {
 	case err != nil:
 		return fail(err)
@@ -157,6 +158,15 @@ func (m *Manager) linesAfter(ctx context.Context, id int64, before place, h held
 		all = append(all, *h.now)
 	}
 	return all, nil
+}
+
+// rising has no line count less than those before it: what a change counted of a
+// grant that began in that moment is not in the line of its beginning.
+func rising(all []line, last use) {
+	for i := range all {
+		all[i].use = all[i].use.most(last)
+		last = all[i].use
+	}
 }
 
 // tellLines makes lines readable, as stretches that begin after a place.

@@ -159,21 +159,14 @@ func (d *device) holds(m *Manager) *session {
 // was used is settled when the forwarder has taken it in. m.mu and the turn are
 // held.
 func (m *Manager) halt(d *device, s *session, reason pauseReason, why string) {
+	closes := s.ledger.open && d.runs(s) // when its grant is settled, with that reason
 	d.connected, d.resume, d.woken = false, nil, false
 	m.setPaused(d, s, reason) // in the table before the end of the grants is
-	any := false
-	for i := range d.grants {
-		if g := &d.grants[i]; !g.revoked {
-			m.revoke(d, g)
-			g.why = why
-			any = true
-		}
-	}
-	if any {
+	if m.revokeAll(d, why) {
 		m.changed(d)
 	}
-	if !s.ledger.open { // else it is closed when its grant is settled
-		m.post(s, LinePause, why)
+	if !closes {
+		m.postPause(d, s, why)
 	}
 }
 
@@ -282,7 +275,7 @@ func (m *Manager) holdBack(ctx context.Context, d *device, s *session, away paus
 	}
 	d.resume = nil
 	m.setPaused(d, s, away)
-	m.post(s, LinePause, because(why, "paused: "+away.sentence()))
+	m.postPause(d, s, because(why, "paused: "+away.sentence()))
 	records := m.pending(d, nil)
 	m.mu.Unlock()
 	err := m.save(ctx, records)
