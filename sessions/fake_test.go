@@ -135,10 +135,13 @@ func (f *fakeForwarder) active(s *clients.Slot) *clients.Grant {
 // goOn ends what is over and starts what follows.
 func (f *fakeForwarder) goOn(s *clients.Slot) {
 	for {
-		at := f.boot()
-		if g := f.active(s); g != nil {
+		g, r := f.active(s), time.Duration(0)
+		if g != nil {
+			r = time.Duration(g.Revoked.Load())
+		}
+		at := f.boot() // not before it was revoked
+		if g != nil {
 			deadline, why := g.Deadline(time.Duration(g.Started.Load()))
-			r := time.Duration(g.Revoked.Load())
 			switch {
 			case r != 0 && r < deadline:
 				f.end(g, clients.EndRevoked, max(min(r, at), time.Duration(g.Started.Load())))

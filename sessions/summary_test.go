@@ -96,7 +96,7 @@ func TestSummaryIsAllADeviceHasLeft(t *testing.T) {
 	w.create(d.ID, both)            // 6
 	w.connect(d.ID)
 	w.pass(macA, 6000, 0)
-	w.until("the second runs", func() bool { return w.session(3).State == Running })
+	w.until("the second runs", func() bool { v := w.session(3); return v.State == Running && v.StartedAt != nil })
 	check := func(name string, want map[State]int, time, data, either Remaining, expiry bool, left ...int64) {
 		t.Helper()
 		got, err := w.m.Summary(bg(), d.ID)
