@@ -86,3 +86,31 @@ func TestPauseAndResumeInPlace(t *testing.T) {
 		t.Error("a disconnected client's packets pass")
 	}
 }
+
+// A paused device is disconnected while the store does not answer, and control
+// is killed before that is on disk: it stays disconnected.
+func TestADisconnectWithoutTheStoreOutlivesControl(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "sessions: {idle_pause: 2s}")
+	d := l.start()
+	sold := d.admit(anHour)
+	d.paused(sold.ID, "idle")
+	time.Sleep(silentFor) // by then it is on disk as well
+	d.halt("store")
+	if code, _ := d.ask("POST", "/devices/"+clientMAC+"/disconnect", "", nil); code != 503 {
+		t.Errorf("disconnect answers %d, want 503", code)
+	}
+	d.replaceControl()
+	d.kill("store") // with what it has not read
+	d.sound()
+	d.becomes(sold.ID, "available")
+	if _, err := l.client.try("ping", "-c", "2", "-W", "1", serverIP); err == nil {
+		t.Error("a disconnected client's packets pass")
+	}
+	if v := d.device(clientMAC); v.Connected {
+		t.Errorf("%+v", v)
+	}
+	if v := d.session(sold.ID); v.State != "available" {
+		t.Errorf("%+v", v)
+	}
+}

@@ -201,6 +201,7 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 	if errors.Is(err, ErrNoSession) {
 		s.running, d.resume = false, nil
 		m.soil(s)
+		m.markPaused(d)
 		return nil
 	}
 	d.resume = s // it is tried again
@@ -266,6 +267,7 @@ func (m *Manager) disconnect(ctx context.Context, d *device, notify string) erro
 		m.mu.Unlock()
 		return ErrNotConnected
 	}
+	m.markPaused(d)
 	m.hub.emit(d.id, SessionDisconnected, message{notify, sessionID(s)})
 	records := m.pending(d, nil)
 	m.mu.Unlock()
@@ -279,5 +281,8 @@ func (m *Manager) disconnect(ctx context.Context, d *device, notify string) erro
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.written(d, err)
+	if err != nil {
+		m.keepMarked(d)
+	}
 	return err
 }

@@ -51,8 +51,9 @@
 //
 // A paused device counts as connected and has its session, but no grant:
 // nothing passes and no time is billed; expiry runs on. That is on disk, with
-// an index of the devices so paused, and in the device's slot, which a control
-// that was killed is followed by. What ends the session while it is paused has
+// an index of the devices so paused, and in the device's slot, which the control
+// after one that was killed goes by: the slot says as well that nothing is paused
+// any more, which the disk may not know yet. What ends the session while it is paused has
 // the device go on to its next one, still paused, as chaining does for a
 // running device; the next one starts when the device resumes.
 //

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+
+	"gatewayd/forwarder/clients"
 )
 
 // pauseReason says why a session is paused in place; 0: it is not.
@@ -132,6 +134,9 @@ func (m *Manager) pause(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.written(d, err)
+	if err != nil {
+		m.keepMarked(d)
+	}
 	if err == nil && s == nil {
 		return ErrNotConnected
 	}
@@ -185,19 +190,53 @@ func (m *Manager) setPaused(d *device, s *session, reason pauseReason) {
 	m.markPaused(d)
 }
 
-// markPaused writes into a device's slot which session is paused, so that the
-// next control knows it without the store. m.mu is held.
+// markPaused writes into a device's slot which session is paused, or that none
+// is and none goes on with the next packet, so that the next control knows it
+// whatever the disk still has. m.mu is held.
 func (m *Manager) markPaused(d *device) {
 	if d.slot == 0 {
 		return
 	}
 	slot := m.table.Slot(d.slot)
-	if d.paused == nil {
+	switch {
+	case d.paused != nil:
+		slot.PausedWhy.Store(uint64(d.paused.paused))
+		slot.Paused.Store(uint64(d.paused.id))
+	case d.loaded && d.resume == nil:
+		slot.Paused.Store(clients.NonePaused)
+	default:
 		slot.Paused.Store(0)
+	}
+}
+
+// markedPaused reads what markPaused wrote: the id of the session that is
+// paused, 0 for none, and why. known says that something was written. m.mu is
+// held.
+func (m *Manager) markedPaused(d *device) (session int64, why pauseReason, known bool) {
+	if d == nil || d.slot == 0 {
+		return 0, 0, false
+	}
+	slot := m.table.Slot(d.slot)
+	switch marked := slot.Paused.Load(); marked {
+	case 0:
+		return 0, 0, false
+	case clients.NonePaused:
+		return 0, 0, true
+	default:
+		return int64(marked), knownReason(slot.PausedWhy.Load()), true
+	}
+}
+
+// keepMarked gives a device that has no slot one, if there is one free: the
+// store did not take in what was decided, and the table is to keep it until
+// then. m.mu and the turn are held.
+func (m *Manager) keepMarked(d *device) {
+	if d.slot != 0 {
 		return
 	}
-	slot.PausedWhy.Store(uint64(d.paused.paused))
-	slot.Paused.Store(uint64(d.paused.id))
+	if _, err := m.bind(d, m.lastFree(d)); err != nil {
+		m.log.Warn("a pause or its end is in memory only until the store is back", "error", err)
+	}
 }
 
 // unpause ends a pause in memory. m.mu and the turn are held.
@@ -269,9 +308,9 @@ func (m *Manager) holdBack(ctx context.Context, d *device, s *session, away paus
 		return err
 	}
 	m.mu.Lock()
-	before := s.paused
-	if d.resume != nil && d.resume != s {
-		m.soil(d.resume)
+	before, resume := s.paused, d.resume
+	if resume != nil && resume != s {
+		m.soil(resume)
 	}
 	d.resume = nil
 	m.setPaused(d, s, away)
@@ -286,6 +325,8 @@ func (m *Manager) holdBack(ctx context.Context, d *device, s *session, away paus
 	case err == nil:
 		m.hub.emit(d.id, event, switched{message{cmp.Or(notify, "the session is paused: "+away.sentence()), s.id}, Paused})
 	case before == 0: // it was not connected, and is not
+		d.resume = resume
+		s.running = resume == s
 		m.unpause(d)
 	default:
 		m.setPaused(d, s, before)
@@ -298,21 +339,22 @@ func (m *Manager) holdBack(ctx context.Context, d *device, s *session, away paus
 // both. m.mu and the turn are held.
 func (m *Manager) takePaused(d *device) {
 	var paused *session
-	reason := pauseAsked
-	if d.slot != 0 && !d.connected {
-		slot := m.table.Slot(d.slot)
-		if s := m.sessions[int64(slot.Paused.Load())]; s != nil && s.device == d.id {
-			paused, reason = s, knownReason(slot.PausedWhy.Load())
-		}
-	}
+	id, reason, known := m.markedPaused(d)
 	for _, s := range d.sessions {
-		if s.paused == 0 {
-			continue
+		if d.connected || paused != nil {
+			break
 		}
-		if paused == nil && !d.connected {
+		if known && s.id == id {
+			paused = s
+		} else if !known && s.paused != 0 {
 			paused, reason = s, s.paused
 		}
-		if s != paused {
+	}
+	if id != 0 && paused == nil && !d.connected { // deleted as control ended
+		paused = d.best(m.clock.read().Wall, func(*session) bool { return false })
+	}
+	for _, s := range d.sessions {
+		if s.paused != 0 && s != paused {
 			s.paused = 0
 			m.soil(s)
 		}
@@ -320,7 +362,6 @@ func (m *Manager) takePaused(d *device) {
 	if paused == nil {
 		d.paused = nil
 		delete(m.paused, d.id)
-		m.markPaused(d)
 		return
 	}
 	m.setPaused(d, paused, reason)
@@ -342,7 +383,8 @@ func (m *Manager) learnPaused(ctx context.Context) error {
 		}
 		device, _ := numberOf(r.Key[at : at+8])
 		session, _ := numberOf(r.Key[at+8:])
-		if d := m.byID[device]; d == nil || !d.loaded {
+		d := m.byID[device]
+		if _, _, known := m.markedPaused(d); !known && (d == nil || !d.loaded) {
 			m.paused[device] = session
 		}
 	}

@@ -51,8 +51,8 @@ func (m *Manager) takeOver() {
 		m.byMAC[mac] = d
 		if d.id != 0 {
 			m.byID[d.id] = d
-			if s := slot.Paused.Load(); s != 0 {
-				m.paused[d.id] = int64(s)
+			if s, _, _ := m.markedPaused(d); s != 0 {
+				m.paused[d.id] = s
 			}
 		}
 		m.lookups = append(m.lookups, d)
@@ -165,19 +165,21 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 		m.straighten(s)
 	}
 	m.closeInterrupted(d, newest)
+	_, _, known := m.markedPaused(d)
 	m.adopt(d)
 	m.takePaused(d)
 	for _, s := range d.sessions {
 		if !s.running || d.connected {
 			continue
 		}
-		if m.opt.ResumeOnRestart && d.paused == nil {
+		if m.opt.ResumeOnRestart && !known && d.paused == nil {
 			d.resume = s
 		} else {
 			s.running = false
 			m.soil(s)
 		}
 	}
+	m.markPaused(d)
 	return nil
 }
 

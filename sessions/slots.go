@@ -160,11 +160,7 @@ func (m *Manager) place(ctx context.Context, d *device) error {
 			m.mu.Unlock()
 			return nil
 		}
-		ip := d.lastIP
-		if ip != 0 && (!m.isClientIP(ip) || m.byIP[ip] != nil || m.contests[ip]) {
-			ip = 0
-		}
-		gen, err := m.bind(d, ip)
+		gen, err := m.bind(d, m.lastFree(d))
 		slot, coming := d.slot, len(m.leaving) > 0
 		m.mu.Unlock()
 		if err == nil {
@@ -179,6 +175,16 @@ func (m *Manager) place(ctx context.Context, d *device) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// lastFree returns the last address of a device, 0 if it has none or that is
+// another's now. m.mu is held.
+func (m *Manager) lastFree(d *device) uint32 {
+	ip := d.lastIP
+	if ip != 0 && (!m.isClientIP(ip) || m.byIP[ip] != nil || m.contests[ip]) {
+		return 0
+	}
+	return ip
 }
 
 // seen brings a device's last sighting up to what its slot says. m.mu is held.

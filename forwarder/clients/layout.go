@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 5
+const Version = 6
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -87,7 +87,7 @@ type Slot struct {
 	Saved      atomic.Uint64 // highest grant sequence whose end is on disk
 	Probe      atomic.Uint64 // raised to have the forwarder ARP for the address
 	Told       atomic.Uint64 // highest grant sequence whose end was told as an event
-	Paused     atomic.Uint64 // key of the session that is paused in place; 0: none
+	Paused     atomic.Uint64 // key of the session that is paused in place; NonePaused; 0: as control's disk says
 	PausedWhy  atomic.Uint64 // control's own; stored before Paused
 	_          [5]uint64
 
@@ -112,6 +112,10 @@ const (
 	SlotFree  = 0
 	SlotBound = 1
 )
+
+// NonePaused in Slot.Paused: no session is paused, and none goes on with the
+// client's next packet, whatever control's disk says.
+const NonePaused = 1<<64 - 1
 
 // Grant is one record, 192 bytes.
 type Grant struct {

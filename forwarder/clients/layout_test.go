@@ -78,6 +78,8 @@ func TestLayout(t *testing.T) {
 		{"Slot.Saved", unsafe.Offsetof(s.Saved), 48},
 		{"Slot.Probe", unsafe.Offsetof(s.Probe), 56},
 		{"Slot.Told", unsafe.Offsetof(s.Told), 64},
+		{"Slot.Paused", unsafe.Offsetof(s.Paused), 72},
+		{"Slot.PausedWhy", unsafe.Offsetof(s.PausedWhy), 80},
 		{"Slot.Active", unsafe.Offsetof(s.Active), 128},
 		{"Slot.LastSeen", unsafe.Offsetof(s.LastSeen), 136},
 		{"Slot.Heard", unsafe.Offsetof(s.Heard), 144},
