@@ -94,6 +94,8 @@ func TestEachEventOfASessionIsToldOnce(t *testing.T) {
 		}, nil},
 		{"data used up", []Plan{dataPlan(0.003)}, func(w *world, d Device) { w.connect(d.ID); w.pass(macA, 6000, 0) },
 			[]string{created1, connected, "session:consumed: the data is used up (1)", "session:disconnected: the data is used up (1)"}},
+		{"data used up to the byte, and disconnected", []Plan{dataPlan(0.003)}, func(w *world, d Device) { w.connect(d.ID); w.pass(macA, 3000, 0); w.disconnect(d.ID) },
+			[]string{created1, connected, "session:consumed: the data is used up (1)", bye}},
 		{"time used up", []Plan{timePlan(60)}, func(w *world, d Device) { w.connect(d.ID); w.advance(time.Hour) },
 			[]string{created1, connected, "session:consumed: the time is used up (1)", "session:disconnected: the time is used up (1)"}},
 		{"expired in use", []Plan{expiring}, func(w *world, d Device) { w.connect(d.ID); w.advance(25 * time.Hour) },

@@ -101,7 +101,7 @@ func (m *Manager) usedBy(d *device, g grant, now time.Duration) use {
 // who started, who ended, who is next. m.mu and the device's turn are held.
 func (m *Manager) follow(d *device) {
 	if d.slot == 0 || d.unread {
-		m.mindPause(d)
+		m.mindPause(d, nil)
 		return
 	}
 	now := m.opt.Boot()
@@ -128,7 +128,9 @@ func (m *Manager) follow(d *device) {
 		m.settle(d, g, now)
 		d.review = true
 		told = g.seq <= slot.Told.Load()
-		if !g.revoked || u.Ended != 0 && u.Reason != clients.EndRevoked {
+		byItself := !g.revoked || u.Ended != 0 && u.Reason != clients.EndRevoked ||
+			u.Started != 0 && g.session.usedUp(g.session.settled)
+		if byItself {
 			why = m.tellEnd(g.session, !told && m.sessions[g.session.id] == g.session)
 		}
 		d.grants = d.grants[1:]
@@ -142,7 +144,7 @@ func (m *Manager) follow(d *device) {
 				m.tellNext(d, cur.session, ran)
 			}
 		}
-		ends = append(ends, m.ending(d, g, u, why))
+		ends = append(ends, m.ending(d, g, u, why, byItself))
 	}
 	if told && d.current() == nil { // so was what followed
 		d.connected = false
@@ -157,7 +159,6 @@ func (m *Manager) follow(d *device) {
 	if !d.connected || d.current() != nil {
 		slot.Told.Store(d.settled)
 	}
-	m.mindPause(d)
 	for _, s := range d.sessions {
 		cur := d.current()
 		if runs := cur != nil && cur.session == s; runs != s.running && s != d.resume {
@@ -167,6 +168,7 @@ func (m *Manager) follow(d *device) {
 		}
 	}
 	m.closeLedgers(d, ends)
+	m.mindPause(d, ends)
 	m.lookAhead(d)
 	m.raise(d)
 }

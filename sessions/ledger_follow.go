@@ -18,15 +18,16 @@ type ending struct {
 }
 
 // ending says how a grant that was just settled ended, by the forwarder's own
-// moments. why is what ended it by itself. m.mu and the turn are held.
-func (m *Manager) ending(d *device, g grant, u clients.Use, why string) ending {
+// moments. why is what ended it if it ended by itself, whether or not it was
+// revoked as well. m.mu and the turn are held.
+func (m *Manager) ending(d *device, g grant, u clients.Use, why string, byItself bool) ending {
 	s := g.session
 	e := ending{s, u.Started, m.opt.Boot(), LineEnd, why}
-	switch {
-	case g.revoked:
-		e.kind, e.why = LinePause, g.why
-	case !s.usedUp(s.settled) && !s.isExpired(m.clock.read().Wall):
+	if !byItself || !s.usedUp(s.settled) && !s.isExpired(m.clock.read().Wall) {
 		e.kind = LinePause
+		if g.revoked {
+			e.why = g.why
+		}
 	}
 	if u.Started != 0 && u.Ended != 0 {
 		e.at = max(u.Ended, u.Started)

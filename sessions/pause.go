@@ -251,13 +251,23 @@ func (m *Manager) unpause(d *device) {
 }
 
 // mindPause has a paused device go on to its next session, still paused, when
-// the one it has has ended. m.mu and the turn are held.
-func (m *Manager) mindPause(d *device) {
-	if s := d.paused; s != nil && !s.available(m.clock.read().Wall) {
-		why := m.tellEnd(s, true)
-		m.post(s, LineEnd, why)
-		m.passPause(d, why)
+// the one it has has ended and how it was paused is settled. ends are the grants
+// that were settled just now: what ended by itself as it was paused has been told.
+// m.mu and the turn are held.
+func (m *Manager) mindPause(d *device, ends []ending) {
+	s := d.paused
+	if s == nil || granted(d, s) || s.available(m.clock.read().Wall) {
+		return
 	}
+	for _, e := range ends {
+		if e.session == s && e.kind == LineEnd {
+			m.passPause(d, e.why)
+			return
+		}
+	}
+	why := m.tellEnd(s, true)
+	m.post(s, LineEnd, why)
+	m.passPause(d, why)
 }
 
 // passPause pauses a device's next session in the place of the one it has,
@@ -354,9 +364,13 @@ func (m *Manager) takePaused(d *device) {
 		paused = d.best(m.clock.read().Wall, func(*session) bool { return false })
 	}
 	for _, s := range d.sessions {
-		if s.paused != 0 && s != paused {
-			s.paused = 0
-			m.soil(s)
+		if s.paused == 0 || s == paused {
+			continue
+		}
+		s.paused = 0
+		m.soil(s)
+		if !granted(d, s) && !s.available(m.clock.read().Wall) { // told, and not written
+			m.post(s, LineEnd, m.tellEnd(s, false))
 		}
 	}
 	if paused == nil {

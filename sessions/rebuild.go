@@ -166,8 +166,11 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	}
 	m.closeInterrupted(d, newest)
 	_, _, known := m.markedPaused(d)
-	m.adopt(d)
+	adopted := m.adopt(d)
 	m.takePaused(d)
+	if adopted {
+		m.goOnWith(d)
+	}
 	for _, s := range d.sessions {
 		if !s.running || d.connected {
 			continue
@@ -183,14 +186,15 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	return nil
 }
 
-// adopt takes over the grants that the slot of a device holds: each session
-// goes on from the base of its first one. m.mu and the turn are held.
-func (m *Manager) adopt(d *device) {
+// adopt takes over the grants that the slot of a device holds, and reports
+// whether there are any: each session goes on from the base of its first one.
+// m.mu and the turn are held.
+func (m *Manager) adopt(d *device) bool {
 	if d.slot == 0 || !d.unread {
-		return
+		return false
 	}
 	slot := m.table.Slot(d.slot)
-	d.unread = false
+	d.unread, d.connected = false, false
 	based := make(map[*session]bool)
 	for seq := d.settled + 1; seq <= slot.Published.Load(); seq++ {
 		r := slot.Record(seq)
@@ -211,9 +215,15 @@ func (m *Manager) adopt(d *device) {
 			g.why = "paused"
 		}
 		d.grants = append(d.grants, g)
+		d.connected = d.connected || !g.revoked && seq > slot.Told.Load()
 	}
-	d.connected, d.review = d.current() != nil, true
+	d.review = true
 	m.changed(d)
+	return true
+}
+
+// goOnWith follows the grants that were adopted. m.mu and the turn are held.
+func (m *Manager) goOnWith(d *device) {
 	m.soilAll(d)
 	m.follow(d)
 	if g := d.current(); g != nil && g.session.ledger.open && m.goesOn(d, *g, m.opt.Boot()) {
