@@ -37,7 +37,7 @@ func (m *Manager) ConnectDevice(ctx context.Context, id int64, notify string) (D
 // connect starts the best session. The turn is held.
 func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
-	m.follow(d)
+	m.followNow(d)
 	if d.connected || d.paused != nil {
 		defer m.mu.Unlock()
 		if d.paused != nil {
@@ -161,7 +161,7 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 	if d.paused != nil {
 		m.follow(d)
 	}
-	if p := d.paused; p != nil && d.slot != 0 && m.mayGoOn(d) && m.awayFor(p) == 0 {
+	if p := d.paused; p != nil && d.slot != 0 && m.mayGoOn(d) && p.available(m.clock.read().Wall) && m.awayFor(p) == 0 {
 		if m.unsettled(d, p) {
 			m.mu.Unlock()
 			return fmt.Errorf("resume %s: its pause is not settled: %w", macText(d.mac), ErrForwarder)
@@ -237,7 +237,7 @@ func (m *Manager) DisconnectDevice(ctx context.Context, id int64, notify string)
 
 func (m *Manager) disconnect(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
-	m.follow(d)
+	m.followNow(d)
 	var s *session
 	var err error
 	switch {

@@ -55,7 +55,8 @@
 // after one that was killed goes by: the slot says as well that nothing is paused
 // any more, which the disk may not know yet. What ends the session while it is paused has
 // the device go on to its next one, still paused, as chaining does for a
-// running device; the next one starts when the device resumes.
+// running device; the next one starts when the device resumes. Providers are asked
+// for it as its expiry comes near, and once more when nothing is known that follows.
 //
 // Some pauses begin and end by themselves. A client that has sent nothing for
 // IdlePause is paused until its next packet; what it was silent until then is

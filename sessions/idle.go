@@ -49,7 +49,7 @@ func (m *Manager) mayGoOn(d *device) bool {
 func (m *Manager) mindClock(d *device) {
 	switch {
 	case d.paused != nil:
-		if m.mayGoOn(d) {
+		if m.mayGoOn(d) && d.paused.available(m.clock.read().Wall) {
 			m.goOnSoon(d)
 		}
 	case d.connected:

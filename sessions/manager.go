@@ -259,7 +259,7 @@ func (m *Manager) round(ctx context.Context) {
 	var granted []*device
 	now := m.clock.read().Wall
 	for _, d := range m.slots {
-		if d != nil && (len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.paused.available(now))) {
+		if d != nil && (len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.paused.available(now) || m.asksProviders() && m.expiresSoon(d.paused))) {
 			granted = append(granted, d)
 		}
 	}

@@ -107,7 +107,7 @@ func (m *Manager) turnDevice(ctx context.Context, what string, id int64, do func
 
 func (m *Manager) pause(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
-	m.follow(d)
+	m.followNow(d)
 	s := d.holds(m)
 	if s == nil || s.paused == pauseAsked {
 		defer m.mu.Unlock()
@@ -265,9 +265,26 @@ func (m *Manager) mindPause(d *device, ends []ending) {
 			return
 		}
 	}
-	why := m.tellEnd(s, true)
-	m.post(s, LineEnd, why)
+	if !m.awaitsNext(d, s) {
+		m.endPaused(d)
+	}
+}
+
+// endPaused tells that the session of a paused device has ended, and has the
+// device go on to the next one. m.mu and the turn are held.
+func (m *Manager) endPaused(d *device) {
+	why := m.tellEnd(d.paused, true)
+	m.post(d.paused, LineEnd, why)
 	m.passPause(d, why)
+}
+
+// followNow is follow for a call, which does not wait for what providers may say
+// comes after a paused session that has ended. m.mu and the turn are held.
+func (m *Manager) followNow(d *device) {
+	m.follow(d)
+	if s := d.paused; s != nil && !granted(d, s) && !s.available(m.clock.read().Wall) {
+		m.endPaused(d)
+	}
 }
 
 // passPause pauses a device's next session in the place of the one it has,
@@ -276,6 +293,7 @@ func (m *Manager) mindPause(d *device, ends []ending) {
 func (m *Manager) passPause(d *device, why string) {
 	ended, reason := d.paused, d.paused.paused
 	m.unpause(d)
+	m.lastKnown(d)
 	next := d.best(m.clock.read().Wall, func(s *session) bool { return s == ended })
 	if next == nil {
 		m.hub.emit(d.id, SessionDisconnected, message{why, ended.id})
@@ -289,7 +307,7 @@ func (m *Manager) passPause(d *device, why string) {
 // goOn has a paused device run again.
 func (m *Manager) goOn(ctx context.Context, d *device, notify string) error {
 	m.mu.Lock()
-	m.follow(d)
+	m.followNow(d)
 	s := d.paused
 	away := pauseReason(0)
 	if s != nil {

@@ -43,7 +43,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	asked := m.providers()
 	m.mu.Lock()
 	d := m.byID[id]
-	connected := d != nil && (d.connected || d.paused != nil)
+	connected := d != nil && (d.connected || d.paused != nil && d.paused.available(m.clock.read().Wall))
 	m.mu.Unlock()
 	if len(asked) == 0 || connected || m.present(ctx, id) != nil {
 		return
@@ -286,8 +286,7 @@ func (m *Manager) wouldUse(p *provider, id int64, o offered) bool {
 	now := m.clock.read().Wall
 	if d := m.byID[id]; d != nil {
 		if s := d.shadow(p, o); s != nil {
-			cur := d.current()
-			return s.available(now) && (cur == nil || cur.session != s)
+			return s.available(now) && s != d.using()
 		}
 	}
 	return newShadow(0, id, p, o).available(now)
@@ -356,8 +355,7 @@ func (m *Manager) takeIn(p *provider, id int64, began time.Duration, got []offer
 		}
 		use = append(use, s)
 		m.mu.Lock()
-		cur := d.current()
-		enough := list && s.available(m.clock.read().Wall) && (cur == nil || cur.session != s)
+		enough := list && s.available(m.clock.read().Wall) && s != d.using()
 		m.mu.Unlock()
 		if enough {
 			break

@@ -170,6 +170,8 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	m.takePaused(d)
 	if adopted {
 		m.goOnWith(d)
+	} else {
+		m.mindPause(d, nil)
 	}
 	for _, s := range d.sessions {
 		if !s.running || d.connected {

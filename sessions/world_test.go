@@ -26,6 +26,8 @@ type world struct {
 	m     *Manager
 	end   func() error // ends Run
 
+	providers []SessionProvider // of each manager from now on
+
 	mu     sync.Mutex
 	start  time.Time
 	skip   time.Duration // since boot, on top of real time
@@ -132,6 +134,9 @@ func (w *world) serves() *world {
 	opt := w.opt
 	opt.Table, opt.Store = w.table, w.client
 	m := New(opt)
+	for _, p := range w.providers {
+		m.API().RegisterSessionProvider(p)
+	}
 	w.m = m
 	w.fake.mu.Lock()
 	w.fake.wake = m.Wake
