@@ -294,8 +294,9 @@ func (m *Manager) Session(ctx context.Context, id int64) (Session, error) {
 // order of their ids, and the cursor of the next page; empty: there is none.
 // cursor is that of the page before, empty for the first; limit is 1 to 1000,
 // below that 100, above it 1000. A page may be shorter than limit, even empty, and
-// yet have a next one. It waits 0.7 s for the store at most; without it, it has the
-// sessions in memory. ErrBadCursor, ErrStopped.
+// yet have a next one. Up to 100 sessions of one device, and up to limit, are as
+// they were at one moment. It waits 0.7 s for the store at most; without it, it has
+// the sessions in memory. ErrBadCursor, ErrStopped.
 func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit int) ([]Session, string, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -326,9 +327,9 @@ func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit i
 		if err != nil {
 			return nil, "", fmt.Errorf("sessions: %w", err)
 		}
-		for i, r := range rs {
-			after = r.Key
-			if v, ok := m.overlay(r); ok && f.keeps(v) {
+		for i, v := range m.overlay(rs) {
+			after = rs[i].Key
+			if v.ID != 0 && f.keeps(v) {
 				page = append(page, v)
 			}
 			if len(page) == limit {
@@ -345,19 +346,29 @@ func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit i
 	return page, hex.EncodeToString(after[len(sessionKeys):]), nil
 }
 
-// overlay copies the session of a record, or the one in memory in its place.
-func (m *Manager) overlay(r client.Record) (Session, bool) {
-	s, err := readSession(r)
-	if err != nil {
-		m.log.Error("session left out", "error", err)
-		return Session{}, false
+// overlay copies the sessions of records, or those in memory in their place, as
+// they are at one moment. One that cannot be read has id 0.
+func (m *Manager) overlay(rs []client.Record) []Session {
+	all := make([]*session, len(rs))
+	for i, r := range rs {
+		var err error
+		if all[i], err = readSession(r); err != nil {
+			m.log.Error("session left out", "error", err)
+		}
 	}
+	views := make([]Session, len(rs))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now := m.sessions[s.id]; now != nil {
-		s = now
+	for i, s := range all {
+		if s == nil {
+			continue
+		}
+		if now := m.sessions[s.id]; now != nil {
+			s = now
+		}
+		views[i] = m.viewSession(s)
 	}
-	return m.viewSession(s), true
+	return views
 }
 
 // loadedSessions returns a page of the sessions in memory, for want of the
