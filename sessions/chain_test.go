@@ -341,3 +341,25 @@ func TestTimeOrDataEndsAtWhicheverIsUsedUpFirst(t *testing.T) {
 		})
 	}
 }
+
+// What is bought after the last session ended does not go on by itself, also if
+// control has not heard of the end.
+func TestBoughtAfterTheEnd(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, dataPlan(0.001))
+	w.connect(d.ID)
+	w.fake.mu.Lock()
+	w.fake.wake = func() {}
+	w.fake.mu.Unlock()
+	if n := w.pass(macA, 2000, 0); n != 0 { // more than it has
+		t.Fatalf("%d bytes passed", n)
+	}
+	bought := w.create(d.ID, dataPlan(1))
+	if v := w.device(macA); v.Connected {
+		t.Errorf("connected with %+v", v.Session)
+	}
+	if v := w.session(bought.ID); v.State != Available || v.StartedAt != nil {
+		t.Errorf("what was bought is %+v", v)
+	}
+}

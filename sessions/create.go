@@ -64,6 +64,7 @@ func (m *Manager) create(ctx context.Context, deviceID int64, plans []Plan) ([]S
 		return nil, err
 	}
 	m.mu.Lock()
+	m.follow(d) // one that ended before had no next
 	d.onDisk = true
 	for _, s := range made {
 		s.unindexed = false
