@@ -57,6 +57,15 @@ func gatewaydPath(t *testing.T) string {
 	return path
 }
 
+// path is the program that the lab runs.
+func (l *lab) path() string {
+	l.t.Helper()
+	if l.program != "" {
+		return l.program
+	}
+	return gatewaydPath(l.t)
+}
+
 // daemon is a running gatewayd.
 type daemon struct {
 	*program
@@ -70,7 +79,7 @@ type daemon struct {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{l: l}
-	line := append(slices.Clone(l.within), gatewaydPath(l.t), "run", "--config", l.writeConfig())
+	line := append(slices.Clone(l.within), l.path(), "run", "--config", l.writeConfig())
 	if l.card != "" { // mounted for gatewayd alone: its end takes the mount away
 		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount -o loop "$0" "$1"; shift; exec "$@"`, l.card, l.dir + "/store"}, line...)
 	}
@@ -173,7 +182,7 @@ func (l *lab) sweep() {
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range all {
 		exe, _ := os.Readlink(dir + "/exe")
-		if exe != gatewaydPath(l.t) || unix.Stat(dir+"/ns/net", &its) != nil || its.Ino != ours.Ino {
+		if exe != l.path() || unix.Stat(dir+"/ns/net", &its) != nil || its.Ino != ours.Ino {
 			continue
 		}
 		var pid int

@@ -54,6 +54,7 @@ type lab struct {
 	t                       *testing.T
 	dir                     string // of config, store, socket and logs
 	config                  map[string]string
+	program                 string   // gatewayd's; empty: the one under test
 	card                    string   // image of the file system that the store is on; empty: none of its own
 	within                  []string // the words that gatewayd's command line begins with
 	newest                  *daemon

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"forwarder/packet":   {},
 	"limiter":            {},
 	"sessions":           {"forwarder/clients", "limiter", "store/client"},
+	"sessions/races":     {}, // and no room imports it: it is for tests
 	"store":              {"store/client"},
 	"store/client":       {},
 	"bench":              {"gateway/api/client"},
@@ -43,6 +44,7 @@ var forExamples = []string{"gateway", "gateway/config", "sessions"}
 
 // onlyIn lists the packages that have one home.
 var onlyIn = map[string]string{
+	"github.com/anishathalye/porcupine":   "sessions/races",
 	"github.com/dgraph-io/badger/v4":      "store",
 	"github.com/mdlayher/packet":          "gateway/ports",
 	"github.com/songgao/water":            "gateway/ports",

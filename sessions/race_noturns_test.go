@@ -5,7 +5,7 @@ package sessions
 import (
 	"testing"
 
-	"github.com/anishathalye/porcupine"
+	"gatewayd/sessions/races"
 )
 
 // TestWithoutTurnsHistoriesAreRefused is of a manager built without the lock of a
@@ -14,16 +14,13 @@ import (
 func TestWithoutTurnsHistoriesAreRefused(t *testing.T) {
 	const most = 30 // one is refused as a rule at once
 	for _, seed := range seeds(t, 10*most) {
-		refused := false
 		w := newWorld(t).boots().runs()
-		k := newTrack(w, seed)
-		history := k.race()
-		if verdict, why := k.judge(); verdict == porcupine.Illegal {
-			refused = true
-			t.Logf("seed %d: of %d calls these are in no order:%s", seed, len(history), why)
-		}
+		r := newRace(w, seed)
+		r.runs()
+		verdict, why := r.Judge(patience)
 		w.end()
-		if refused {
+		if verdict == races.Refused {
+			t.Logf("seed %d: in no order: %s", seed, why)
 			return
 		}
 	}

@@ -1,0 +1,59 @@
+package races
+
+import (
+	"testing"
+	"time"
+)
+
+// at is a call that was answered between two milliseconds.
+type at struct {
+	call       Call
+	answer     Answer
+	begin, end int
+}
+
+func of(verb Verb, session int64) Call { return Call{Verb: verb, Session: session} }
+
+var (
+	bought  = at{Call{Verb: Create, Time: Long}, Answer{Session: 1}, 0, 1}
+	connect = at{of(Connect, 0), Answer{Session: 1}, 10, 20}
+	ends    = at{of(Disconnect, 0), Answer{}, 110, 130}
+)
+
+func TestHistories(t *testing.T) {
+	small := Call{Verb: Create, Limit: Parcel}
+	for _, row := range []struct {
+		name        string
+		calls       []at
+		verdict     Verdict
+		least, most int // ms
+	}{
+		{"nothing", nil, Linear, 0, 0},
+		{"from a connect to a disconnect", []at{bought, connect, ends}, Linear, 90, 120},
+		{"a second connect changes nothing", []at{bought, connect, {of(Connect, 0), Answer{Said: Already}, 50, 60}, ends}, Linear, 90, 120},
+		{"a pause stops the time", []at{bought, connect, {of(Pause, 0), Answer{}, 40, 50}, {of(Resume, 0), Answer{}, 70, 80}, ends}, Linear, 50, 100},
+		{"two connects, one after the other", []at{bought, connect, {of(Connect, 0), Answer{Session: 1}, 50, 60}}, Refused, 0, 0},
+		{"a packet is dropped while it runs", []at{bought, connect, {of(Pass, 0), Answer{Session: Dropped}, 30, 31}, ends}, Refused, 0, 0},
+		{"a packet passes before", []at{bought, {of(Pass, 0), Answer{Session: Somebody}, 2, 3}, connect, ends}, Refused, 0, 0},
+		{"packets pass once it connects", []at{bought, connect, {of(Pass, 0), Answer{Session: Dropped}, 11, 12}, {of(Pass, 0), Answer{Session: Somebody}, 14, 15}, ends}, Linear, 90, 120},
+		{"packets pass and then do not", []at{bought, connect, {of(Pass, 0), Answer{Session: Somebody}, 11, 12}, {of(Pass, 0), Answer{Session: Dropped}, 14, 15}, ends}, Refused, 0, 0},
+		{"what does not fit ends it", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 30, 31},
+			{of(Pass, 0), Answer{Session: Dropped}, 50, 52}, {of(Disconnect, 0), Answer{Said: Not}, 110, 130}}, Linear, 30, 42},
+		{"the look says less than passed", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 30, 31}, ends,
+			{of(Look, 0), Answer{All: Describe(1, "available", false, 0)}, 140, 141}}, Refused, 0, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := New(func() time.Duration { return 0 })
+			for _, c := range row.calls {
+				h.Add(c.call, c.answer, time.Duration(c.begin)*time.Millisecond, time.Duration(c.end)*time.Millisecond)
+			}
+			if verdict, why := h.Judge(time.Minute); verdict != row.verdict {
+				t.Errorf("%s, want %s: %s", verdict, row.verdict, why)
+			}
+			least, most, ok := h.Elapsed(0, time.Minute)
+			if ok != (row.verdict == Linear) || least != time.Duration(row.least)*time.Millisecond || most != time.Duration(row.most)*time.Millisecond {
+				t.Errorf("%v to %v (%v), want %d to %d ms", least, most, ok, row.least, row.most)
+			}
+		})
+	}
+}
