@@ -34,8 +34,8 @@ func (m *Manager) idleFor(d *device, g *grant, now time.Duration) time.Duration 
 // mayGoOn says that a paused device goes on by itself now. m.mu is held.
 func (m *Manager) mayGoOn(d *device) bool {
 	switch r := d.paused.paused; {
-	case r.byWAN():
-		return m.wan.back
+	case r.byWAN(): // one without time may have come in the place of one with
+		return m.wan.back || !d.paused.kind.hasTime()
 	case r == pauseIdle:
 		return d.woken
 	}

@@ -143,6 +143,23 @@ func (w *world) state(id int64, state State, reason string) {
 	})
 }
 
+func TestOnlySessionsWithTimeStandStill(t *testing.T) {
+	w := newWorld(t)
+	w.opt.PauseOnCarrierLoss = true
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	timed := w.create(d.ID, timePlan(3600))
+	data := w.create(d.ID, dataPlan(1))
+	w.connect(d.ID)
+	w.loses(pauseNoCarrier)
+	w.state(timed.ID, Paused, "no_carrier")
+	if err := w.m.Delete(bg(), timed.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.state(data.ID, Running, "")
+	w.until("its packets pass", func() bool { return w.pass(macA, 100, 0) == 100 })
+}
+
 func TestClocksStandStillWhileTheWANIsAway(t *testing.T) {
 	for _, reason := range []pauseReason{pauseNoCarrier, pauseSilent} {
 		t.Run(reason.String(), func(t *testing.T) {
