@@ -192,6 +192,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	loops.Go(func() { m.keepBooks(ctx) })
 	loops.Go(func() { m.runErrands(ctx) })
 	loops.Go(func() { m.keepLedgers(ctx) })
+	loops.Go(func() { m.endPauses(ctx) })
 	m.rounds(ctx)
 	m.stopped.Store(true)
 	m.closeDesk()
