@@ -283,6 +283,16 @@ func (m *Manager) Session(ctx context.Context, id int64) (Session, error) {
 		return Session{}, fmt.Errorf("session %d: %w", id, ErrUnknownSession)
 	}
 	m.mu.Lock()
+	d := m.byID[s.device]
+	ahead := d != nil && d.slot != 0 && !d.loaded // the table is ahead of the record
+	m.mu.Unlock()
+	if ahead {
+		if d, err = m.holdID(ctx, s.device); err != nil {
+			return Session{}, fmt.Errorf("session %d: %w", id, err)
+		}
+		defer m.finish(d)
+	}
+	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := m.sessions[id]; now != nil {
 		s = now
