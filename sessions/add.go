@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
@@ -74,12 +73,15 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 		}
 		return v, false, fmt.Errorf("add device %s: %w", mac, err)
 	}
+	if err := m.inherit(ctx, d); err != nil {
+		return v, false, fmt.Errorf("add device %s: %w", mac, err)
+	}
 	m.mu.Lock()
-	changed := created || before.IP != ipText(cmp.Or(d.ip, d.lastIP)) || hostname != "" && hostname != d.hostname || d.dirty
+	changed := created || before.IP != ipText(m.address(d)) || hostname != "" && hostname != d.hostname || d.dirty
 	if hostname != "" {
 		d.hostname = hostname
 	}
-	records := d.records()
+	records := m.deviceRecords(d)
 	m.mu.Unlock()
 	if changed {
 		if err := m.save(ctx, records); err != nil {
@@ -159,10 +161,13 @@ func (m *Manager) updateDevice(ctx context.Context, id int64, mac, ip, hostname 
 			return fail(err)
 		}
 	}
+	if err := m.inherit(ctx, d); err != nil {
+		return fail(err)
+	}
 
 	m.mu.Lock()
 	d.hostname = hostname
-	records := d.records()
+	records := m.deviceRecords(d)
 	m.mu.Unlock()
 	if err := m.save(ctx, records); err != nil {
 		m.mu.Lock()
@@ -192,9 +197,9 @@ func (m *Manager) takeMAC(ctx context.Context, d *device, mac uint64, ip uint32)
 	old := d.mac
 	m.mu.Lock()
 	d.mac = mac
-	records := append([]client.Record{remove(macKey(old))}, d.records()...)
+	records := append([]client.Record{remove(macKey(old))}, m.deviceRecords(d)...)
 	d.mac = old
-	undo := append([]client.Record{remove(macKey(mac))}, d.records()...)
+	undo := append([]client.Record{remove(macKey(mac))}, m.deviceRecords(d)...)
 	wasOnDisk := d.onDisk
 	m.mu.Unlock()
 	if err := m.save(ctx, records); err != nil {

@@ -170,7 +170,8 @@ type ClientDevice interface {
 	Id() int64
 	// Hostname is what it was named; empty when nobody did.
 	Hostname() string
-	// IpAddr is its IPv4 address, or the last it had; empty when it had none.
+	// IpAddr is its IPv4 address, or the last it had, also over a restart; empty
+	// when it had none, and when another device has it by now.
 	IpAddr() string
 	// MacAddr is its MAC as 02:00:00:00:00:0c.
 	MacAddr() string

@@ -45,11 +45,7 @@ func (m *Manager) moved(ctx context.Context, d *device, ip uint32) {
 
 // tellMoved says that a device has another address. m.mu is held.
 func (m *Manager) tellMoved(d *device) {
-	if d.onDisk {
-		d.dirty = true
-		m.dirty[d] = true
-		nudge(m.ink)
-	}
+	m.writeAddress(d)
 	if d.id != 0 && !d.untold { // what is new is told of with its address
 		m.hub.emit(d.id, ClientChanged, m.viewDevice(d))
 	}

@@ -58,6 +58,9 @@ func (m *Manager) create(ctx context.Context, deviceID int64, plans []Plan) ([]S
 	if err != nil {
 		return nil, err
 	}
+	if err := m.inherit(ctx, d); err != nil { // it may go to disk now
+		return nil, err
+	}
 	records, undo := m.newRecords(d, made)
 	if err := m.save(ctx, records); err != nil {
 		m.owe(undo...)
@@ -107,7 +110,7 @@ func (m *Manager) newRecords(d *device, made []*session) (records, undo []client
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !d.onDisk {
-		records = d.records()
+		records = m.deviceRecords(d)
 	}
 	for _, s := range made {
 		s.ledger.add(m.line(s, use{}, m.opt.Boot(), LineCreate, fmt.Sprintf("for device %d, %s", d.id, macText(d.mac))), m.opt.Boot())

@@ -13,7 +13,7 @@ import (
 type Device struct {
 	ID        int64     `json:"id"`         // never another device's; 0: nobody's
 	MAC       string    `json:"mac"`        // as 02:00:00:00:00:0c
-	IP        string    `json:"ip"`         // IPv4, bound or the last; empty: it had none
+	IP        string    `json:"ip"`         // IPv4, bound or the last; empty: none, or another device has it by now
 	Hostname  string    `json:"hostname"`   // as somebody named it
 	Connected bool      `json:"connected"`  // it passes, or is paused in place
 	FirstSeen time.Time `json:"first_seen"` // or added
@@ -29,7 +29,8 @@ type device struct {
 	id        int64 // 0: not known yet
 	mac       uint64
 	ip        uint32 // bound; 0: none
-	lastIP    uint32 // as the record says
+	lastIP    uint32 // its last binding, while it has none
+	ownIP     uint32 // no other device has this address on disk
 	hostname  string
 	firstSeen time.Time
 	lastSeen  time.Time

@@ -7,6 +7,11 @@
 // again, and while it is in the forwarder's table a slot with its address, the
 // binding.
 //
+// Its address is that binding, and while it has none its last one, which is on
+// disk and indexed, so that it names the device also after a restart. Another
+// device that is bound to the address by its packet has it from then on, and
+// once that one is on disk, the disk says so, too.
+//
 // A session is what a device bought: time, data or both, speeds, and days
 // until it expires. A device has any number of them and uses one at a time.
 //

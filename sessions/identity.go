@@ -111,9 +111,8 @@ func (m *Manager) fill(d *device, v deviceRecord) {
 	if d.lastSeen.Before(v.LastSeen) {
 		d.lastSeen = v.LastSeen
 	}
-	if a, err := netip.ParseAddr(v.IP); err == nil && a.Is4() {
-		d.lastIP = packIP(a)
-	}
+	d.lastIP = v.address()
+	d.ownIP = d.lastIP
 	m.byID[d.id] = d
 	if d.slot != 0 {
 		m.table.Slot(d.slot).Device.Store(d.id)
@@ -275,10 +274,18 @@ func (m *Manager) meet(ctx context.Context, d *device) error {
 	if err := m.load(ctx, d); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	onDisk := d.onDisk
+	m.mu.Unlock()
+	if onDisk {
+		if err := m.inherit(ctx, d); err != nil {
+			return err
+		}
+	}
 	return m.readmit(ctx, d)
 }
 
-// find returns the device that key names: an id, a MAC or an address in use.
+// find returns the device that key names: an id, a MAC or its address.
 func (m *Manager) find(ctx context.Context, key string) (*device, error) {
 	if id, err := strconv.ParseInt(key, 10, 64); err == nil {
 		return m.findID(ctx, id)
@@ -294,10 +301,9 @@ func (m *Manager) find(ctx context.Context, key string) (*device, error) {
 	if err != nil || !a.Is4() {
 		return nil, fmt.Errorf("device %q: want an id, a MAC or an IPv4 address: %w", key, ErrNoDevice)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if d := m.byIP[packIP(a)]; d != nil {
-		return d, nil
+	d, err := m.findIP(ctx, packIP(a))
+	if err != nil {
+		return nil, fmt.Errorf("device %v: %w", a, err)
 	}
-	return nil, fmt.Errorf("device %v: %w", a, ErrNoDevice)
+	return d, nil
 }

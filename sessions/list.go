@@ -56,7 +56,7 @@ func pageSize(limit int) int {
 func (m *Manager) viewDevice(d *device) Device {
 	m.seen(d)
 	v := Device{
-		ID: d.id, MAC: macText(d.mac), IP: ipText(cmp.Or(d.ip, d.lastIP)), Hostname: d.hostname,
+		ID: d.id, MAC: macText(d.mac), IP: ipText(m.address(d)), Hostname: d.hostname,
 		Connected: d.connected, FirstSeen: d.firstSeen, LastSeen: d.lastSeen,
 	}
 	held := d.paused
@@ -81,8 +81,9 @@ func (m *Manager) viewSession(s *session) Session {
 	return s.view(m.used(d, s), d.runs(s), m.clock.read().Wall)
 }
 
-// Device returns the device that key names: an id, a MAC, or an address in
-// use. It waits 0.7 s for the store at most. ErrNoDevice, ErrUnavailable,
+// Device returns the device that key names: an id, a MAC, or its address, which
+// may be the last that it had, before a restart say, if no other device has it
+// by now. It waits 0.7 s for the store at most. ErrNoDevice, ErrUnavailable,
 // ErrStopped.
 func (m *Manager) Device(ctx context.Context, key string) (Device, error) {
 	ctx, cancel, err := m.reading(ctx)
@@ -230,7 +231,8 @@ func (m *Manager) pageOfDevices(stored []deviceRecord, from, last int64, limit i
 	page := make([]Device, 0, len(stored))
 	for _, v := range stored {
 		if m.byID[v.ID] == nil {
-			page = append(page, Device{ID: v.ID, MAC: v.MAC, IP: v.IP, Hostname: v.Hostname, FirstSeen: v.FirstSeen, LastSeen: v.LastSeen})
+			ip := ipText(m.unlessTaken(v.address()))
+			page = append(page, Device{ID: v.ID, MAC: v.MAC, IP: ip, Hostname: v.Hostname, FirstSeen: v.FirstSeen, LastSeen: v.LastSeen})
 		}
 	}
 	for id, d := range m.byID {

@@ -326,6 +326,9 @@ func (m *Manager) finish(d *device) {
 	if due {
 		m.dirty[d] = true
 	}
+	if d.onDisk && !d.gone && m.unclaimed(d) {
+		m.wonder(d)
+	}
 	m.mu.Unlock()
 	d.turn.done()
 	if due {

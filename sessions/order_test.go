@@ -204,8 +204,8 @@ func FuzzReadSession(f *testing.F) {
 }
 
 func FuzzReadDevice(f *testing.F) {
-	d := &device{id: 3, mac: hwA, ip: ip2, hostname: "x", firstSeen: epoch}
-	f.Add(d.records()[0].Value)
+	d := &device{id: 3, mac: hwA, ip: ip2, ownIP: ip2, hostname: "x", firstSeen: epoch}
+	f.Add(new(Manager).deviceRecords(d)[0].Value)
 	f.Add([]byte(`{"mac":"01:00:5e:00:00:01"}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if _, mac, err := readDevice(value); err == nil && !isClientMAC(mac) {

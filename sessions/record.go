@@ -1,10 +1,10 @@
 package sessions
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"gatewayd/store/client"
@@ -14,6 +14,7 @@ import (
 //
 //	d/<device 8>            device record
 //	m/<MAC 6>               id of the device with that MAC, 8 bytes
+//	a/<IPv4 4>              id of the device that had the address last, 8 bytes, if its record says so too
 //	s/<device 8><session 8> session record
 //	i/<session 8>           id of the session's device, 8 bytes
 //	l/<session 8><line 4>   line of a session's ledger: see ledger_line.go
@@ -45,6 +46,9 @@ func numberOf(b []byte) (int64, error) {
 
 func deviceKey(id int64) []byte { return append([]byte(deviceKeys), number(id)...) }
 func macKey(mac uint64) []byte  { return append([]byte(macKeys), number(int64(mac))[2:]...) }
+func addressKey(ip uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte("a/"), ip)
+}
 func sessionKey(device, id int64) []byte {
 	return append(append([]byte(sessionKeys), number(device)...), number(id)...)
 }
@@ -169,12 +173,31 @@ func readSession(r client.Record) (*session, error) {
 	return s, nil
 }
 
-// records returns a device's record and its entry in the index by MAC.
-func (d *device) records() []client.Record {
-	return []client.Record{
-		write(deviceKey(d.id), deviceRecord{d.id, macText(d.mac), ipText(cmp.Or(d.ip, d.lastIP)), d.hostname, d.firstSeen, d.lastSeen}),
+// deviceRecords returns a device's record and its entries in the indexes by MAC
+// and by address. An address is left out until it is known that no other
+// device has it on disk: see inherit. m.mu is held.
+func (m *Manager) deviceRecords(d *device) []client.Record {
+	ip := m.address(d)
+	if ip != d.ownIP {
+		ip = 0
+	}
+	rs := []client.Record{
+		write(deviceKey(d.id), deviceRecord{d.id, macText(d.mac), ipText(ip), d.hostname, d.firstSeen, d.lastSeen}),
 		{Key: macKey(d.mac), Value: number(d.id)},
 	}
+	if ip != 0 {
+		rs = append(rs, client.Record{Key: addressKey(ip), Value: number(d.id)})
+	}
+	return rs
+}
+
+// address is the one of a device's record; 0: none.
+func (v *deviceRecord) address() uint32 {
+	a, err := netip.ParseAddr(v.IP)
+	if err != nil || !a.Is4() {
+		return 0
+	}
+	return packIP(a)
 }
 
 func readDevice(value []byte) (v deviceRecord, mac uint64, err error) {

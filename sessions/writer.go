@@ -120,7 +120,7 @@ func (m *Manager) flush(ctx context.Context) error {
 func (m *Manager) pending(d *device, instead *session) []client.Record {
 	var rs []client.Record
 	if d.dirty || instead != nil && !d.onDisk {
-		rs = append(rs, d.records()...)
+		rs = append(rs, m.deviceRecords(d)...)
 		d.dirty = false
 	}
 	seq, u := m.lastCheckpoint(), use{}

@@ -47,8 +47,9 @@ func newDevicesShow(opt *options) *cobra.Command {
 func newDevicesAdd(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add --mac MAC [--ip IP] [--hostname NAME]", Short: "Make a device known ahead of its first packet",
-		Long: "Make a device known ahead of its first packet, and with --ip bind that address to it. Adding the\n" +
-			"same again is done; another address is taken if nobody else answers at it.",
+		Long: "Make a device known ahead of its first packet, and with --ip bind that address to it, also over\n" +
+			"a restart, until another device sends from it. Adding the same again is done; another address is\n" +
+			"taken if nobody else answers at it.",
 		Args: takes(), DisableFlagsInUseLine: true,
 	}
 	var body struct {

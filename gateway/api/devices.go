@@ -11,7 +11,7 @@ import (
 
 // DeviceKey is the D of a path.
 type DeviceKey struct {
-	D string `path:"D" maxLength:"64" doc:"a device's id, MAC or IPv4 address" example:"1"`
+	D string `path:"D" maxLength:"64" doc:"a device's id, MAC, or IPv4 address: its own, or the last it had unless another device has it by now" example:"1"`
 }
 
 type deviceAnswer struct{ Body sessions.Device }
