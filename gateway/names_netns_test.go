@@ -4,6 +4,43 @@ package gateway_test
 
 import "testing"
 
+// A change of address that is refused as the store hangs changes nothing, neither then
+// nor when the store goes on.
+func TestARefusedAddressIsNotInForce(t *testing.T) {
+	t.Parallel()
+	const newIP, newMAC = "10.10.55.5", "02:00:00:00:00:98"
+	l := newLab(t)
+	d := l.start()
+	d.admit(anHour)
+	ping := func() { t.Helper(); l.client.run("ping", "-c", "2", "-i", "0.2", "-W", "10", serverIP) }
+	ping()
+	goOn := d.halt("store")
+	for _, mac := range []string{clientMAC, newMAC} {
+		if code, err := d.ask("POST", "/devices", `{"mac":"`+mac+`","ip":"`+newIP+`","hostname":"new"}`, nil); code != 503 {
+			t.Errorf("%s at %s without the store: %d, %v; want 503", mac, newIP, code, err)
+		}
+	}
+	if v := d.device(clientMAC); v.IP != clientIP {
+		t.Errorf("refused, and it is at %s", v.IP)
+	}
+	ping()
+	goOn()
+	d.sound()
+	for range 2 {
+		if v := d.device(clientMAC); v.IP != clientIP {
+			t.Errorf("refused, and it is at %s now", v.IP)
+		}
+		for _, key := range []string{newIP, newMAC} {
+			if code, _ := d.ask("GET", "/devices/"+key, "", nil); code != 404 {
+				t.Errorf("GET of %s: %d, want 404", key, code)
+			}
+		}
+		ping()
+		d.stop()
+		d = l.start()
+	}
+}
+
 // An address that was bound ahead names its device over a restart, to every command,
 // until another client sends from it.
 func TestAnAddressBoundAheadNamesItsDeviceAfterARestart(t *testing.T) {

@@ -1,10 +1,9 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-
-	"gatewayd/store/client"
 )
 
 // AddDevice makes a device known and binds it ahead of its first packet. It
@@ -12,9 +11,9 @@ import (
 // device; another ip follows the binding rule (who holds it is asked by ARP for
 // 1 s), an empty one leaves it, and so does an empty hostname. created says that
 // the MAC was new. It returns within 5 s. ErrBadDevice, ErrConflict, ErrTableFull,
-// ErrUnavailable, ErrStopped. ErrForwarder: the packet path did not take the
-// address in within 2 s; it may have it all the same, and AddDevice may be called
-// again.
+// ErrUnavailable, ErrStopped: all is as before. ErrForwarder: the packet path did
+// not take it in within 2 s; it is done all the same if the error says "it is
+// saved", and AddDevice may be called again.
 func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v Device, created bool, err error) {
 	hw, err := parseMAC(mac)
 	if err != nil {
@@ -49,7 +48,12 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 	if err != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if made != nil {
+		switch {
+		case made == nil:
+		case made.slot == 0 && !made.gone && made.turn.try(): // no packet of it has come
+			m.drop(made)
+			made.turn.done()
+		default:
 			m.tellCreated(made)
 		}
 		return v, false, fmt.Errorf("add device %s: %w", mac, err)
@@ -57,45 +61,21 @@ func (m *Manager) AddDevice(ctx context.Context, mac, ip, hostname string) (v De
 	defer m.finish(d)
 
 	m.mu.Lock()
-	before, last := m.viewDevice(d), d.lastIP
+	before := m.viewDevice(d)
 	defer m.tellDevice(d, before)
 	created = !d.onDisk
-	if addr != 0 && d.slot == 0 {
-		d.lastIP = addr
-	}
+	asIs := d.onDisk && !d.dirty && (addr == 0 || addr == d.ip) && (hostname == "" || hostname == d.hostname)
 	m.mu.Unlock()
-	if err := m.claim(ctx, d, addr); err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		d.lastIP = last
-		if made != nil && created {
-			m.discard(d)
-		}
-		return v, false, fmt.Errorf("add device %s: %w", mac, err)
-	}
-	if err := m.inherit(ctx, d); err != nil {
-		return v, false, fmt.Errorf("add device %s: %w", mac, err)
-	}
-	m.mu.Lock()
-	changed := created || before.IP != ipText(m.address(d)) || hostname != "" && hostname != d.hostname || d.dirty
-	if hostname != "" {
-		d.hostname = hostname
-	}
-	records := m.deviceRecords(d)
-	m.mu.Unlock()
-	if changed {
-		if err := m.save(ctx, records); err != nil {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			d.hostname = before.Hostname
-			return v, false, fmt.Errorf("add device %s: %w", mac, err)
-		}
+	if err = m.place(ctx, d); err == nil && !asIs {
+		err = m.assign(ctx, &assignment{d: d, ip: addr, hostname: cmp.Or(hostname, before.Hostname)})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d.onDisk = true
-	if changed {
-		d.dirty = false
+	if err != nil {
+		if made != nil && !d.onDisk {
+			m.discard(d)
+		}
+		return v, false, fmt.Errorf("add device %s: %w", mac, err)
 	}
 	return m.viewDevice(d), created, nil
 }
@@ -151,101 +131,12 @@ func (m *Manager) updateDevice(ctx context.Context, id int64, mac, ip, hostname 
 	before := m.viewDevice(d)
 	m.mu.Unlock()
 	defer m.tellDevice(d, before)
-	if hw != 0 && hw != d.mac {
-		if addr, err = m.takeMAC(ctx, d, hw, addr); err != nil {
-			return fail(err)
-		}
-	}
-	if addr != 0 {
-		if err := m.claim(ctx, d, addr); err != nil {
-			return fail(err)
-		}
-	}
-	if err := m.inherit(ctx, d); err != nil {
-		return fail(err)
-	}
-
-	m.mu.Lock()
-	d.hostname = hostname
-	records := m.deviceRecords(d)
-	m.mu.Unlock()
-	if err := m.save(ctx, records); err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		d.hostname = before.Hostname
-		d.dirty = d.onDisk
+	if err := m.assign(ctx, &assignment{d: d, mac: hw, ip: addr, hostname: hostname}); err != nil {
 		return fail(err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d.onDisk, d.dirty = true, false
 	return m.viewDevice(d), nil
-}
-
-// takeMAC gives a device another MAC, from a device that was only seen if
-// there is one, with the address that one had unless another is asked for. It
-// is on disk before the forwarder knows. The turn is held.
-func (m *Manager) takeMAC(ctx context.Context, d *device, mac uint64, ip uint32) (uint32, error) {
-	other, err := m.onlySeen(ctx, mac)
-	if err != nil {
-		return 0, err
-	}
-	if other != nil {
-		defer m.finish(other)
-	}
-	defer m.settleMAC(mac)
-	old := d.mac
-	m.mu.Lock()
-	d.mac = mac
-	records := append([]client.Record{remove(macKey(old))}, m.deviceRecords(d)...)
-	d.mac = old
-	undo := append([]client.Record{remove(macKey(mac))}, m.deviceRecords(d)...)
-	wasOnDisk := d.onDisk
-	m.mu.Unlock()
-	if err := m.save(ctx, records); err != nil {
-		if !wasOnDisk {
-			undo = append(undo[:1], remove(macKey(old)), remove(deviceKey(d.id)))
-		}
-		m.owe(undo...)
-		return 0, err
-	}
-
-	m.mu.Lock()
-	d.onDisk = true
-	var gone uint64
-	var from int
-	if other != nil {
-		if ip == 0 {
-			ip = other.ip
-		}
-		if from = other.slot; from != 0 {
-			m.unbind(other)
-			gone = m.table.Policy(from)
-		}
-		m.drop(other)
-	}
-	m.mu.Unlock()
-	if from != 0 { // no two slots have one MAC
-		if err := m.wait(from, gone); err != nil {
-			return 0, err
-		}
-	}
-	m.mu.Lock()
-	delete(m.byMAC, old)
-	d.mac = mac
-	m.byMAC[mac] = d
-	slot, gen := d.slot, uint64(0)
-	if slot != 0 {
-		m.table.Slot(slot).MAC.Store(mac)
-		gen = m.changed(d)
-	} else if ip == 0 {
-		ip = d.lastIP
-	}
-	m.mu.Unlock()
-	if slot != 0 {
-		return ip, m.wait(slot, gen)
-	}
-	return ip, nil
 }
 
 // onlySeen holds the device with a MAC if it was only seen; nil when there is

@@ -179,9 +179,9 @@ type ClientDevice interface {
 	// mac or ip leaves it. It is on disk when Update returns nil, within 5 s.
 	// An address that another client answers for, to ARP within 1 s, is
 	// ErrConflict, and so is a MAC that is a device in its own right.
-	// ErrBadDevice, ErrNoDevice, ErrTableFull, ErrUnavailable, ErrStopped.
-	// ErrForwarder: the packet path did not take it in within 2 s; MAC and
-	// address may be changed all the same, and Update may be called again.
+	// ErrBadDevice, ErrNoDevice, ErrTableFull, ErrUnavailable, ErrStopped. After
+	// an error MAC, address and hostname are all as before, unless it says "it
+	// is saved" (ErrForwarder: the packet path did not take it in within 2 s).
 	Update(ctx context.Context, mac, ip, hostname string) error
 	// Emit hands an event to subscribers; data becomes JSON before it returns,
 	// or, when it cannot, {"error":"…"}. It never waits.

@@ -55,17 +55,16 @@ func (m *Manager) tellMoved(d *device) {
 // fails two ARP probes within a second; else ErrConflict. The caller has
 // entered ip into m.contests; contest takes it out.
 func (m *Manager) contest(ctx context.Context, d *device, ip uint32) (gen uint64, slot int, err error) {
-	holds := m.probe(ctx, ip)
+	holder, err := m.probe(ctx, d, ip)
+	if holder != nil && err == nil {
+		m.evict(holder, ip)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.contests, ip)
 	switch {
-	case ctx.Err() != nil:
-		return 0, 0, unavailable("probe", ctx.Err())
-	case holds != nil:
-		m.refusals++
-		d.refused, d.refusedUntil = ip, m.opt.Boot()+refusalTime
-		return 0, 0, fmt.Errorf("address %s for %s: %w: %s answers", ipText(ip), macText(d.mac), ErrConflict, macText(holds.mac))
+	case err != nil:
+		return 0, 0, err
 	case m.byIP[ip] != nil && m.byIP[ip] != d:
 		return 0, 0, fmt.Errorf("address %s for %s: %w", ipText(ip), macText(d.mac), ErrConflict)
 	case d.slot == 0:
@@ -75,14 +74,15 @@ func (m *Manager) contest(ctx context.Context, d *device, ip uint32) (gen uint64
 	return gen, d.slot, nil
 }
 
-// probe asks the holder of an address twice whether it is there and returns
-// it if it is; else the address is nobody's when it returns.
-func (m *Manager) probe(ctx context.Context, ip uint32) *device {
+// probe asks the holder of an address, which another device wants, twice whether it is
+// there and returns it if it is silent; nil when there is none. ErrConflict when it
+// answers.
+func (m *Manager) probe(ctx context.Context, d *device, ip uint32) (*device, error) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	holder := m.byIP[ip]
 	if holder == nil {
-		m.mu.Unlock()
-		return nil
+		return nil, nil
 	}
 	slot := m.table.Slot(holder.slot)
 	start := m.opt.Boot()
@@ -90,17 +90,12 @@ func (m *Manager) probe(ctx context.Context, ip uint32) *device {
 	for m.byIP[ip] == holder {
 		passed := m.opt.Boot() - start
 		if time.Duration(slot.Heard.Load()) > start || time.Duration(slot.LastSeen.Load()) > start {
-			m.mu.Unlock()
-			return holder
+			m.refusals++
+			d.refused, d.refusedUntil = ip, m.opt.Boot()+refusalTime
+			return nil, fmt.Errorf("address %s for %s: %w: %s answers", ipText(ip), macText(d.mac), ErrConflict, macText(holder.mac))
 		}
 		if passed >= probeTime {
-			gen := m.rebind(holder, 0)
-			holder.lastIP = 0
-			at := holder.slot
-			m.tellMoved(holder)
-			m.mu.Unlock()
-			_ = m.wait(at, gen) // a forwarder that does not answer forwards nothing wrong
-			return nil
+			return holder, nil
 		}
 		if asked == 0 || asked == 1 && passed >= probeAgain {
 			asked++
@@ -110,41 +105,26 @@ func (m *Manager) probe(ctx context.Context, ip uint32) *device {
 		m.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return nil
+			m.mu.Lock()
+			return nil, unavailable("probe", ctx.Err())
 		case <-time.After(10 * time.Millisecond):
 		}
 		m.mu.Lock()
 	}
-	m.mu.Unlock()
-	return nil
+	return nil, nil
 }
 
-// claim gives a device a slot with address ip by the binding rule, and
-// returns when the forwarder knows. ip 0 leaves the address as it is. The
-// turn is held, m.mu is not.
-func (m *Manager) claim(ctx context.Context, d *device, ip uint32) error {
-	if err := m.place(ctx, d); err != nil {
-		return err
-	}
+// evict takes an address from its silent holder, and returns when the forwarder knows.
+// m.mu is not held.
+func (m *Manager) evict(holder *device, ip uint32) {
 	m.mu.Lock()
-	if ip == 0 || ip == d.ip {
+	if m.byIP[ip] != holder {
 		m.mu.Unlock()
-		return nil
+		return
 	}
-	if m.contests[ip] {
-		m.mu.Unlock()
-		return fmt.Errorf("address %s for %s: %w: another client asks for it right now", ipText(ip), macText(d.mac), ErrConflict)
-	}
-	if m.byIP[ip] == nil {
-		gen, slot := m.rebind(d, ip), d.slot
-		m.mu.Unlock()
-		return m.wait(slot, gen)
-	}
-	m.contests[ip] = true
+	gen, at := m.rebind(holder, 0), holder.slot
+	holder.lastIP = 0
+	m.tellMoved(holder)
 	m.mu.Unlock()
-	gen, slot, err := m.contest(ctx, d, ip)
-	if err != nil {
-		return err
-	}
-	return m.wait(slot, gen)
+	_ = m.wait(at, gen) // a forwarder that does not answer forwards nothing wrong
 }

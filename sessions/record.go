@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -177,7 +178,7 @@ func readSession(r client.Record) (*session, error) {
 // and by address. An address is left out until it is known that no other
 // device has it on disk: see inherit. m.mu is held.
 func (m *Manager) deviceRecords(d *device) []client.Record {
-	ip := m.address(d)
+	ip := cmp.Or(d.ip, d.lastIP)
 	if ip != d.ownIP {
 		ip = 0
 	}
