@@ -57,6 +57,8 @@ func (o *owner) runs() running {
 		return unsure
 	case o.running == 0:
 		return silent
+	case o.sold[o.running-1].usedUp(): // a pause ends it, and says that the device is not connected
+		return unsure
 	}
 	return passing
 }
@@ -91,7 +93,23 @@ func replay(line []porcupine.Operation) []running {
 			}
 		}
 	}
+	for i, op := range line { // that pause may have been before, in another order
+		if op.Input.(Call).Verb == Pause && op.Output.(Answer).Said == Not && runs[i] != silent {
+			for j := i; j < len(line) && (j == i || !tellsAll(line[j])); j++ {
+				runs[j+1] = unsure
+			}
+		}
+	}
 	return runs
+}
+
+// tellsAll says that after a call all orders agree whether a session runs.
+func tellsAll(op porcupine.Operation) bool {
+	switch op.Input.(Call).Verb {
+	case Connect, Disconnect, Pause, Pass:
+		return true
+	}
+	return false
 }
 
 // window is from a moment to another one.
@@ -105,9 +123,14 @@ func doubtful(line []porcupine.Operation, runs []running) (all []window) {
 			all = append(all, window{time.Duration(op.Call), time.Duration(op.Return)})
 		}
 	}
-	for _, op := range line { // in another order these may have been the ones
-		if drops(op) && slices.ContainsFunc(all, func(w window) bool { return int64(w.begin) <= op.Return && op.Call <= int64(w.end) }) {
-			all = append(all, window{time.Duration(op.Call), time.Duration(op.Return)})
+	for n := -1; n != len(all); { // in another order these may have been the ones
+		n = len(all)
+		for _, op := range line {
+			w := window{time.Duration(op.Call), time.Duration(op.Return)}
+			meets := func(o window) bool { return o.begin <= w.end && w.begin <= o.end }
+			if mightSwitch(op) && !slices.Contains(all, w) && slices.ContainsFunc(all, meets) {
+				all = append(all, w)
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b window) int { return int(a.begin - b.begin) })
@@ -132,6 +155,17 @@ func switches(op porcupine.Operation, before, after running) bool {
 		return before != after || drops(op) && before != silent
 	}
 	return before != after || before == unsure
+}
+
+// mightSwitch says whether a call may have switched its device where, in another
+// order, it did not. A session that is used up to the last byte ends as it is
+// paused, which says that the device is not connected.
+func mightSwitch(op porcupine.Operation) bool {
+	switch op.Input.(Call).Verb {
+	case Pause, Delete, Wind, Sell, Extend:
+		return true
+	}
+	return drops(op)
 }
 
 func drops(op porcupine.Operation) bool {

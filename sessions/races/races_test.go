@@ -38,7 +38,11 @@ func TestHistories(t *testing.T) {
 		{"packets pass once it connects", []at{bought, connect, {of(Pass, 0), Answer{Session: Dropped}, 11, 12}, {of(Pass, 0), Answer{Session: Somebody}, 14, 15}, ends}, Linear, 90, 120},
 		{"packets pass and then do not", []at{bought, connect, {of(Pass, 0), Answer{Session: Somebody}, 11, 12}, {of(Pass, 0), Answer{Session: Dropped}, 14, 15}, ends}, Refused, 0, 0},
 		{"what does not fit ends it", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 30, 31},
-			{of(Pass, 0), Answer{Session: Dropped}, 50, 52}, {of(Disconnect, 0), Answer{Said: Not}, 110, 130}}, Linear, 30, 42},
+			{of(Pass, 0), Answer{Session: Dropped}, 50, 52}, {of(Disconnect, 0), Answer{Said: Not}, 110, 130}}, Linear, 10, 42},
+		{"a pause that ends it, or came before", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 21, 22},
+			{of(Pause, 0), Answer{Said: Not}, 5, 60}, {of(Pass, 0), Answer{Session: Dropped}, 100, 101}}, Linear, 0, 96},
+		{"a pause that came before, or ends it", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 21, 22},
+			{of(Pause, 0), Answer{Said: Not}, 15, 60}, {of(Pass, 0), Answer{Session: Dropped}, 100, 101}}, Linear, 0, 91},
 		{"the look says less than passed", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 30, 31}, ends,
 			{of(Look, 0), Answer{All: Describe(1, "available", false, 0)}, 140, 141}}, Refused, 0, 0},
 	} {
