@@ -161,3 +161,28 @@ func TestIdleNeverUnlessConfigured(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// Control may die after it paused and before that is in the ledger.
+func TestWhyItWasPausedOutlivesControl(t *testing.T) {
+	w := newWorld(t)
+	w.opt.IdlePause = 60 * time.Second
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(3600))
+	w.connect(d.ID)
+	w.until("on disk", w.clean)
+	w.away()
+	w.skips(70 * time.Second)
+	w.state(s.ID, Paused, "idle")
+	w.kills()
+	w.runs()
+	w.until("on disk", w.clean)
+	w.state(s.ID, Paused, "idle")
+	lines := w.ledger(s.ID)
+	for _, x := range lines {
+		if x.Kind == LinePause && x.Why == "paused: the client sends nothing" {
+			return
+		}
+	}
+	t.Errorf("the ledger does not say why it was paused: %+v", lines)
+}

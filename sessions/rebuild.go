@@ -215,6 +215,9 @@ func (m *Manager) adopt(d *device) bool {
 		g := grant{seq: seq, session: s, revoked: r.Revoked.Load() != 0}
 		if g.revoked && slot.Paused.Load() == uint64(s.id) {
 			g.why = "paused"
+			if why := knownReason(slot.PausedWhy.Load()); why != pauseAsked {
+				g.why += ": " + why.sentence()
+			}
 		}
 		d.grants = append(d.grants, g)
 		d.connected = d.connected || !g.revoked && seq > slot.Told.Load()
