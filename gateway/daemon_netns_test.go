@@ -215,13 +215,24 @@ func alive(pid int) bool {
 	return !bytes.HasPrefix(bytes.TrimSpace(after), []byte("Z"))
 }
 
+// process waits until one of gatewayd's processes runs, which may just be started
+// anew, and returns its pid.
+func (d *daemon) process(name string) (pid int) {
+	d.t.Helper()
+	eventually(d.t, 2*soon, name+" runs", func() error {
+		all := d.children()
+		if pid = all[name]; pid == 0 {
+			return fmt.Errorf("the processes are %v", all)
+		}
+		return nil
+	})
+	return pid
+}
+
 // kill ends one of gatewayd's processes with SIGKILL and returns its pid.
 func (d *daemon) kill(name string) int {
 	d.t.Helper()
-	pid, ok := d.children()[name]
-	if !ok {
-		d.t.Fatalf("gatewayd has no process %s: %v", name, d.children())
-	}
+	pid := d.process(name)
 	check(d.t, syscall.Kill(pid, syscall.SIGKILL))
 	return pid
 }

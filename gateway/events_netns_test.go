@@ -85,6 +85,7 @@ func (p *program) saw(prefix string, want ...string) {
 // what the forwarder does while control stands still, is killed and comes back;
 // both readers go on where they were.
 func TestEventsAreSeenOnce(t *testing.T) {
+	t.Parallel()
 	const lines, data = "", "data: "
 	l := newLab(t)
 	socket := l.dir + "/gatewayd.sock"
@@ -124,7 +125,7 @@ func TestEventsAreSeenOnce(t *testing.T) {
 	want = append(want, says("session:changed the session was deleted", third.ID), says("session:changed a new session", fourth.ID),
 		says("session:changed a new session", fifth.ID), says("session:connected", fourth.ID))
 	follower.saw(lines, want...)
-	control := d.children()["control"]
+	control := d.process("control")
 	check(t, syscall.Kill(control, syscall.SIGSTOP))
 	l.client.try("ping", "-c", "30", "-i", "0.02", "-s", "1400", "-W", "1", serverIP) // both are used up, and nobody looks
 	d.kill("control")
@@ -164,6 +165,7 @@ func TestEventsAreSeenOnce(t *testing.T) {
 // is hung up on, 600 are more than are served, and neither costs much memory or
 // keeps anybody waiting.
 func TestReadersOfEventsCostLittle(t *testing.T) {
+	t.Parallel()
 	const readers, most = 600, 256
 	l := newLab(t, "log: {level: info}")
 	d := l.start()
@@ -176,7 +178,7 @@ func TestReadersOfEventsCostLittle(t *testing.T) {
 		check(t, err)
 		return c
 	}
-	control := d.children()["control"]
+	control := d.process("control")
 	before := pss(t, control)
 	still := ask() // and reads no more than this
 	ok := make([]byte, len("HTTP/1.1 200"))

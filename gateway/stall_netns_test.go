@@ -14,7 +14,7 @@ import (
 // lets it go on.
 func (d *daemon) halt(name string) (goOn func()) {
 	d.t.Helper()
-	pid := d.children()[name]
+	pid := d.process(name)
 	check(d.t, syscall.Kill(pid, syscall.SIGSTOP))
 	goOn = func() { _ = syscall.Kill(pid, syscall.SIGCONT) } // it may be gone
 	d.t.Cleanup(goOn)
@@ -22,6 +22,7 @@ func (d *daemon) halt(name string) (goOn func()) {
 }
 
 func TestPlansEndOnTimeWithoutControl(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	one := d.sell(fmt.Sprintf(seconds, 2))
@@ -47,6 +48,7 @@ func TestPlansEndOnTimeWithoutControl(t *testing.T) {
 }
 
 func TestAStalledStoreStopsNothing(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.admit(anHour)

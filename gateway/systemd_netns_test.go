@@ -158,6 +158,7 @@ func (b *booted) left() []string {
 }
 
 func TestSystemdKeepsTheGatewayRunning(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	b := l.boot("WatchdogSec=10s")
 	if said := b.run("systemd-analyze", "verify", "gatewayd.service"); said != "" {
@@ -187,7 +188,7 @@ func TestSystemdKeepsTheGatewayRunning(t *testing.T) {
 			up, down := l.settle()
 			before := d.session(v.ID)
 			// Control is slow to see that its keeper is gone; it gets the time.
-			check(t, syscall.Kill(d.children()["control"], syscall.SIGSTOP))
+			check(t, syscall.Kill(d.process("control"), syscall.SIGSTOP))
 			check(t, syscall.Kill(old, row.signal))
 			began := time.Now()
 			d = b.keeper(old)
