@@ -11,6 +11,7 @@ import (
 // TestAChangeReachesTheNextPacket: what a running session may use is another
 // from the moment the call that changed it returns, seen at the far ends.
 func TestAChangeReachesTheNextPacket(t *testing.T) {
+	t.Parallel()
 	const both = 2 * 1428 // bytes of a ping there and back
 	l := newLab(t)
 	d := l.start()

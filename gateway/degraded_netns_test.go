@@ -142,6 +142,7 @@ func TestTheStatusSaysThatTheDiskIsFull(t *testing.T) {
 // A child that cannot serve is started again and again; the log is not filled
 // with what it says each time.
 func TestAChildThatFailsAgainAndAgainIsHeardAFewTimes(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	wrong := filepath.Join(l.dir, "store", "LOCK") // a directory in a file's place
 	check(t, os.MkdirAll(wrong, 0o755))

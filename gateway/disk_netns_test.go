@@ -168,6 +168,7 @@ func (l *lab) sellsFromCard() (d *daemon, v session, s *stream, u *customers, be
 }
 
 func TestAFullCardStopsOnlySales(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d, v, s, u, began := l.sellsFromCard()
 	filler := "/filler"
@@ -204,6 +205,7 @@ func TestAFullCardStopsOnlySales(t *testing.T) {
 }
 
 func TestAStalledCardStopsOnlyChanges(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d, _, s, u, began := l.sellsFromCard()
 	l.gateway.run("fsfreeze", "-f", d.cardDir())

@@ -20,6 +20,7 @@ func about(t *testing.T, what string, got, want time.Duration) {
 }
 
 func TestATimePlanEndsAtItsSecond(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.sell(fmt.Sprintf(seconds, 5))
@@ -95,6 +96,7 @@ func TestTheNextSessionTakesOverWithoutALoss(t *testing.T) {
 }
 
 func TestTimeIsNotConsumedWhileDisconnected(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.sell(fmt.Sprintf(seconds, 4))
@@ -136,6 +138,7 @@ func TestTimeIsNotConsumedWhileDisconnected(t *testing.T) {
 }
 
 func TestExpiryGoesOnWhileDisconnected(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.sell(`{"type":"time","time_secs":3,"exp_days":0,"use_global_speed":true}`)

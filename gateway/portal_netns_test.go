@@ -25,11 +25,12 @@ const portalURL = "http://" + lanIP + "/"
 // gatewayd, and used by people with a browser.
 func TestThePortal(t *testing.T) {
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin+"/", "./examples/...")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "./examples/...")
 	build.Dir = ".."
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the examples: %v: %s", err, said)
 	}
+	browsers := make(chan struct{}, 2) // that work at once: they do not wait
 	for name, test := range map[string]func(*testing.T, string){
 		"lets a client in and out":        portalLetsInAndOut,
 		"shows what is used as it is":     portalShowsUse,
@@ -42,6 +43,8 @@ func TestThePortal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			browsers <- struct{}{}
+			defer func() { <-browsers }()
 			test(t, bin)
 		})
 	}

@@ -50,7 +50,7 @@ func TestAProviderThatIsSlowAndDies(t *testing.T) {
 	t.Parallel()
 	const otherMAC, otherIP, wireAt = "02:00:00:00:00:0d", "10.10.0.3", "127.0.0.1:8082"
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin+"/", "./examples/...")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "./examples/...")
 	build.Dir = ".."
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the examples: %v: %s", err, said)

@@ -87,6 +87,7 @@ func TestSignalsEndIt(t *testing.T) {
 // A service manager signals all processes of a service at once; those that
 // watch over none end in order, by their keeper's end.
 func TestOnlyTheKeeperActsOnSignals(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.admit(anHour)
