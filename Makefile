@@ -10,9 +10,13 @@ ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
 NETNS_ROOMS := $(sort $(dir $(shell find . -name '*_netns_test.go')))
 PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
+# Namespace tests that mostly wait run so many at once, whatever cores there are.
+BESIDE      := 4
 MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear
 FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
 export CGO_ENABLED ?= 0
+# The binary is built with it: so everything is, and nothing is compiled twice.
+TRIM        := -trimpath
 export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
@@ -20,7 +24,7 @@ say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 .PHONY: build deb check test demo bench fuzz deps unit race arm short-fuzz namespaces soak figures
 
 build: ## the static binary, bin/gatewayd
-	go build -trimpath -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
+	go build $(TRIM) -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
 
 deb: ## Debian packages for amd64, arm64 and armhf, bin/gatewayd_*.deb
 	@rm -f bin/gatewayd_*.deb
@@ -29,23 +33,23 @@ deb: ## Debian packages for amd64, arm64 and armhf, bin/gatewayd_*.deb
 
 check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 	$(call say,build for amd64 arm64 armv7)
-	GOARCH=amd64 go build -trimpath -o /dev/null ./cmd/gatewayd
-	GOARCH=arm64 go build -trimpath -o /dev/null ./cmd/gatewayd
-	GOARCH=arm GOARM=7 go build -trimpath -o /dev/null ./cmd/gatewayd
-	GOARCH=arm GOARM=7 go build -o /dev/null ./examples/...
+	GOARCH=amd64 go build $(TRIM) -o /dev/null ./cmd/gatewayd
+	GOARCH=arm64 go build $(TRIM) -o /dev/null ./cmd/gatewayd
+	GOARCH=arm GOARM=7 go build $(TRIM) -o /dev/null ./cmd/gatewayd
+	GOARCH=arm GOARM=7 go build $(TRIM) -o /dev/null ./examples/...
 	$(call say,format and vet)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
-	go vet ./...
-	go vet -tags netns ./...
+	go vet $(TRIM) ./...
+	go vet $(TRIM) -tags netns ./...
 	$(call say,staticcheck)
-	go run $(STATICCHECK) -tags netns ./...
+	GOFLAGS=$(TRIM) go run $(STATICCHECK) -tags netns ./...
 	$(MAKE) --no-print-directory unit
 
 unit: deps
 	$(call say,unit tests)
-	go test -timeout $(PATIENCE) ./...
+	go test $(TRIM) -timeout $(PATIENCE) ./...
 	$(call say,without the lock of a device its histories are refused)
-	go test -tags noturns -run TestWithoutTurnsHistoriesAreRefused -timeout $(PATIENCE) ./sessions
+	go test $(TRIM) -tags noturns -run TestWithoutTurnsHistoriesAreRefused -timeout $(PATIENCE) ./sessions
 
 # In -short, a test that is many times the same with other numbers (models, mutated
 # frames, flipped bits, sizes) runs a few of them: unit has run all.
@@ -55,8 +59,8 @@ race: deps
 
 arm: deps
 	$(call say,packet path rooms as arm64 and armv7)
-	GOARCH=arm64 go test -exec qemu-aarch64 $(ARM_ROOMS)
-	GOARCH=arm GOARM=7 go test -exec qemu-arm $(ARM_ROOMS)
+	GOARCH=arm64 go test $(TRIM) -exec qemu-aarch64 $(ARM_ROOMS)
+	GOARCH=arm GOARM=7 go test $(TRIM) -exec qemu-arm $(ARM_ROOMS)
 
 # By inputs, not by time: a deadline makes go test fail now and then by itself
 # ("context deadline exceeded"), when its workers hear of it before it does.
@@ -71,7 +75,7 @@ short-fuzz fuzz: ## fuzz targets, short; `make fuzz` is long
 
 namespaces: deps build
 	$(call say,the real binary in network namespaces)
-	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout $(PATIENCE) $(NETNS_ROOMS)
+	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test $(TRIM) -tags netns -count=1 -p 1 -parallel $(BESIDE) -timeout $(PATIENCE) $(NETNS_ROOMS)
 
 test: deps check race arm short-fuzz namespaces ## everything
 	$(call say,all passed)
@@ -88,7 +92,7 @@ soak: deps build ## the long matrices whole, hours; GATEWAYD_SEED=N draws others
 
 figures: deps build ## the numbers that the tests print, medians of 5 repeats
 	$(call say,figures)
-	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=5 -timeout 2h -v -run '$(FIGURES)' ./gateway | tee /dev/stderr | go run ./bench/medians
+	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=5 -parallel 1 -timeout 2h -v -run '$(FIGURES)' ./gateway | tee /dev/stderr | go run ./bench/medians
 
 # What the tests drive the gateway with; programs nobody here wrote.
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nsenter:util-linux mount:mount nping:nmap ping:iputils-ping traceroute:traceroute \
