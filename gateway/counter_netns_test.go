@@ -30,7 +30,7 @@ type counter struct {
 // kinds is what nftables counts apart.
 var kinds = map[string]string{
 	"ip": "meta protocol ip", "ip6": "meta protocol ip6", "arp": "meta protocol arp",
-	"tcp": "meta l4proto tcp", "udp": "meta l4proto udp", "icmp": "ip protocol icmp",
+	"tcp": "meta l4proto tcp", "udp": "meta l4proto udp", "icmp": "ip protocol icmp", "shop": "tcp dport 8081",
 }
 
 func newCounter(n *namespace) *counter {
