@@ -45,11 +45,12 @@ func (h *handle) view() Session {
 	if e.empty() {
 		return v
 	}
+	spent := v.RemainingData == 0 && e.DataMB == nil && e.DataCons == nil // with a rest that no packet fitted, maybe
 	v.RemainingTime, v.RemainingData, v.ExpiresAt = 0, 0, nil
 	if v.Type.hasTime() && v.TimeSecs > v.TimeCons {
 		v.RemainingTime = v.TimeSecs - v.TimeCons
 	}
-	if v.Type.hasData() {
+	if v.Type.hasData() && !spent {
 		v.RemainingData = max(v.DataMB-v.DataCons, 0)
 	}
 	if v.StartedAt != nil && v.ExpDays != nil {

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"math"
 	"sync"
 	"testing"
 )
@@ -95,4 +96,83 @@ func (a asker) GetSession(_ context.Context, clnt ClientDevice) (SessionSource, 
 
 func (a asker) FetchSessions(context.Context, ClientDevice, int, int) (FetchSessionsResult, error) {
 	return FetchSessionsResult{}, nil
+}
+
+// A rest that no packet fitted is not left, whatever else is edited; who sets the
+// data anew has it again.
+func TestAHandleShowsNoRestThatWasSpent(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, dataPlan(0.001))
+	w.connect(d.ID)
+	h, ok := w.m.API().CurrSession(w.m.ClientDevice(d))
+	if !ok {
+		t.Fatal("no session runs")
+	}
+	if n := w.pass(macA, 800, 0) + w.pass(macA, 800, 0); n != 800 {
+		t.Fatalf("%d bytes passed, want 800", n)
+	}
+	w.until("it is consumed", func() bool { return w.session(s.ID).State == Consumed })
+	left := func(when string, want float64) {
+		t.Helper()
+		if got := h.RemainingData(); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s: %v MB left, want %v", when, got, want)
+		}
+	}
+	left("as it is", 0)
+	h.SetDownMbits(9)
+	left("with another speed", 0)
+	h.IncTimeCons(1)
+	h.IncDataCons(0.0001)
+	left("with more consumed", 0)
+	h.SetDataMb(0.002)
+	left("with more data", 0.0011)
+	if err := h.Save(bg()); err != nil {
+		t.Fatal(err)
+	}
+	left("saved", 0.0011)
+}
+
+// A limit that a session's type does not have is no change of it.
+func TestALimitThatTheTypeDoesNotHaveIsRefused(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	secs, mb := uint(120), 5.0
+	timed, data := w.create(d.ID, timePlan(60)), w.create(d.ID, dataPlan(1))
+	either := w.create(d.ID, Plan{Type: TypeTimeOrData, TimeSecs: 60, DataMB: 1, DownMbits: 5, UpMbits: 3})
+	for _, row := range []struct {
+		id  int64
+		c   Change
+		err error
+	}{
+		{timed.ID, Change{DataMB: &mb}, ErrBadPlan}, {timed.ID, Change{TimeSecs: &secs, DataMB: &mb}, ErrBadPlan}, {data.ID, Change{TimeSecs: &secs}, ErrBadPlan},
+		{99, Change{DataMB: &mb}, ErrUnknownSession},
+		{timed.ID, Change{TimeSecs: &secs}, nil}, {data.ID, Change{DataMB: &mb}, nil}, {either.ID, Change{TimeSecs: &secs, DataMB: &mb}, nil},
+	} {
+		_, err := w.m.Update(bg(), row.id, row.c)
+		w.wants(err, row.err)
+	}
+	if v := w.session(timed.ID); v.TimeSecs != 120 || v.DataMB != 0 {
+		t.Errorf("%+v", v)
+	}
+	w.tells(timed.ID, "create top-up")
+	w.tells(data.ID, "create top-up")
+}
+
+// With the global speed a session's own is ignored: none below 0 is kept.
+func TestASpeedBelowNothingIsNotKept(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, Plan{Type: TypeTime, TimeSecs: 60, DownMbits: -5, UpMbits: 3, UseGlobalSpeed: true})
+	if s.DownMbits != 0 || s.UpMbits != 3 {
+		t.Errorf("created with %d down, %d up", s.DownMbits, s.UpMbits)
+	}
+	down, up := 7, -7
+	s, err := w.m.Update(bg(), s.ID, Change{DownMbits: &down, UpMbits: &up})
+	if err != nil || s.DownMbits != 7 || s.UpMbits != 0 {
+		t.Errorf("changed to %d down, %d up, %v", s.DownMbits, s.UpMbits, err)
+	}
+	own := false
+	_, err = w.m.Update(bg(), s.ID, Change{UseGlobalSpeed: &own})
+	w.wants(err, ErrBadPlan)
 }

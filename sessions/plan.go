@@ -154,6 +154,10 @@ func (p Plan) Check() error {
 	return nil
 }
 
+// own returns the speeds of its own that a plan has. With the global ones they are
+// ignored, and none is below 0.
+func (p Plan) own() (down, up int) { return max(p.DownMbits, 0), max(p.UpMbits, 0) }
+
 // megabytes returns n megabytes in bytes, to the nearest byte.
 func megabytes(n float64) int64 { return int64(math.Round(n * 1e6)) }
 

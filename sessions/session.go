@@ -98,10 +98,11 @@ func sumSigned(a, b int64) int64 {
 func (u use) most(v use) use { return use{max(u.up, v.up), max(u.down, v.down), max(u.time, v.time)} }
 
 func newSession(id, device int64, p Plan, now time.Time) *session {
+	down, up := p.own()
 	return &session{
 		id: id, device: device, kind: p.Type,
 		timeLimit: seconds(p.TimeSecs), dataLimit: megabytes(p.DataMB), expDays: copied(p.ExpDays),
-		downMbits: p.DownMbits, upMbits: p.UpMbits, global: p.UseGlobalSpeed,
+		downMbits: down, upMbits: up, global: p.UseGlobalSpeed,
 		createdAt: now, unindexed: true,
 	}
 }

@@ -163,7 +163,7 @@ func (s *session) holding(data SessionData) (session, error) {
 		return n, fmt.Errorf("%w from %v to %v", errType, s.kind, Type(data.Type))
 	}
 	n.timeLimit, n.dataLimit, n.expDays = seconds(data.TimeSecs), megabytes(data.DataMb), data.ExpDays
-	n.downMbits, n.upMbits, n.global = data.DownMbits, data.UpMbits, data.UseGlobalSpeed
+	n.downMbits, n.upMbits, n.global = max(data.DownMbits, 0), max(data.UpMbits, 0), data.UseGlobalSpeed
 	held := consumption(data)
 	n.timeEdit = time.Duration(int64(held.Secs)-int64(min(s.origin.Sent.Secs, maxTimeSecs))) * time.Second
 	n.dataEdit = int64(held.Bytes) - int64(min(s.origin.Sent.Bytes, math.MaxInt64))

@@ -47,7 +47,8 @@ func (e *edit) apply(s *session, u use) (session, error) {
 		return n, fmt.Errorf("%w: data_cons %v is not an amount", ErrBadPlan, *c)
 	}
 	n.timeLimit, n.dataLimit, n.expDays = seconds(p.TimeSecs), megabytes(p.DataMB), p.ExpDays
-	n.downMbits, n.upMbits, n.global = p.DownMbits, p.UpMbits, p.UseGlobalSpeed
+	n.downMbits, n.upMbits = p.own()
+	n.global = p.UseGlobalSpeed
 	if e.TimeCons != nil {
 		n.timeEdit = seconds(*e.TimeCons) - u.time
 	}
@@ -80,10 +81,32 @@ func set[T any](to *T, from *T) {
 // Update changes a session; a running one at once: the next packet has the
 // new limits and rates. It is on disk when Update returns nil, within 5 s; a
 // provider's session is changed at its source first, which may take 3 s of these.
-// It emits SessionChanged. A change of nothing is none. ErrUnknownSession, ErrBadPlan, ErrProvider, ErrUnavailable, ErrStopped, and
+// It emits SessionChanged. A change of nothing is none. ErrUnknownSession,
+// ErrBadPlan, also for a limit that its type does not have, ErrProvider,
+// ErrUnavailable, ErrStopped, and
 // ErrForwarder, which says that it is saved and not in force yet.
 func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
+	if c.TimeSecs != nil || c.DataMB != nil {
+		s, err := m.Session(ctx, id)
+		if err == nil {
+			err = c.fits(s.Type)
+		}
+		if err != nil {
+			return Session{}, fmt.Errorf("change session %d: %w", id, err)
+		}
+	}
 	return m.update(ctx, id, edit{Change: c})
+}
+
+// fits says whether a type, which does not change, has the limits that are set.
+func (c *Change) fits(t Type) error {
+	switch {
+	case c.TimeSecs != nil && !t.hasTime():
+		return fmt.Errorf("%w: time_secs: a session of type %v has no time to set", ErrBadPlan, t)
+	case c.DataMB != nil && !t.hasData():
+		return fmt.Errorf("%w: data_mb: a session of type %v has no data to set", ErrBadPlan, t)
+	}
+	return nil
 }
 
 func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error) {
