@@ -62,7 +62,7 @@ type Core interface {
 func New(core Core, status func(context.Context) Status, why func(ctx context.Context, key string) (Why, error)) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, settings())
-	api.UseMiddleware(withDeadline)
+	api.UseMiddleware(withDeadline, askedOnce(api))
 
 	registerStatus(api, status)
 	registerDevices(api, core)
@@ -110,7 +110,7 @@ func settings() huma.Config {
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil
 	config.RejectUnknownQueryParameters = true
-	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
+	config.Formats = map[string]huma.Format{"application/json": strictJSON, "json": strictJSON}
 	config.Transformers = []huma.Transformer{explainInvalid}
 	return config
 }

@@ -21,7 +21,7 @@ const retryAfter = "5"
 type refusal struct{ huma.ErrorModel }
 
 // reasons says for each of the sessions room's errors which status it has and
-// what to do next; {D} stands for the call's own.
+// what to do next; {D} stands for the call's own, {C} for its command.
 var reasons = []struct {
 	err    error
 	status int
@@ -37,7 +37,7 @@ var reasons = []struct {
 	{sessions.ErrNotConnected, http.StatusConflict, "connect it first: gatewayd connect {D}"},
 	{sessions.ErrConflict, http.StatusConflict, "choose another address, or wait until its holder is gone: gatewayd devices list"},
 	{sessions.ErrProvider, http.StatusServiceUnavailable, "see whether it answers: gatewayd status"},
-	{sessions.ErrBadPlan, http.StatusUnprocessableEntity, "correct it and send it again: gatewayd sessions create --help"},
+	{sessions.ErrBadPlan, http.StatusUnprocessableEntity, "correct it and send it again: gatewayd sessions {C} --help"},
 	{sessions.ErrBadDevice, http.StatusUnprocessableEntity, "correct it and send it again: gatewayd devices add --help"},
 	{sessions.ErrBadCursor, http.StatusUnprocessableEntity, "begin again without cursor"},
 	{sessions.ErrBadBackup, http.StatusUnprocessableEntity, "nothing was changed; take another file that gatewayd backup wrote"},
@@ -51,14 +51,14 @@ var reasons = []struct {
 }
 
 // refused makes the problem for err; nil stays nil. call is "{D}" and the
-// call's own device, or nothing.
+// call's own device, "{C}" and its command if that is not create, or nothing.
 func refused(err error, call ...string) error {
 	if err == nil {
 		return nil
 	}
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {
-			return newRefusal(r.status, err, strings.NewReplacer(call...).Replace(r.next))
+			return newRefusal(r.status, err, strings.NewReplacer(append(call, "{C}", "create")...).Replace(r.next))
 		}
 	}
 	return newRefusal(http.StatusInternalServerError, err, "gatewayd's log says more; its state: gatewayd status")

@@ -33,6 +33,17 @@ type Chosen struct {
 	ExpiresBefore time.Time `query:"expires_before" doc:"only those that expire earlier; likewise"`
 }
 
+// Resolve refuses moments that say nothing: the first of all is none.
+func (c *Chosen) Resolve(ctx huma.Context) (wrong []error) {
+	for name, at := range map[string]time.Time{"created_after": c.CreatedAfter, "created_before": c.CreatedBefore,
+		"expires_after": c.ExpiresAfter, "expires_before": c.ExpiresBefore} {
+		if text := ctx.Query(name); text != "" && at.IsZero() {
+			wrong = append(wrong, &huma.ErrorDetail{Location: "query." + name, Message: "year 1 is no moment to compare with", Value: text})
+		}
+	}
+	return wrong
+}
+
 func (c Chosen) filter() (f sessions.Filter, err error) {
 	f = sessions.Filter{State: sessions.State(c.State), Provider: c.Provider, CreatedAfter: c.CreatedAfter, CreatedBefore: c.CreatedBefore,
 		ExpiresAfter: c.ExpiresAfter, ExpiresBefore: c.ExpiresBefore}
@@ -78,7 +89,7 @@ func registerSessions(api huma.API, core Core) {
 		func(ctx context.Context, in *change) (*sessionAnswer, error) {
 			s, err := core.Update(ctx, in.ID, in.Body.change())
 			if err != nil {
-				return nil, refused(err)
+				return nil, refused(err, "{C}", "set")
 			}
 			return &sessionAnswer{s}, nil
 		})
