@@ -31,7 +31,8 @@ func addPageFlags(cmd *cobra.Command) *pageFlags {
 // list prints the items of path: with --json one page, unchanged; else all of
 // them, or with --limit one page and how to see the next.
 func list[T any](cmd *cobra.Command, opt *options, p *pageFlags, path string, query url.Values, show func(w io.Writer, items []T)) error {
-	if p.limit > 0 {
+	paged := cmd.Flags().Changed("limit")
+	if paged {
 		query.Set("limit", strconv.Itoa(p.limit))
 	}
 	var items []T
@@ -46,7 +47,7 @@ func list[T any](cmd *cobra.Command, opt *options, p *pageFlags, path string, qu
 		if err != nil || opt.json {
 			return err
 		}
-		if next == "" || p.limit > 0 {
+		if next == "" || paged {
 			show(cmd.OutOrStdout(), items)
 			if next != "" {
 				fmt.Fprintf(cmd.OutOrStdout(), "more with --limit %d --cursor %s\n", p.limit, next)
