@@ -68,8 +68,9 @@ func New(cfg *config.Config) (*Gateway, error) {
 	return g, nil
 }
 
-// API returns the gateway's API. It is usable at once, before Run too; until
-// then nobody is connected.
+// API returns the gateway's API. It is usable at once, before Run too. Who is
+// connected before Run counts as connected, and nothing of it passes and no time
+// is billed until Run has the packet path go.
 func (g *Gateway) API() API { return embedded{g} }
 
 // Sessions returns what API's calls are thin wrappers over: lists, typed
