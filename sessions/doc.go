@@ -82,7 +82,7 @@
 //
 // # Without the store
 //
-// What is in memory is served. A change that must be on disk is refused with
+// What is in memory is served; a list in which some may be missing says so. A change that must be on disk is refused with
 // ErrUnavailable; what may be there all the same is overwritten with what
 // memory has before anything else is written. Disconnect still cuts; what the
 // device used is written when the store is back, and until then it is in the

@@ -180,8 +180,8 @@ func (m *Manager) DeviceAt(ctx context.Context, ip netip.Addr) (ClientDevice, er
 // Devices returns a page of devices in order of their ids, and the cursor of
 // the next page; empty: there is none. cursor is that of the page before, empty
 // for the first; limit is 1 to 1000, below that 100, above it 1000. It waits 0.7 s
-// for the store at most; without it, it has the devices in memory. ErrBadCursor,
-// ErrStopped.
+// for the store at most; without it, it returns ErrUnavailable and yet a page: of
+// the devices in memory, in which some may be missing. ErrBadCursor, ErrStopped.
 func (m *Manager) Devices(ctx context.Context, cursor string, limit int) ([]Device, string, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -218,7 +218,12 @@ func (m *Manager) Devices(ctx context.Context, cursor string, limit int) ([]Devi
 	}
 
 	page, next := m.pageOfDevices(stored, from, last, limit)
-	if err := m.showPaused(ctx, page); err != nil && !errors.Is(err, ErrUnavailable) {
+	if away {
+		return page, next, fmt.Errorf("devices: %w; those in memory only", err)
+	}
+	if err := m.showPaused(ctx, page); errors.Is(err, ErrUnavailable) {
+		return page, next, fmt.Errorf("devices: %w; some without the session that is paused", err)
+	} else if err != nil {
 		return nil, "", fmt.Errorf("devices: %w", err)
 	}
 	return page, next, nil
@@ -307,8 +312,10 @@ func (m *Manager) Session(ctx context.Context, id int64) (Session, error) {
 // cursor is that of the page before, empty for the first; limit is 1 to 1000,
 // below that 100, above it 1000. A page may be shorter than limit, even empty, and
 // yet have a next one. Up to 100 sessions of one device, and up to limit, are as
-// they were at one moment. It waits 0.7 s for the store at most; without it, it has
-// the sessions in memory. ErrBadCursor, ErrStopped.
+// they were at one moment. It waits 0.7 s for the store at most; without it, it
+// returns ErrUnavailable and yet a page: of the sessions in memory, in which some
+// may be missing. Those of one device that is in memory are all there, without an
+// error. ErrBadCursor, ErrStopped.
 func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit int) ([]Session, string, error) {
 	ctx, cancel, err := m.reading(ctx)
 	if err != nil {
@@ -328,13 +335,13 @@ func (m *Manager) Sessions(ctx context.Context, f Filter, cursor string, limit i
 		after = append([]byte(sessionKeys), after...)
 	}
 	page := make([]Session, 0, limit)
-	if m.open(ctx) != nil {
-		return m.loadedSessions(f, after, limit)
+	if err := m.open(ctx); err != nil {
+		return m.loadedSessions(f, after, limit, err)
 	}
 	for range maxScans {
 		rs, more, err := m.scan(ctx, prefix, after, max(limit, defaultPage))
 		if errors.Is(err, ErrUnavailable) {
-			return m.loadedSessions(f, after, limit)
+			return m.loadedSessions(f, after, limit, err)
 		}
 		if err != nil {
 			return nil, "", fmt.Errorf("sessions: %w", err)
@@ -384,11 +391,18 @@ func (m *Manager) overlay(rs []client.Record) []Session {
 }
 
 // loadedSessions returns a page of the sessions in memory, for want of the
-// store.
-func (m *Manager) loadedSessions(f Filter, after []byte, limit int) ([]Session, string, error) {
+// store, and why it is not there unless they are all that were asked for.
+func (m *Manager) loadedSessions(f Filter, after []byte, limit int, why error) ([]Session, string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var all []Session
+	err := fmt.Errorf("sessions: %w; those in memory only", why)
+	if !errors.Is(why, ErrUnavailable) {
+		err = fmt.Errorf("sessions: %w: %w; those in memory only", ErrUnavailable, why)
+	}
+	if d := m.byID[f.DeviceID]; d != nil && d.loaded {
+		err = nil
+	}
+	all := []Session{}
 	for _, s := range m.sessions {
 		if string(sessionKey(s.device, s.id)) <= string(after) {
 			continue
@@ -399,10 +413,10 @@ func (m *Manager) loadedSessions(f Filter, after []byte, limit int) ([]Session, 
 	}
 	slices.SortFunc(all, func(a, b Session) int { return cmp.Or(cmp.Compare(a.DeviceID, b.DeviceID), cmp.Compare(a.ID, b.ID)) })
 	if len(all) <= limit {
-		return all, "", nil
+		return all, "", err
 	}
 	last := all[limit-1]
-	return all[:limit], hex.EncodeToString(sessionKey(last.DeviceID, last.ID)[len(sessionKeys):]), nil
+	return all[:limit], hex.EncodeToString(sessionKey(last.DeviceID, last.ID)[len(sessionKeys):]), err
 }
 
 // Current returns the running or paused session of a device; nil, with no error,

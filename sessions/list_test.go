@@ -101,3 +101,38 @@ func TestStartDoesNotLoadWhatIsStored(t *testing.T) {
 		t.Errorf("%d sessions and devices in memory that nobody needs", n)
 	}
 }
+
+// Without the store a list is of what is in memory, and comes with the error that
+// it is away unless nothing can be missing.
+func TestAListWithoutTheStoreSaysSo(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	a, b := w.add(macA, "10.10.0.2"), w.add(macB, "10.10.0.3")
+	w.create(a.ID, timePlan(60))
+	w.create(b.ID, timePlan(60))
+	w.kills()
+	w.boots().runs()
+	w.create(a.ID, timePlan(60)) // it is in memory, the other device is not
+	for _, away := range []bool{false, true} {
+		want := error(nil)
+		left := 3
+		if away {
+			w.away()
+			want, left = ErrUnavailable, 2
+		}
+		all, _, err := w.m.Sessions(bg(), Filter{}, "", 0)
+		if w.wants(err, want); len(all) != left {
+			t.Errorf("away %v: %d sessions, want %d", away, len(all), left)
+		}
+		if all, _, err = w.m.Sessions(bg(), Filter{DeviceID: a.ID}, "", 0); err != nil || len(all) != 2 {
+			t.Errorf("away %v: %d sessions of the device in memory, %v", away, len(all), err)
+		}
+		all, _, err = w.m.Sessions(bg(), Filter{DeviceID: b.ID}, "", 0)
+		if w.wants(err, want); all == nil || len(all) != left-2 {
+			t.Errorf("away %v: %d sessions of the other device", away, len(all))
+		}
+		devices, _, err := w.m.Devices(bg(), "", 0)
+		if w.wants(err, want); devices == nil {
+			t.Errorf("away %v: no page", away)
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 type page[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next"`
+
+	Partial bool `json:"partial"` // the store is away
 }
 
 // pageFlags ask for one page; without them a list is printed to its end.
@@ -36,19 +38,23 @@ func list[T any](cmd *cobra.Command, opt *options, p *pageFlags, path string, qu
 		query.Set("limit", strconv.Itoa(p.limit))
 	}
 	var items []T
+	partial := false // any page
 	for cursor := p.cursor; ; {
 		if cursor != "" {
 			query.Set("cursor", cursor)
 		}
 		var next string
 		err := answer(cmd, opt, "GET", path+"?"+query.Encode(), nil, func(_ io.Writer, part page[T]) {
-			items, next = append(items, part.Items...), part.Next
+			items, next, partial = append(items, part.Items...), part.Next, partial || part.Partial
 		})
 		if err != nil || opt.json {
 			return err
 		}
 		if next == "" || paged {
 			show(cmd.OutOrStdout(), items)
+			if partial {
+				fmt.Fprintln(cmd.OutOrStdout(), "some may be missing: the store is away, and these are those in memory; see gatewayd status")
+			}
 			if next != "" {
 				fmt.Fprintf(cmd.OutOrStdout(), "more with --limit %d --cursor %s\n", p.limit, next)
 			}

@@ -21,3 +21,20 @@ func TestAPageOfNoItemsIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAListSaysThatSomeMayBeMissing(t *testing.T) {
+	daemon := newFakeDaemon(t, map[string]answered{
+		"GET /sessions?":             {200, `{"items":[` + session7 + `],"next":"c1","partial":true}`},
+		"GET /sessions?cursor=c1":    {200, `{"items":[],"next":""}`},
+		"GET /sessions?state=paused": {200, `{"items":[],"next":""}`},
+	})
+	if code, out, errs := daemon.command(t, "sessions", "list"); code != 0 || !strings.Contains(out, "some may be missing") {
+		t.Errorf("exit %d, printed %q, said %q", code, out, errs)
+	}
+	if _, out, _ := daemon.command(t, "sessions", "list", "--state", "paused"); strings.Contains(out, "missing") {
+		t.Errorf("printed %q", out)
+	}
+	if _, out, _ := daemon.command(t, "sessions", "list", "--json"); !strings.Contains(out, `"partial":true`) {
+		t.Errorf("printed %q", out)
+	}
+}

@@ -96,6 +96,28 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A list without the store is of what is in memory, and says so.
+func TestAListWithoutTheStoreSaysSo(t *testing.T) {
+	core := newFake()
+	core.fail = fmt.Errorf("list: %w", sessions.ErrUnavailable)
+	for path, want := range map[string]string{
+		"/devices":            `{"items":[` + device1 + `],"next":"2","partial":true}`,
+		"/sessions":           `{"items":[` + session7 + `],"next":"","partial":true}`,
+		"/devices/1/sessions": `{"items":[` + session7 + `],"next":"","partial":true}`,
+	} {
+		answer, body := call(core, "GET", api.Base+path, "")
+		if answer.StatusCode != 200 {
+			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+			continue
+		}
+		sameJSON(t, body, want)
+	}
+	core.empty = true // it has none at all
+	if answer, body := call(core, "GET", api.Base+"/devices", ""); answer.StatusCode != 503 {
+		t.Errorf("%d %s, want 503", answer.StatusCode, body)
+	}
+}
+
 func TestDeletedSessionHasNoAnswer(t *testing.T) {
 	answer, body := call(newFake(), "DELETE", api.Base+"/sessions/7", "")
 	if answer.StatusCode != 204 || body != "" {

@@ -32,10 +32,7 @@ func registerDevices(api huma.API, core Core) {
 	huma.Register(api, operation("list-devices", http.MethodGet, "/devices", "All devices"),
 		func(ctx context.Context, in *struct{ Page }) (*listAnswer[sessions.Device], error) {
 			items, next, err := core.Devices(ctx, in.Cursor, in.Limit)
-			if err != nil {
-				return nil, refused(err)
-			}
-			return listed(items, next), nil
+			return listedPart(items, next, err)
 		})
 
 	type added struct {

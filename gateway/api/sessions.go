@@ -168,10 +168,7 @@ func listSessions(ctx context.Context, core Core, key string, c Chosen, p Page) 
 		filter.DeviceID = d.ID
 	}
 	items, next, err := core.Sessions(ctx, filter, p.Cursor, p.Limit)
-	if err != nil {
-		return nil, refused(err, "{D}", key)
-	}
-	return listed(items, next), nil
+	return listedPart(items, next, err, "{D}", key)
 }
 
 // registerBatch makes the operations on all that a device has.
