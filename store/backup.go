@@ -100,7 +100,7 @@ func (d *disk) beginBackup(ctx context.Context) {
 		to.CloseWithError(d.use(func(db *badger.DB) error {
 			txn := db.NewTransaction(false)
 			defer txn.Discard()
-			_, err := writeSnapshot(txn, d.now(), to, ctx.Err)
+			_, err := writeSnapshot(txn, d.now(), to, ctx.Err, d.pace(ctx))
 			return errors.Join(err, d.scrub(ctx, db))
 		}))
 	}()
@@ -195,7 +195,7 @@ func (d *disk) restore(ctx context.Context, st *staged, over []client.Record) er
 	if err := writeFile(marker, ""); err != nil {
 		return err
 	}
-	_, err := d.makeGeneration(ctx, func(w io.Writer) (SnapshotInfo, error) {
+	_, err := d.makeGeneration(ctx, nil, func(w io.Writer) (SnapshotInfo, error) {
 		to := newSnapshotWriter(w, d.last+1, st.info.Made)
 		if err := st.each(over, to.add); err != nil {
 			return SnapshotInfo{}, err
@@ -272,6 +272,6 @@ func (d *disk) refill(st *staged, over []client.Record) error {
 // lock is mu.Lock for what closes the database: what holds mu for long is ended.
 func (d *disk) lock() {
 	d.outflow.end(errClosing)
-	d.stopProof()
+	d.endLook()
 	d.mu.Lock()
 }

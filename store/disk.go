@@ -54,8 +54,8 @@ type disk struct {
 	renew    atomic.Bool // the snapshots and the journal are to be made anew
 	atOnce   int64       // bytes of tables up to which the database is compared before it is served
 	unproved atomic.Bool // it is compared while it is served
-	proofMu  sync.Mutex
-	endProof context.CancelFunc // of the comparing that is under way; nil: none is
+	lookMu   sync.Mutex
+	stopLook context.CancelFunc // of the look at all records that is under way; nil: there was none
 	found    chan error         // damage, by comparing
 	scrubbed uint64             // the table that was read last to look for damage; keep's
 

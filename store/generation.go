@@ -98,13 +98,15 @@ func (d *disk) keepSafe(ctx context.Context) error {
 	}
 	d.reading.Add(1)
 	filled := d.segments.Load()
+	look, done := d.look(ctx)
 	err := d.use(func(db *badger.DB) error {
 		if d.renew.Load() {
-			d.renewAccount(ctx, db)
+			d.renewAccount(look, db, d.pace(look))
 			return nil
 		}
-		return d.nextSnapshot(ctx, db)
+		return d.nextSnapshot(look, db, d.pace(look))
 	})
+	done()
 	d.reading.Add(-1)
 	if err == nil {
 		d.segments.Add(-filled)
@@ -116,7 +118,7 @@ func (d *disk) keepSafe(ctx context.Context) error {
 	case errors.Is(err, errNotWhole), errors.Is(err, ErrBadSnapshot):
 		d.log.Error("store: the snapshots and the journal are made anew", "err", err)
 		d.renew.Store(true)
-	case err != nil && !errors.Is(err, client.ErrFull) && ctx.Err() == nil:
+	case err != nil && !errors.Is(err, client.ErrFull) && !errors.Is(err, context.Canceled):
 		d.log.Warn("store: no snapshot; it is tried again", "err", err)
 	}
 	return nil
@@ -133,7 +135,7 @@ func (d *disk) lastSnapshot() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotTime)
 	defer cancel()
-	if err := d.nextSnapshot(ctx, d.db); err != nil {
+	if err := d.nextSnapshot(ctx, d.db, nil); err != nil {
 		d.log.Info("store: no snapshot at the end", "err", err)
 	}
 }
@@ -191,5 +193,16 @@ func (d *disk) scrubSome(ctx context.Context, db *badger.DB) error {
 	if len(ids) > 0 {
 		d.scrubbed = ids[len(ids)-1]
 	}
-	return checkTables(ctx, d.dir, ids, goneFrom(db))
+	p, gone := d.pace(ctx), goneFrom(db)
+	var buf []byte
+	for _, id := range ids {
+		var err error
+		if buf, err = checkTable(d.dir, id, buf, gone); err != nil {
+			return err
+		}
+		if err := p.did(len(buf)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -10,10 +10,7 @@ import (
 	"gatewayd/store/client"
 )
 
-const (
-	proofInterval = time.Second // how often there is a look whether something is to be compared
-	proofShare    = 1 << 20     // bytes of records between two pauses
-)
+const proofInterval = time.Second // how often it is asked whether something is to be compared
 
 // proveSoon compares a database that was opened unproved with the account, while it is
 // served, until ctx ends.
@@ -53,11 +50,8 @@ func (d *disk) prove(ctx context.Context) error {
 	began := time.Now()
 	d.reading.Add(1)
 	defer d.reading.Add(-1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	d.proofMu.Lock()
-	d.endProof = cancel
-	d.proofMu.Unlock()
+	ctx, done := d.look(ctx)
+	defer done()
 	err := d.use(func(db *badger.DB) error { return d.compareSlowly(ctx, db, true) })
 	if errors.Is(err, ErrBadSnapshot) || errors.Is(err, errNotWhole) {
 		// The one before may do. Either way they are made anew, from a database that
@@ -75,8 +69,7 @@ func (d *disk) prove(ctx context.Context) error {
 	return err
 }
 
-// compareSlowly compares the database with the account as of now, and takes no more
-// than about half a core for it.
+// compareSlowly compares the database with the account as of now, at a pace.
 func (d *disk) compareSlowly(ctx context.Context, db *badger.DB, glance bool) error {
 	txn := db.NewTransaction(false) // what it sees is in the journal
 	defer txn.Discard()
@@ -91,29 +84,29 @@ func (d *disk) compareSlowly(ctx context.Context, db *badger.DB, glance bool) er
 	if err != nil {
 		return err
 	}
-	worked, began := 0, time.Now()
-	err = a.compare(db, txn, q, func(key, value []byte) error {
-		if worked += len(key) + len(value); worked < proofShare {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Since(began)):
-		}
-		worked, began = 0, time.Now()
-		return ctx.Err()
-	})
+	p := d.pace(ctx)
+	err = a.compare(db, txn, q, func(key, value []byte) error { return p.did(len(key) + len(value)) })
 	if err == nil {
 		d.unproved.Store(false)
 	}
 	return err
 }
 
-// stopProof ends the comparing that is under way; it begins again.
-func (d *disk) stopProof() {
-	d.proofMu.Lock()
-	defer d.proofMu.Unlock()
-	if d.endProof != nil {
-		d.endProof()
+// look begins a look at all records, which endLook ends. There is one at a time: no
+// snapshot is made of what is not compared.
+func (d *disk) look(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	d.lookMu.Lock()
+	defer d.lookMu.Unlock()
+	d.stopLook = cancel
+	return ctx, cancel
+}
+
+// endLook ends the look that is under way, for the database to be closed; it begins again.
+func (d *disk) endLook() {
+	d.lookMu.Lock()
+	defer d.lookMu.Unlock()
+	if d.stopLook != nil {
+		d.stopLook()
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (d *disk) rebuild(ctx context.Context, o badger.Options, a *account, why st
 func (d *disk) renewAfter(ctx context.Context, db *badger.DB, a *account) {
 	if a.base == nil || len(a.bad) > 0 || len(a.holes) > 0 {
 		d.renew.Store(true)
-		d.renewAccount(ctx, db)
+		d.renewAccount(ctx, db, nil)
 		return
 	}
 	d.snapshot.Store(a.base.sequence)
@@ -137,7 +138,7 @@ func (g *grouped) add(key, value []byte) error {
 		}
 	}
 	g.size += more
-	g.records = append(g.records, client.Record{Key: key, Value: value})
+	g.records = append(g.records, client.Record{Key: bytes.Clone(key), Value: bytes.Clone(value)})
 	return nil
 }
 

@@ -196,14 +196,14 @@ func (d *disk) adopt(ctx context.Context, db *badger.DB, a *account) error {
 			"bad", a.bad, "missing", a.holes, "dir", d.dir)
 	}
 	d.renew.Store(true)
-	d.renewAccount(ctx, db)
+	d.renewAccount(ctx, db, nil)
 	return nil
 }
 
 // renewAccount replaces the snapshots and the journal, which are not whole, by one
 // snapshot of the database. Where there is no room it is tried again.
-func (d *disk) renewAccount(ctx context.Context, db *badger.DB) {
-	if err := d.firstSnapshot(ctx, db); err != nil {
+func (d *disk) renewAccount(ctx context.Context, db *badger.DB, p *pace) {
+	if err := d.firstSnapshot(ctx, db, p); err != nil {
 		d.log.Error("store: the snapshots are not whole and cannot be made anew", "err", err)
 		return
 	}

@@ -43,8 +43,8 @@ type SnapshotInfo struct {
 
 // keepSnapshot makes a snapshot generation by write, and removes those that are too old
 // once it is verified; keep is how many stay.
-func (d *disk) keepSnapshot(ctx context.Context, keep int, write func(w io.Writer, allowed func() error) (SnapshotInfo, error)) error {
-	info, err := d.makeGeneration(ctx, func(w io.Writer) (SnapshotInfo, error) {
+func (d *disk) keepSnapshot(ctx context.Context, keep int, p *pace, write func(w io.Writer, allowed func() error) (SnapshotInfo, error)) error {
+	info, err := d.makeGeneration(ctx, p, func(w io.Writer) (SnapshotInfo, error) {
 		return write(w, func() error { return errors.Join(ctx.Err(), d.spare(d.guard/2)) })
 	})
 	if err != nil {
@@ -57,31 +57,31 @@ func (d *disk) keepSnapshot(ctx context.Context, keep int, write func(w io.Write
 // nextSnapshot makes the generation that follows the newest: from that and the journal,
 // and the database is compared with them on the way. So what a table lost while the
 // store ran does not get into a snapshot. The error may be a damage, or errNotWhole.
-func (d *disk) nextSnapshot(ctx context.Context, db *badger.DB) error {
+func (d *disk) nextSnapshot(ctx context.Context, db *badger.DB, p *pace) error {
 	txn := db.NewTransaction(false) // what it sees is in the journal
 	defer txn.Discard()
 	a, err := takeAccount(d.dir, true)
 	if err != nil {
 		return err
 	}
-	return d.keepSnapshot(ctx, keptGenerations, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
-		return a.writeSnapshot(db, txn, d.now(), w, allowed)
+	return d.keepSnapshot(ctx, keptGenerations, p, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
+		return a.writeSnapshot(db, txn, d.now(), w, allowed, p)
 	})
 }
 
 // firstSnapshot makes the only generation, from the database.
-func (d *disk) firstSnapshot(ctx context.Context, db *badger.DB) error {
+func (d *disk) firstSnapshot(ctx context.Context, db *badger.DB, p *pace) error {
 	txn := db.NewTransaction(false)
 	defer txn.Discard()
-	return d.keepSnapshot(ctx, 1, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
-		info, err := writeSnapshot(txn, d.now(), w, allowed)
+	return d.keepSnapshot(ctx, 1, p, func(w io.Writer, allowed func() error) (SnapshotInfo, error) {
+		info, err := writeSnapshot(txn, d.now(), w, allowed, p)
 		return info, errors.Join(err, d.scrub(ctx, db)) // what cannot be read is left out without an error
 	})
 }
 
 // makeGeneration has write make a snapshot in a file beside, syncs it, reads it back,
 // gives it its name and syncs the directory. After an error nothing has changed.
-func (d *disk) makeGeneration(ctx context.Context, write func(io.Writer) (SnapshotInfo, error)) (info SnapshotInfo, err error) {
+func (d *disk) makeGeneration(ctx context.Context, p *pace, write func(io.Writer) (SnapshotInfo, error)) (info SnapshotInfo, err error) {
 	partial := filepath.Join(d.dir, partialGeneration)
 	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -93,7 +93,7 @@ func (d *disk) makeGeneration(ctx context.Context, write func(io.Writer) (Snapsh
 			os.Remove(partial)
 		}
 	}()
-	if info, err = write(f); err != nil {
+	if info, err = write(&stepwise{f: f}); err != nil {
 		return info, err
 	}
 	if err = f.Sync(); err != nil {
@@ -104,7 +104,7 @@ func (d *disk) makeGeneration(ctx context.Context, write func(io.Writer) (Snapsh
 	if _, err = f.Seek(0, io.SeekStart); err != nil {
 		return info, err
 	}
-	read, err := ReadSnapshot(f, func(client.Record) error { return ctx.Err() })
+	read, err := ReadSnapshot(f, func(r client.Record) error { return errors.Join(ctx.Err(), p.did(len(r.Key)+len(r.Value))) })
 	if err != nil {
 		return info, fmt.Errorf("read back: %w", err)
 	}
@@ -123,19 +123,38 @@ func (d *disk) makeGeneration(ctx context.Context, write func(io.Writer) (Snapsh
 	return info, syncDir(d.dir)
 }
 
+// syncStep is after how many bytes a long file is synced: who syncs something else
+// meanwhile may wait for as many.
+const syncStep = 512 << 10
+
+// stepwise writes to a file, and syncs it in steps.
+type stepwise struct {
+	f        *os.File
+	unsynced int
+}
+
+func (w *stepwise) Write(b []byte) (n int, err error) {
+	n, err = w.f.Write(b)
+	if w.unsynced += n; err == nil && w.unsynced >= syncStep {
+		w.unsynced = 0
+		err = unix.Fdatasync(int(w.f.Fd()))
+	}
+	return n, err
+}
+
 // segmentSize is after how many bytes of journal a new snapshot is due when the last
 // one has size bytes: so all snapshots together are written as much as the journal.
 func segmentSize(size int64) int64 { return min(max(journalLeast, size), journalMost) }
 
 // writeSnapshot writes all records in the view of txn. allowed is asked now and then
 // and stops it with its error.
-func writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
+func writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func() error, p *pace) (SnapshotInfo, error) {
 	sequence, err := sequenceIn(txn)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
 	w := newSnapshotWriter(to, sequence, made)
-	add := w.addWhile(allowed)
+	add := w.addWhile(allowed, p)
 	err = eachIn(txn, nil, nil, func(key, value []byte) (bool, error) { return true, add(key, value) })
 	if err != nil {
 		return SnapshotInfo{}, err
@@ -145,13 +164,13 @@ func writeSnapshot(txn *badger.Txn, made time.Time, to io.Writer, allowed func()
 
 // writeSnapshot writes the account as of the sequence in the view of txn, if it is
 // what the database holds.
-func (a *account) writeSnapshot(db *badger.DB, txn *badger.Txn, made time.Time, to io.Writer, allowed func() error) (SnapshotInfo, error) {
+func (a *account) writeSnapshot(db *badger.DB, txn *badger.Txn, made time.Time, to io.Writer, allowed func() error, p *pace) (SnapshotInfo, error) {
 	q, err := a.wholeIn(txn)
 	if err != nil {
 		return SnapshotInfo{}, err
 	}
 	w := newSnapshotWriter(to, q, made)
-	if err := a.compare(db, txn, q, w.addWhile(allowed)); err != nil {
+	if err := a.compare(db, txn, q, w.addWhile(allowed, p)); err != nil {
 		return SnapshotInfo{}, err
 	}
 	return w.end()
@@ -205,8 +224,9 @@ func (w *snapshotWriter) add(key, value []byte) error {
 	return err
 }
 
-// addWhile is add as long as allowed, which is asked now and then, has no error.
-func (w *snapshotWriter) addWhile(allowed func() error) func(key, value []byte) error {
+// addWhile is add as long as allowed, which is asked now and then, has no error, at a
+// pace.
+func (w *snapshotWriter) addWhile(allowed func() error, p *pace) func(key, value []byte) error {
 	unasked := spaceInterval
 	return func(key, value []byte) error {
 		if unasked >= spaceInterval {
@@ -216,7 +236,10 @@ func (w *snapshotWriter) addWhile(allowed func() error) func(key, value []byte) 
 			}
 		}
 		unasked += len(key) + len(value)
-		return w.add(key, value)
+		if err := w.add(key, value); err != nil {
+			return err
+		}
+		return p.did(len(key) + len(value))
 	}
 }
 
@@ -260,7 +283,7 @@ func (d *disk) spare(guard int64) error {
 // ReadSnapshot gives f every record of a snapshot in the order of the keys and
 // returns what it says of itself. What f got is good only when the error is nil: a
 // file that is cut, changed or no snapshot is ErrBadSnapshot, wrapped, and that shows
-// at its end. A record's memory is f's to keep.
+// at its end. A record's memory is f's only until it returns.
 func ReadSnapshot(r io.Reader, f func(client.Record) error) (info SnapshotInfo, err error) {
 	raw := &summed{r: bufio.NewReaderSize(r, 64<<10)}
 	if begin := string(raw.take(len(magic))); begin != magic {
@@ -298,6 +321,7 @@ func ReadSnapshot(r io.Reader, f func(client.Record) error) (info SnapshotInfo, 
 // readRecords reads up to the number of records, which it returns.
 func readRecords(s *summed, info *SnapshotInfo, f func(client.Record) error) (told uint64, err error) {
 	for {
+		s.reuse()
 		klen := int(binary.BigEndian.Uint16(s.take(2)))
 		if s.err != nil || klen == 0 {
 			break
@@ -324,15 +348,18 @@ type summed struct {
 	sum  uint32
 	err  error
 	one  [1]byte
-	room []byte // for what is taken next
+	all  []byte // what was made last to take to
+	room []byte // the rest of it
 }
 
-// summedRoom is how much room is made at once, in bytes: records are small and many.
-const summedRoom = 32 << 10
+// summedRoom is how much room is made at least, in bytes.
+const summedRoom = 4 << 10
 
+// take reads n bytes, which are the caller's until reuse.
 func (s *summed) take(n int) []byte {
 	if n > len(s.room) {
-		s.room = make([]byte, max(n, summedRoom))
+		s.all = make([]byte, max(2*n, summedRoom))
+		s.room = s.all
 	}
 	b := s.room[:n:n]
 	s.room = s.room[n:]
@@ -346,6 +373,9 @@ func (s *summed) take(n int) []byte {
 	s.sum = crc32.Update(s.sum, castagnoli, b)
 	return b
 }
+
+// reuse gives up what was taken.
+func (s *summed) reuse() { s.room = s.all }
 
 // Read and ReadByte make a summed what flate reads from, byte by byte to its end and
 // no further.

@@ -157,7 +157,7 @@ func TestASnapshotThatFailsLeavesTheFormerOnes(t *testing.T) {
 	batchOf(t, r.c, record("a", "1"))
 	before := generationsIn(t, dir)
 	r.free.Store(testGuard / 2)
-	err := r.d.use(func(db *badger.DB) error { return r.d.nextSnapshot(context.Background(), db) })
+	err := r.d.use(func(db *badger.DB) error { return r.d.nextSnapshot(context.Background(), db, nil) })
 	if !errors.Is(err, client.ErrFull) {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestARestoreThatIsCutShortIsDoneOrNot(t *testing.T) {
 	r = serveDir(t, dir, plenty)
 	holds(t, r.c, "a=1")
 	batchOf(t, r.c, record("b", "2"))
-	_, err := r.d.makeGeneration(context.Background(), func(w io.Writer) (SnapshotInfo, error) {
+	_, err := r.d.makeGeneration(context.Background(), nil, func(w io.Writer) (SnapshotInfo, error) {
 		to := newSnapshotWriter(w, r.d.last+1, r.d.now())
 		if err := to.add([]byte("z"), []byte("9")); err != nil {
 			return SnapshotInfo{}, err

@@ -74,12 +74,8 @@ func checkTables(ctx context.Context, dir string, ids []uint64, gone func(id uin
 		group.Go(func() error {
 			var buf []byte
 			for id := range next {
-				f, err := os.Open(table.NewFilename(id, dir))
-				if err == nil {
-					_, buf, err = readTable(f, id, buf)
-					f.Close()
-				}
-				if err != nil && !gone(id) {
+				var err error
+				if buf, err = checkTable(dir, id, buf, gone); err != nil {
 					return err
 				}
 			}
@@ -87,6 +83,20 @@ func checkTables(ctx context.Context, dir string, ids []uint64, gone func(id uin
 		})
 	}
 	return group.Wait()
+}
+
+// checkTable is checkTables of one, which is read to buf, or to what is returned in its
+// place.
+func checkTable(dir string, id uint64, buf []byte, gone func(id uint64) bool) ([]byte, error) {
+	f, err := os.Open(table.NewFilename(id, dir))
+	if err == nil {
+		_, buf, err = readTable(f, id, buf)
+		f.Close()
+	}
+	if err != nil && !gone(id) {
+		return buf, err
+	}
+	return buf, nil
 }
 
 // goneFrom says whether db has a table no more.
