@@ -59,6 +59,8 @@ type disk struct {
 	found    chan error         // damage, by comparing
 	scrubbed uint64             // the table that was read last to look for damage; keep's
 
+	tables tablesRoom
+
 	due     chan struct{} // a snapshot is
 	doubts  chan error    // of reading from the database
 	outflow outflow
@@ -88,6 +90,7 @@ func (d *disk) prepare() error {
 // alone.
 func (d *disk) open(ctx context.Context) error {
 	d.lean, d.shutWhy = false, ""
+	d.tables.forget()
 	o := profile(d.dir, d.log)
 	if d.dir == "" {
 		db, err := badger.Open(o)
@@ -301,7 +304,7 @@ func (d *disk) space() (free, kept int64, err error) {
 	if free, err = d.free(d.dir); err != nil {
 		return 0, 0, err
 	}
-	need, err := roomToCompact(d.dir)
+	need, err := d.tables.room(d.dir)
 	return free, d.guard + need, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 const (
 	paceShare = 500 * time.Microsecond // of work, then a rest that is as long
+	paceRest  = 100 * time.Millisecond // at most: a disk that stalled needs no more
 	paceLook  = 4 << 10                // bytes of records between two looks at the time
 )
 
@@ -22,9 +23,9 @@ type pace struct {
 }
 
 // pace is that of work beside requests, until ctx ends. Without rests goes what changes
-// wait for.
+// wait for, or will soon.
 func (d *disk) pace(ctx context.Context) *pace {
-	return &pace{ctx: ctx, hurry: func() bool { return d.segments.Load() > mostSegments || d.isBroken() }, began: time.Now()}
+	return &pace{ctx: ctx, hurry: func() bool { return d.segments.Load() > mostSegments/2 || d.isBroken() }, began: time.Now()}
 }
 
 // did counts n bytes of work, and rests when a share is over. The error is that of ctx.
@@ -43,7 +44,7 @@ func (p *pace) did(n int) error {
 	if !p.hurry() {
 		select {
 		case <-p.ctx.Done():
-		case <-time.After(took):
+		case <-time.After(min(took, paceRest)):
 		}
 	}
 	p.began = time.Now()

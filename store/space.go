@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,6 +71,39 @@ func roomToCompact(dir string) (int64, error) {
 		}
 	}
 	return need, nil
+}
+
+// tablesRoom is what roomToCompact said last. A large database has hundreds of tables,
+// and each group of changes asks: for a million sessions that took half of what a group
+// takes beside its syncs.
+type tablesRoom struct {
+	mu   sync.Mutex
+	at   time.Time // when it was asked; zero: it was not
+	need int64
+}
+
+// tablesAge is how old an answer may be: what can be written to tables meanwhile is much
+// less than the guard.
+const tablesAge = 100 * time.Millisecond
+
+func (r *tablesRoom) room(dir string) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.at.IsZero() && time.Since(r.at) < tablesAge {
+		return r.need, nil
+	}
+	need, err := roomToCompact(dir)
+	if err == nil {
+		r.at, r.need = time.Now(), need
+	}
+	return need, err
+}
+
+// forget has it asked anew: the tables are others.
+func (r *tablesRoom) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = time.Time{}
 }
 
 // logs names Badger's logs in dir, sorted.
