@@ -7,9 +7,13 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +47,7 @@ func (s stocked) mac(id int64) net.HardwareAddr {
 // the others are new.
 func (l *lab) stock(s stocked) {
 	l.t.Helper()
-	c, stop := l.serveStock()
+	c, stop := l.serveStock(io.Discard)
 	p := &stocking{t: l.t, c: c}
 	made := time.Now().Add(-30 * 24 * time.Hour).UTC()
 	session := int64(0)
@@ -126,8 +130,9 @@ func (p *stocking) flush() {
 	p.records, p.size = nil, 0
 }
 
-// serveStock serves the store of a gateway that does not run, in this process.
-func (l *lab) serveStock() (c *client.Client, stop func()) {
+// serveStock serves the store of a gateway that does not run, in this process. What the
+// store logs goes to log.
+func (l *lab) serveStock(log io.Writer) (c *client.Client, stop func()) {
 	near, far := net.Pipe()
 	conns := make(chan net.Conn, 1)
 	c = client.New()
@@ -135,7 +140,9 @@ func (l *lab) serveStock() (c *client.Client, stop func()) {
 	conns <- far
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- store.Serve(ctx, l.dir+"/store", conns, store.Option{}) }()
+	go func() {
+		served <- store.Serve(ctx, l.dir+"/store", conns, store.Option{Log: slog.New(slog.NewTextHandler(log, nil))})
+	}()
 	return c, func() {
 		cancel()
 		check(l.t, <-served)
@@ -155,15 +162,16 @@ func (a anybody) Id() int64 { return a.id }
 type asked []time.Duration
 
 func (a asked) part(of float64) time.Duration {
-	slices.Sort(a)
+	a = slices.Sorted(slices.Values(a))
 	return a[int(of*float64(len(a)-1))]
 }
 
 // TestAMillionSessions has a stocked store, of which make soak makes a
 // large one: how soon is it served, how soon is a device's session found, and what do the
-// processes hold when many run? Memory is not given five times its limit, time is.
+// processes hold when many run? Memory is not given five times its limit, time is, and
+// where this machine is slow or busy as many times what it takes for the least there is
+// to do: one record from the store, all its files read once.
 func TestAMillionSessions(t *testing.T) {
-	const slack = 5
 	s, running := stocked{devices: 15_000, sessions: 50_000}, 300
 	if soaking() {
 		s, running = stocked{devices: 300_000, sessions: 1_000_000}, 10_000
@@ -172,7 +180,8 @@ func TestAMillionSessions(t *testing.T) {
 	l := newLab(t, "limits: {clients: 16384}")
 	l.stock(s)
 
-	c, stop := l.serveStock()
+	var said lines
+	c, stop := l.serveStock(&said)
 	eventually(t, 5*time.Minute, "the store answers", func() error {
 		_, err := c.Health(context.Background())
 		return err
@@ -187,29 +196,60 @@ func TestAMillionSessions(t *testing.T) {
 	go func() { ran <- m.Run(ctx) }()
 	<-m.Ready()
 	random := rand.New(rand.NewPCG(1, 2))
-	ids := make([]int64, 2000)
-	for i := range ids {
-		ids[i] = 1 + random.Int64N(s.devices)
+	ids := func() []int64 {
+		ids := make([]int64, 2000)
+		for i := range ids {
+			ids[i] = 1 + random.Int64N(s.devices)
+		}
+		return ids
 	}
-	for _, how := range []string{"first", "again"} {
-		var took asked
-		for _, id := range ids {
+	find := func(how string, ids []int64) {
+		var took, least asked
+		end := time.Now().Add(time.Minute)
+		for n, id := range ids {
+			if time.Now().After(end) {
+				t.Fatalf("GetSession %s of %d devices took a minute", how, n)
+			}
 			began := time.Now()
 			if v, err := m.API().GetSession(ctx, anybody{id: id}); err != nil || v.TimeSecs() != 7200 || v.RemainingTime() == 0 {
 				t.Fatalf("session of device %d: %v, %v", id, v, err)
 			}
-			took = append(took, time.Since(began))
+			found := time.Now()
+			if _, ok, err := c.Get(ctx, []byte("ids")); err != nil || !ok {
+				t.Fatalf("no ids: %v", err)
+			}
+			took, least = append(took, found.Sub(began)), append(least, time.Since(found))
 		}
-		figureOf(t, "GetSession"+of+", "+how+", p50", took.part(0.5))
-		figureOf(t, "GetSession"+of+", "+how+", p99", took.part(0.99))
-		if p50 := took.part(0.5); p50 > slack*time.Millisecond { // 1 ms is the aim for 99 of 100, on an idle machine
-			t.Errorf("GetSession took %v in the median, %s", p50, how)
+		for _, part := range []struct {
+			name string
+			of   float64
+			much time.Duration // the aim is 1 ms for 99 of 100, on an idle machine
+		}{{"p50", 0.5, time.Millisecond}, {"p99", 0.99, 25 * time.Millisecond}} {
+			p, floor := took.part(part.of), least.part(part.of)
+			figureOf(t, "GetSession"+of+", "+how+", "+part.name, p)
+			figureOf(t, "one record of the store, beside it, "+part.name, floor)
+			if p > max(part.much, 50*floor) {
+				t.Errorf("GetSession %s took %v (%s), and a record of the store %v", how, p, part.name, floor)
+			}
 		}
 	}
+	if soaking() {
+		find("first, while the store is compared", ids())
+		eventually(t, 5*time.Minute, "the store is compared", func() error {
+			if !strings.Contains(said.String(), "the database is what the snapshot and the journal say") {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	known := ids()
+	find("first", known)
+	find("again", known)
 	end()
 	check(t, <-ran)
 	stop()
 
+	least := l.readStock()
 	d := l.launch()
 	began := time.Now()
 	t.Cleanup(func() {
@@ -227,8 +267,13 @@ func TestAMillionSessions(t *testing.T) {
 	})
 	took := time.Since(began)
 	figureOf(t, "from the start to the first answer"+of, took)
-	if took > slack*3*time.Second {
-		t.Errorf("from the start to the first answer it took %v, want 3 s", took)
+	figureOf(t, "reading all files of the store once, before", least)
+	much := 15 * time.Second // the aim is 3 s, on an idle machine
+	if soaking() {
+		much = 6 * time.Second // what reads all records first takes more
+	}
+	if took > max(much, 20*least) {
+		t.Errorf("from the start to the first answer it took %v; all files of the store are read in %v", took, least)
 	}
 
 	var mu sync.Mutex
@@ -254,6 +299,13 @@ func TestAMillionSessions(t *testing.T) {
 	}
 	figureOf(t, fmt.Sprintf("connect of one of %d, 16 at once, p50", running), connects.part(0.5))
 	figureOf(t, fmt.Sprintf("connect of one of %d, 16 at once, p99", running), connects.part(0.99))
+	tenth := len(connects) / 10
+	early, late := connects[:tenth].part(0.5), connects[len(connects)-tenth:].part(0.5)
+	figureOf(t, fmt.Sprintf("connect of one of the first of %d, p50", running), early)
+	figureOf(t, fmt.Sprintf("connect of one of the last of %d, p50", running), late)
+	if late > max(100*time.Millisecond, 10*early) {
+		t.Errorf("the last of %d connects took %v in the median, the first %v", running, late, early)
+	}
 	for name, most := range map[string]int{"control": 200e6, "store": 300e6} {
 		pid := d.children()[name]
 		held, peak := pss(t, pid), peakOf(t, pid)
@@ -264,6 +316,21 @@ func TestAMillionSessions(t *testing.T) {
 		}
 	}
 	d.stop()
+}
+
+// readStock reads all that the store of a gateway that does not run has, and says how
+// long that took.
+func (l *lab) readStock() time.Duration {
+	l.t.Helper()
+	began := time.Now()
+	files, err := filepath.Glob(l.dir + "/store/*")
+	check(l.t, err)
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		check(l.t, err)
+		crc32.ChecksumIEEE(text)
+	}
+	return time.Since(began)
 }
 
 // peakOf is the most that a process had resident, files that it mapped included, in bytes.
