@@ -93,7 +93,11 @@ func (d *disk) makeGeneration(ctx context.Context, p *pace, write func(io.Writer
 			os.Remove(partial)
 		}
 	}()
-	if info, err = write(&stepwise{f: f}); err != nil {
+	to := io.Writer(f)
+	if p != nil { // else there is nobody beside
+		to = &stepwise{f: f}
+	}
+	if info, err = write(to); err != nil {
 		return info, err
 	}
 	if err = f.Sync(); err != nil {
