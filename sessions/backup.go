@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 
 	"gatewayd/store/client"
 )
@@ -91,15 +92,27 @@ func (m *Manager) Restore(ctx context.Context, r io.Reader) error {
 	if err := m.disconnectAll(ctx); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	reserved := m.forgetAll()
-	m.log.Warn("a backup is restored: all clients are disconnected")
-	if err := m.store.Restore(ctx, write(beforeKey, reserved)); err != nil {
-		return unavailable("restore", err)
+	if err := m.replaceAll(ctx); err != nil {
+		return err
 	}
 	if err := m.openRestored(ctx); err != nil {
 		return fmt.Errorf("restored, but not read yet: %w", err)
 	}
 	m.log.Info("a backup was restored")
+	return nil
+}
+
+// replaceAll puts the staged backup in the place of everything. With it goes to disk
+// which ids were given away, and which restore this is: a session that was written
+// before another one is a backup's, until its source has been asked. m.gate is held.
+func (m *Manager) replaceAll(ctx context.Context) error {
+	restore := rand.Uint64()
+	reserved := m.forgetAll(restore)
+	m.log.Warn("a backup is restored: all clients are disconnected")
+	over := []client.Record{write(beforeKey, reserved), {Key: restoreKey, Value: number(int64(restore))}}
+	if err := m.store.Restore(ctx, over...); err != nil {
+		return unavailable("restore", err)
+	}
 	return nil
 }
 
@@ -161,7 +174,7 @@ func (m *Manager) interrupt(d *device, notify string) error {
 
 // forgetAll takes everything out of memory and the table, and returns which ids were
 // not given away. Nothing is granted. m.gate is held.
-func (m *Manager) forgetAll() (reserved idsRecord) {
+func (m *Manager) forgetAll(restore uint64) (reserved idsRecord) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range m.slots {
@@ -179,7 +192,7 @@ func (m *Manager) forgetAll() (reserved idsRecord) {
 	clear(m.dirty)
 	clear(m.moves)
 	clear(m.desk.errands)
-	m.desk.restored = true
+	m.desk.restore = restore
 	m.lookups = nil
 
 	b := &m.books

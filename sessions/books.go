@@ -287,6 +287,9 @@ func (m *Manager) open(ctx context.Context) error {
 	if err := m.anchorClock(ctx, newest); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}
+	if err := m.recallRestore(ctx); err != nil {
+		return fmt.Errorf("open the books: %w", err)
+	}
 	if err := m.foldCheckpoint(ctx); err != nil {
 		return fmt.Errorf("open the books: %w", err)
 	}

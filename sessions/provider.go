@@ -264,7 +264,7 @@ func (m *Manager) noted(p *provider, h *health, device int64, err error) {
 func (m *Manager) askAgain(p *provider, now time.Duration) {
 	for list, h := range map[bool]*health{false: &p.gets, true: &p.lists} {
 		if h.trouble != nil && now >= h.until {
-			m.inquiry(question{p, h.device, list})
+			m.inquiry(question{by: p, device: h.device, list: list})
 		}
 	}
 }

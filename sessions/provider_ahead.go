@@ -128,7 +128,7 @@ func (m *Manager) askInOrder(id int64) (sure bool) {
 	sure = true
 	for _, p := range m.providers() {
 		if m.mayCall(&p.lists) {
-			q := m.inquire(question{p, id, true})
+			q := m.inquire(question{by: p, device: id, list: true})
 			<-q.done
 			sure = sure && q.err == nil
 		} else {

@@ -274,7 +274,7 @@ func TestAnAnswerThatIsOvertaken(t *testing.T) {
 		p.asking = func(context.Context) error { close(asked); <-answer; return nil }
 		p.get = func() (SessionSource, bool) { return old, true }
 	})
-	q := w.m.inquire(question{w.m.providers()[0], d.ID, false})
+	q := w.m.inquire(question{by: w.m.providers()[0], device: d.ID})
 	<-asked
 	w.disconnect(d.ID)
 	w.until("it is delivered", func() bool { w.due(); return w.delivered() })

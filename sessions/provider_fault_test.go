@@ -110,7 +110,7 @@ func TestAHungProviderHoldsFewGoroutines(t *testing.T) {
 	for i := range 40 {
 		mac := "02:00:00:00:01:" + string("0123456789"[i/10]) + string("0123456789"[i%10])
 		d := w.add(mac, "")
-		w.m.inquire(question{w.m.providers()[0], d.ID, false})
+		w.m.inquire(question{by: w.m.providers()[0], device: d.ID})
 	}
 	w.until("they are called", func() (full bool) { p.change(func() { full = p.gets == providerLanes }); return full })
 	d := w.add(macA, "10.10.0.2")

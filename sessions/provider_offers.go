@@ -26,6 +26,8 @@ type question struct {
 	by     *provider
 	device int64
 	list   bool // FetchSessions, not GetSession
+
+	restore uint64 // the newest one when it was asked: device is of that time
 }
 
 const (
@@ -52,7 +54,7 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	defer cancel()
 	for i, p := range asked {
 		if m.mayCall(&p.gets) {
-			m.await(ctx, m.inquire(question{p, id, false}), p, id, i+1 < len(asked))
+			m.await(ctx, m.inquire(question{by: p, device: id}), p, id, i+1 < len(asked))
 		}
 		if m.hasOffer(id, p) {
 			return
@@ -103,6 +105,7 @@ func (m *Manager) inquire(what question) *inquiry {
 
 // inquiry is inquire with m.mu held.
 func (m *Manager) inquiry(what question) *inquiry {
+	what.restore = m.desk.restore
 	if q := m.desk.asking[what]; q != nil {
 		return q
 	}
@@ -119,9 +122,9 @@ func (m *Manager) inquiry(what question) *inquiry {
 		case q.err != nil:
 			m.excuse(what.by, what.device, q.err)
 		case what.list:
-			q.err = m.askList(what.by, what.device)
+			q.err = m.askList(what)
 		default:
-			q.err = m.askOne(what.by, what.device)
+			q.err = m.askOne(what)
 		}
 		m.mu.Lock()
 		delete(m.desk.asking, what)
@@ -169,8 +172,8 @@ func (m *Manager) client(id int64) ClientDevice {
 // askOne takes in what GetSession of a provider returns. A provider that says
 // no because it cannot look has no other way to say so: one that had something
 // for the device is asked for the list too.
-func (m *Manager) askOne(p *provider, id int64) error {
-	began := m.opt.Boot()
+func (m *Manager) askOne(what question) error {
+	p, id, began := what.by, what.device, m.opt.Boot()
 	got, err := calling(m.desk.ctx, m, p, func(ctx context.Context) ([]offered, error) {
 		source, ok := p.of.GetSession(ctx, m.client(id))
 		switch {
@@ -186,12 +189,13 @@ func (m *Manager) askOne(p *provider, id int64) error {
 		return err
 	}
 	if len(got) > 0 || !m.knows(p, id) {
-		return m.takeIn(p, id, began, got, false)
+		return m.takeIn(what, began, got)
 	}
 	if !m.mayCall(&p.lists) {
 		return errBackoff
 	}
-	return m.askList(p, id)
+	what.list = true
+	return m.askList(what)
 }
 
 // knows reports that a device has had sessions of a provider that it could use
@@ -225,8 +229,8 @@ func (m *Manager) had(d *device, p *provider) (all []*session) {
 
 // askList takes in what FetchSessions of a provider returns, as far as the
 // first session that the device can use and does not use yet.
-func (m *Manager) askList(p *provider, id int64) error {
-	began := m.opt.Boot()
+func (m *Manager) askList(what question) error {
+	p, id, began := what.by, what.device, m.opt.Boot()
 	var all []offered
 	err := m.leaf(p, id, func(page []offered) (enough bool) {
 		all = append(all, page...)
@@ -236,7 +240,7 @@ func (m *Manager) askList(p *provider, id int64) error {
 	if err != nil {
 		return err
 	}
-	return m.takeIn(p, id, began, all, true)
+	return m.takeIn(what, began, all)
 }
 
 // leaf calls f with the pages of a provider's list until it has enough or
@@ -325,12 +329,19 @@ func newShadow(id, device int64, p *provider, o offered) *session {
 // takeIn has a device offered what a provider answered to a question asked at
 // began. Of a list, what comes after the first session that can be used next
 // is left out.
-func (m *Manager) takeIn(p *provider, id int64, began time.Duration, got []offered, list bool) error {
+func (m *Manager) takeIn(what question, began time.Duration, got []offered) error {
+	p, id := what.by, what.device
 	ctx, cancel, err := m.call(m.desk.ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
+	m.mu.Lock()
+	err = m.replaced(what.restore)
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	d, err := m.holdID(ctx, id)
 	if err != nil {
 		return err
@@ -355,7 +366,7 @@ func (m *Manager) takeIn(p *provider, id int64, began time.Duration, got []offer
 		}
 		use = append(use, s)
 		m.mu.Lock()
-		enough := list && s.available(m.clock.read().Wall) && s != d.using()
+		enough := what.list && s.available(m.clock.read().Wall) && s != d.using()
 		m.mu.Unlock()
 		if enough {
 			break
@@ -424,6 +435,7 @@ func (m *Manager) shadowOf(ctx context.Context, d *device, p *provider, o offere
 	s := newShadow(id, d.id, p, o)
 	s.origin.read = began
 	m.mu.Lock()
+	s.origin.Restore = m.desk.restore
 	old := d.unused(p)
 	why := fmt.Sprintf("for device %d, %s: provider %s offers it", d.id, macText(d.mac), s.origin.Provider)
 	s.ledger.add(m.line(s, use{}, m.opt.Boot(), LineCreate, why), m.opt.Boot())

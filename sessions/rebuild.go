@@ -163,6 +163,7 @@ func (m *Manager) load(ctx context.Context, d *device) error {
 	for _, s := range all {
 		m.sessions[s.id] = s
 		m.straighten(s)
+		m.date(s)
 	}
 	m.closeInterrupted(d, newest)
 	_, _, known := m.markedPaused(d)

@@ -24,6 +24,7 @@ import (
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
 //	ids/before              ids reserved before the newest restore
+//	restore                 which restore of a backup was the newest: a number that no other one has, 8 bytes
 //	clock                   the newest stamp
 //	t/<since 8>             by how much a clock that was not trusted since then, ns, was behind, ns, 8 bytes
 const (
@@ -63,9 +64,10 @@ func openKey(id int64) []byte  { return append([]byte(openKeys), number(id)...) 
 func indexKey(id int64) []byte { return append([]byte("i/"), number(id)...) }
 
 var (
-	idsKey    = []byte("ids")
-	beforeKey = []byte("ids/before")
-	clockKey  = []byte("clock")
+	idsKey     = []byte("ids")
+	beforeKey  = []byte("ids/before")
+	restoreKey = []byte("restore")
+	clockKey   = []byte("clock")
 )
 
 // deviceRecord is a device on disk.

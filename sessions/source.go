@@ -17,11 +17,13 @@ import (
 // Manager.mu guards it; who changes it holds the device's turn.
 type origin struct {
 	Provider string  `json:"provider"`
-	Key      string  `json:"key"`              // at the source
-	Sent     tally   `json:"sent,omitzero"`    // of what was counted here, what the source has
-	Told     bool    `json:"told,omitempty"`   // the source has the start
-	Seq      uint64  `json:"seq,omitempty"`    // of the newest letter
-	Letter   *letter `json:"letter,omitempty"` // a Save that is to be made, or whose end is not known
+	Key      string  `json:"key"`               // at the source
+	Sent     tally   `json:"sent,omitzero"`     // of what was counted here, what the source has
+	Told     bool    `json:"told,omitempty"`    // the source has the start
+	Seq      uint64  `json:"seq,omitempty"`     // of the newest letter
+	Letter   *letter `json:"letter,omitempty"`  // a Save that is to be made, or whose end is not known
+	Restore  uint64  `json:"restore,omitempty"` // the newest restore when this was written; not that one: it is a backup's
+	Old      *debt   `json:"old,omitempty"`     // of a backup; nil: there is none, or it is settled
 
 	by      *provider     // who offered it; nil: nobody since this process started
 	read    time.Duration // since boot; what is known of the source is not older
@@ -36,6 +38,13 @@ type letter struct {
 	Intended SessionData `json:"intended"`
 	Seq      uint64      `json:"seq"`
 	Edit     bool        `json:"edit,omitempty"` // with a change of the plan: its caller knows that it is in doubt
+	Old      bool        `json:"old,omitempty"`  // a backup's: others may have followed it
+}
+
+// debt is what a backup owed beyond its letter, which may have been delivered since.
+type debt struct {
+	Held tally `json:"held"` // what the source held then, or was told by the letter
+	Owed tally `json:"owed"`
 }
 
 // tally is consumption in a source's units, bytes for megabytes.
@@ -43,6 +52,9 @@ type tally struct {
 	Secs  uint64 `json:"secs,omitempty"`
 	Bytes uint64 `json:"bytes,omitempty"`
 }
+
+// atMost returns what both t and o have.
+func (t tally) atMost(o tally) tally { return tally{min(t.Secs, o.Secs), min(t.Bytes, o.Bytes)} }
 
 func (t tally) plus(o tally) tally { return tally{sum(t.Secs, o.Secs), sum(t.Bytes, o.Bytes)} }
 

@@ -42,7 +42,7 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 		if refused != nil {
 			todo.change, todo.only = nil, true
 		}
-		if err := m.settleLetter(ctx, id, &todo); err != nil {
+		if err := m.settleLetter(ctx, &todo); err != nil {
 			return 0, err
 		}
 		switch {
@@ -56,7 +56,7 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 		if err := m.send(ctx, at, todo.letter); err != nil {
 			if errors.Is(err, ErrNotSaved) && !todo.resent && tries < maxTries {
 				tries++
-				if err := m.withdraw(ctx, id, todo.letter); err != nil {
+				if err := m.withdraw(ctx, at, todo.letter); err != nil {
 					return 0, err
 				}
 				continue
@@ -67,7 +67,7 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 			refused = err
 			continue
 		}
-		if again, err = m.delivered(ctx, id, todo.letter); err != nil {
+		if again, err = m.delivered(ctx, at, todo.letter); err != nil {
 			if todo.letter.Edit {
 				err = fmt.Errorf("provider %s: %w: %w", at.name, errMade, err)
 			}
@@ -81,10 +81,21 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 
 // address is where a session is kept.
 type address struct {
+	session   int64
+	restore   uint64 // the newest one when the session was looked up
 	by        *provider
 	source    SessionSource
 	device    int64
 	name, key string
+}
+
+// replaced says whether an id is not what it was when a provider was called: a
+// backup was restored meanwhile. m.mu is held.
+func (m *Manager) replaced(before uint64) error {
+	if before != m.desk.restore {
+		return fmt.Errorf("%w: a backup was restored meanwhile", ErrUnavailable)
+	}
+	return nil
 }
 
 func (a address) fails(what string, err error) error {
@@ -114,6 +125,9 @@ func (m *Manager) reach(ctx context.Context, id int64) (at address, err error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.replaced(at.restore); err != nil {
+		return at, fmt.Errorf("session %d: %w", id, err)
+	}
 	if s := m.sessions[id]; s != nil {
 		s.origin.by = at.by
 		m.errand(s).source = at.source
@@ -138,7 +152,7 @@ func (m *Manager) whereabouts(ctx context.Context, id int64) (at address, err er
 	if s.origin == nil {
 		return at, fmt.Errorf("session %d is no provider's: %w", id, ErrUnknownSession)
 	}
-	at = address{s.origin.by, m.errand(s).source, d.id, s.origin.Provider, s.origin.Key}
+	at = address{id, m.desk.restore, s.origin.by, m.errand(s).source, d.id, s.origin.Provider, s.origin.Key}
 	if at.by == nil {
 		at.by = m.keeper(at.name)
 	}
@@ -212,13 +226,20 @@ type visiting struct {
 	again   time.Duration
 }
 
-// callSession prepares a call and holds the device of a session, until done.
-func (m *Manager) callSession(ctx context.Context, id int64) (_ context.Context, d *device, s *session, done func(), err error) {
+// callSession prepares a call and holds the device of a session that was found
+// before a provider was called, until done.
+func (m *Manager) callSession(ctx context.Context, at address) (_ context.Context, d *device, s *session, done func(), err error) {
 	ctx, cancel, err := m.call(ctx)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
-	if d, s, err = m.holdSession(ctx, id); err != nil {
+	m.mu.Lock()
+	err = m.replaced(at.restore)
+	m.mu.Unlock()
+	if err == nil {
+		d, s, err = m.holdSession(ctx, at.session)
+	}
+	if err != nil {
 		cancel()
 		return nil, nil, nil, nil, err
 	}
@@ -227,17 +248,16 @@ func (m *Manager) callSession(ctx context.Context, id int64) (_ context.Context,
 
 // settleLetter finds out from what the source holds whether the last letter
 // arrived, brings the session up to the source, and writes the next letter.
-func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error {
-	ctx, d, s, done, err := m.callSession(ctx, id)
+func (m *Manager) settleLetter(ctx context.Context, v *visiting) error {
+	ctx, d, s, done, err := m.callSession(ctx, v.at)
 	if err != nil {
 		return err
 	}
 	defer done()
 	m.mu.Lock()
 	m.follow(d)
-	e := m.errand(s)
 	if s.origin.Letter != nil {
-		switch s.verdict(v.data, v.at.source, e.restored) {
+		switch s.verdict(v.data, v.at.source) {
 		case resend:
 			v.letter, v.resent = s.origin.Letter, true
 			m.mu.Unlock()
@@ -250,9 +270,9 @@ func (m *Manager) settleLetter(ctx context.Context, id int64, v *visiting) error
 		}
 		m.soil(s)
 	}
-	if e.restored {
-		e.restored = false
+	if s.origin.Old != nil {
 		s.disown(v.data, m.used(d, s))
+		s.origin.Old = nil
 		m.soil(s)
 	}
 	m.mu.Unlock()
@@ -274,10 +294,10 @@ const (
 // One that holds something else and less than intended is believed to have
 // taken it, in the customer's favour, unless it can be asked with the sequence:
 // not with one of a backup, which others may have followed.
-func (s *session) verdict(data SessionData, source SessionSource, restored bool) int {
+func (s *session) verdict(data SessionData, source SessionSource) int {
 	l, held := s.origin.Letter, consumption(data)
 	_, exact := source.(sequenced)
-	exact = exact && !l.Edit && !restored
+	exact = exact && !l.Edit && !l.Old
 	told := consumption(l.Intended)
 	switch {
 	case held == l.Base && !(told == l.Base && sameTerms(data, l.Intended)):
@@ -289,16 +309,6 @@ func (s *session) verdict(data SessionData, source SessionSource, restored bool)
 		return resend
 	}
 	return arrived
-}
-
-// disown settles, after a backup was restored, what was not delivered when the
-// backup was made: unless the source holds what it held or was told then, it may
-// have been since, and is taken for delivered, in the customer's favour. There is
-// no letter.
-func (s *session) disown(data SessionData, u use) {
-	if o := s.origin; consumption(data) != o.said {
-		o.Sent = o.Sent.plus(s.owed(u))
-	}
 }
 
 // sameTerms reports that two readings of a source sell the same, from the
@@ -318,6 +328,9 @@ func (s *session) arrive() {
 	o.Sent = o.Sent.plus(l.Delta)
 	o.Told = o.Told || l.Intended.StartedAt != nil
 	o.said = consumption(l.Intended)
+	if o.Old != nil {
+		o.Old.Held = o.said
+	}
 	o.Letter = nil
 }
 
@@ -340,6 +353,7 @@ func (m *Manager) pull(ctx context.Context, d *device, s *session, data SessionD
 	}
 	o.said = held
 	m.follow(d)
+	s.disown(data, m.used(d, s))
 	n, err := s.holding(data)
 	if err != nil {
 		if p := o.by; p != nil {
@@ -443,8 +457,8 @@ func (m *Manager) send(ctx context.Context, at address, l *letter) error {
 }
 
 // withdraw forgets a letter that the source has certainly not taken.
-func (m *Manager) withdraw(ctx context.Context, id int64, l *letter) error {
-	_, _, s, done, err := m.callSession(ctx, id)
+func (m *Manager) withdraw(ctx context.Context, at address, l *letter) error {
+	_, _, s, done, err := m.callSession(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -460,8 +474,8 @@ func (m *Manager) withdraw(ctx context.Context, id int64, l *letter) error {
 }
 
 // delivered takes in that the source has taken a letter.
-func (m *Manager) delivered(ctx context.Context, id int64, l *letter) (again time.Duration, err error) {
-	ctx, d, s, done, err := m.callSession(ctx, id)
+func (m *Manager) delivered(ctx context.Context, at address, l *letter) (again time.Duration, err error) {
+	ctx, d, s, done, err := m.callSession(ctx, at)
 	if err != nil {
 		return 0, err
 	}

@@ -76,7 +76,7 @@ func TestJournal(t *testing.T) {
 			if s.origin.Letter == nil {
 				return
 			}
-			switch s.verdict(b.data, b.reader(), false) {
+			switch s.verdict(b.data, b.reader()) {
 			case resend:
 				b.takes(s.origin.Letter.Intended, s.origin.Letter.Seq)
 				s.arrive()

@@ -17,7 +17,7 @@ type desk struct {
 	asking    map[question]*inquiry
 	errands   map[int64]*errand // by session
 	locks     map[string]*lock  // by provider's name and key
-	restored  bool              // the records are a backup's
+	restore   uint64            // the newest restore of a backup, as at restoreKey; 0: there was none
 	bell      chan struct{}     // an errand is due
 
 	ctx  context.Context // ends with the manager
@@ -35,7 +35,6 @@ type errand struct {
 	fails    int           // in a row
 	failed   error         // the last of them
 	told     time.Duration // since boot; when consumption was last delivered
-	restored bool          // what is known of it is a backup's
 }
 
 // lock keeps those apart who change one session at its source: a session that
@@ -216,7 +215,7 @@ func (m *Manager) recallErrands(ctx context.Context) error {
 		}
 		device, _ := numberOf(r.Value[:8])
 		if m.desk.errands[id] == nil {
-			m.desk.errands[id] = &errand{device: device, provider: string(r.Value[8:]), restored: m.desk.restored}
+			m.desk.errands[id] = &errand{device: device, provider: string(r.Value[8:])}
 		}
 	}
 	return nil
