@@ -122,8 +122,8 @@
 // so that a top-up there reaches the running grant. A visit reads what the source
 // holds, writes a letter {base, delta, intended} into the session's record, and
 // saves the sum. The letter stays until it is known to have arrived, over
-// restarts. A source that holds the base has not got it; one that takes sequences
-// is sent it again; in doubt it has arrived, in the customer's favour. A session
+// restarts. A source that takes sequences is sent it again, and knows. Of another,
+// one that holds the base has not got it; else it has, in the customer's favour. A session
 // that runs as its provider goes away runs on to its end, also after a restart
 // and if the provider is not registered any more; it is not offered again then.
 //

@@ -89,6 +89,7 @@ func (h *handle) edit(change func(e *edit)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	change(&h.edits)
+	h.edits.save = nil
 }
 
 func (h *handle) IncTimeCons(sec uint) {
@@ -133,6 +134,9 @@ func copied[T any](p *T) *T {
 func (h *handle) Save(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.edits.save == nil && !h.edits.empty() {
+		h.edits.save = new(int)
+	}
 	v, err := h.m.update(ctx, h.last.ID, h.edits)
 	switch {
 	case err == nil:

@@ -62,9 +62,10 @@ type FetchSessionsResult struct {
 //	SaveSeq(ctx context.Context, data SessionData, seq uint64) error
 //
 // is called in the place of Save. After one whose end is not known it is
-// called again with the same data and seq; a source that takes each seq once,
-// and none below the highest it took, bills exactly once. Sequences of a
-// session only grow.
+// called again with the same seq, and the same consumption added to what the
+// source holds then. A source that takes each seq once, and none below the
+// highest it took, and returns nil for those, bills exactly once, also what
+// others change meanwhile. Sequences of a session only grow.
 type SessionSource interface {
 	// Data returns the session as last read. It does not wait.
 	Data() SessionData

@@ -21,62 +21,78 @@ func (m *Manager) visit(ctx context.Context, id int64, change *edit) (again time
 		return 0, at.fails("wait for it", err)
 	}
 	defer unlock()
-	var refused error // of a Save of change
-	tries := 0
-	for {
-		began := m.opt.Boot()
-		data, err := calling(ctx, m, at.by, func(ctx context.Context) (SessionData, error) {
-			data, err := at.source.Reload(ctx)
-			return tidy(data), err
-		})
-		if err = m.answered(at, err); err != nil {
-			return 0, at.fails("Reload", errors.Join(refused, err))
+	v := visiting{at: at, change: change}
+	for tries := 0; ; tries++ {
+		if err := m.readThere(ctx, &v); err != nil {
+			return 0, err
 		}
-		if err := checkData(data); err != nil {
-			m.mu.Lock()
-			m.skip(at.by, at.device, at.key, err)
-			m.mu.Unlock()
-			return 0, at.fails("Reload", err)
-		}
-		todo := visiting{at: at, data: data, began: began, change: change}
-		if refused != nil {
-			todo.change, todo.only = nil, true
-		}
-		if err := m.settleLetter(ctx, &todo); err != nil {
+		if err := m.settleLetter(ctx, &v); err != nil {
 			return 0, err
 		}
 		switch {
-		case refused != nil && todo.applied:
-			return todo.again, nil
-		case refused != nil:
-			return 0, at.fails("Save", refused)
-		case todo.letter == nil:
-			return todo.again, nil
+		case v.letter == nil && v.refused != nil:
+			return 0, at.fails("Save", v.refused)
+		case v.letter == nil:
+			return v.again, nil
 		}
-		if err := m.send(ctx, at, todo.letter); err != nil {
-			if errors.Is(err, ErrNotSaved) && !todo.resent && tries < maxTries {
-				tries++
-				if err := m.withdraw(ctx, at, todo.letter); err != nil {
-					return 0, err
-				}
-				continue
-			}
-			if !todo.letter.Edit {
-				return 0, at.fails("Save", err)
-			}
-			refused = err
-			continue
-		}
-		if again, err = m.delivered(ctx, at, todo.letter); err != nil {
-			if todo.letter.Edit {
-				err = fmt.Errorf("provider %s: %w: %w", at.name, errMade, err)
-			}
-			return 0, err
-		}
-		if todo.letter.Edit || change == nil {
-			return again, nil
+		if err := m.deliver(ctx, &v, tries < maxTries); err != nil || v.done {
+			return v.again, err
 		}
 	}
+}
+
+// readThere reads what the source of a visit holds.
+func (m *Manager) readThere(ctx context.Context, v *visiting) (err error) {
+	at := v.at
+	v.began = m.opt.Boot()
+	v.data, err = calling(ctx, m, at.by, func(ctx context.Context) (SessionData, error) {
+		data, err := at.source.Reload(ctx)
+		return tidy(data), err
+	})
+	if err = m.answered(at, err); err != nil {
+		return at.fails("Reload", errors.Join(v.refused, err))
+	}
+	if err := checkData(v.data); err != nil {
+		m.mu.Lock()
+		m.skip(at.by, at.device, at.key, err)
+		m.mu.Unlock()
+		return at.fails("Reload", errors.Join(v.refused, err))
+	}
+	return nil
+}
+
+// deliver sends the letter of a visit and takes in what the source says. The visit
+// goes on if the source has to be read again after it: what it holds now is not
+// known, or somebody else changed it, and more tries are left.
+func (m *Manager) deliver(ctx context.Context, v *visiting, more bool) error {
+	err := m.send(ctx, v.at, v.letter)
+	switch {
+	case errors.Is(err, ErrNotSaved) && more && v.resent:
+		return nil // with the same sequence, added to what it holds then
+	case errors.Is(err, ErrNotSaved) && !v.resent:
+		if withdrawn := m.withdraw(ctx, v.at, v.letter); withdrawn != nil || more {
+			return withdrawn
+		}
+		return v.at.fails("Save", err)
+	case err != nil && v.letter.Edit && !v.resent:
+		v.refused = err
+		return nil
+	case err != nil && v.resent:
+		return v.at.fails("Save again, which may have been done before", err)
+	case err != nil:
+		return v.at.fails("Save", err)
+	}
+	if err := m.delivered(ctx, v); err != nil {
+		if v.letter.Edit {
+			err = fmt.Errorf("provider %s: %w: %w", v.at.name, errMade, err)
+		}
+		return err
+	}
+	v.done = !v.resent
+	if v.resent && v.letter.Edit {
+		v.change, v.refused = nil, nil
+	}
+	return nil
 }
 
 // address is where a session is kept.
@@ -214,16 +230,16 @@ func (m *Manager) lockSource(ctx context.Context, key string) (unlock func(), er
 
 // visiting is what a visit knows and what comes of it.
 type visiting struct {
-	at     address
-	data   SessionData // as just read
-	began  time.Duration
-	change *edit
-	only   bool // nothing new is to be sent
+	at      address
+	data    SessionData // as just read
+	began   time.Duration
+	change  *edit // to be made; nil: none, or it is made
+	refused error // what the Save of change ended with; nil: it was not tried, or has arrived
 
-	letter  *letter // to be sent
-	resent  bool    // it was sent before, and may have arrived then
-	applied bool    // a letter before turned out to have arrived
-	again   time.Duration
+	letter *letter // to be sent
+	resent bool    // it was sent before, and may have arrived then
+	done   bool    // the source holds what the letter says
+	again  time.Duration
 }
 
 // callSession prepares a call and holds the device of a session that was found
@@ -256,17 +272,25 @@ func (m *Manager) settleLetter(ctx context.Context, v *visiting) error {
 	defer done()
 	m.mu.Lock()
 	m.follow(d)
-	if s.origin.Letter != nil {
+	v.letter, v.resent = nil, false
+	if l := s.origin.Letter; l != nil {
+		of := v.change // which the letter is about
+		if !l.Edit || v.refused == nil && !m.errand(s).edit.same(of) {
+			of = nil
+		}
 		switch s.verdict(v.data, v.at.source) {
 		case resend:
-			v.letter, v.resent = s.origin.Letter, true
+			v.letter, err = s.anew(v.data, of)
+			v.resent = true
 			m.mu.Unlock()
-			return nil
+			return err
 		case arrived:
-			v.applied = true
+			if of != nil && l.shows(v.data, of) {
+				v.change, v.refused = nil, nil
+			}
 			s.arrive()
 		case lost:
-			s.origin.said, s.origin.Letter = s.origin.Letter.Base, nil
+			s.origin.said, s.origin.Letter = l.Base, nil
 		}
 		m.soil(s)
 	}
@@ -289,26 +313,37 @@ const (
 	resend
 )
 
-// verdict says what became of a letter whose end is not known, given what the
-// source holds now. A source that holds what it held before has not taken it.
-// One that holds something else and less than intended is believed to have
-// taken it, in the customer's favour, unless it can be asked with the sequence:
-// not with one of a backup, which others may have followed.
+// verdict says what is to be done about a letter whose end is not known, given what
+// the source holds now. One that takes each sequence once is sent it again: it knows.
+// Of the others, one that holds what it held before has not taken the letter; one that
+// holds something else is believed to have, in the customer's favour. So is one with
+// sequences if the letter is a backup's: others may have followed it.
 func (s *session) verdict(data SessionData, source SessionSource) int {
-	l, held := s.origin.Letter, consumption(data)
-	_, exact := source.(sequenced)
-	exact = exact && !l.Edit && !l.Old
-	told := consumption(l.Intended)
-	switch {
-	case held == l.Base && !(told == l.Base && sameTerms(data, l.Intended)):
-		if exact && sameTerms(data, l.Intended) {
-			return resend
-		}
-		return lost
-	case exact && !held.covers(told):
+	l := s.origin.Letter
+	if _, exact := source.(sequenced); exact && !l.Old {
 		return resend
 	}
+	told := consumption(l.Intended)
+	if consumption(data) == l.Base && !(told == l.Base && sameTerms(data, l.Intended)) {
+		return lost
+	}
 	return arrived
+}
+
+// shows reports that a source holds what a letter changes, and the consumption in it.
+func (l *letter) shows(data SessionData, change *edit) bool {
+	changed := data
+	return change.applyTo(&changed) == nil && sameTerms(data, changed) && consumption(data).covers(consumption(l.Intended))
+}
+
+// anew returns the letter with the same sequence for what a source holds now: what
+// others changed since the letter was written stays if the source takes it only now.
+// change is the one in the letter; nil: there is none, or its caller has left and
+// knows that it may not be made.
+func (s *session) anew(data SessionData, change *edit) (*letter, error) {
+	l := s.origin.Letter
+	intended, err := s.intended(data, l.Delta, change)
+	return &letter{Base: consumption(data), Delta: l.Delta, Intended: intended, Seq: l.Seq, Edit: change != nil}, err
 }
 
 // sameTerms reports that two readings of a source sell the same, from the
@@ -382,7 +417,7 @@ func (m *Manager) write(ctx context.Context, d *device, s *session, v *visiting)
 	start := !s.startedAt.IsZero() && !o.Told
 	due := v.change != nil || start || delta != (tally{}) && (!s.running || now-e.told >= tellEvery)
 	v.again = m.nextVisit(s, now)
-	if v.only || !due {
+	if v.refused != nil || !due {
 		m.mu.Unlock()
 		return nil
 	}
@@ -390,6 +425,7 @@ func (m *Manager) write(ctx context.Context, d *device, s *session, v *visiting)
 		m.mu.Unlock()
 		return err
 	}
+	e.edit = v.change
 	l := o.Letter
 	e.told = now
 	m.soil(s)
@@ -411,25 +447,34 @@ func (m *Manager) write(ctx context.Context, d *device, s *session, v *visiting)
 // with a change if there is one. Its sequence is above all before, also if those
 // are forgotten because a backup was restored: it is at least the wall time, ms.
 func (s *session) address(data SessionData, u use, change *edit, ms uint64) error {
-	o, held, delta := s.origin, consumption(data), s.owed(u)
-	told := held.plus(delta)
+	o, delta := s.origin, s.owed(u)
+	intended, err := s.intended(data, delta, change)
+	if err != nil {
+		return err
+	}
+	o.Seq = max(o.Seq+1, ms)
+	o.Letter = &letter{Base: consumption(data), Delta: delta, Intended: intended, Seq: o.Seq, Edit: change != nil}
+	return nil
+}
+
+// intended returns what a source is to have that holds data: the start, delta, and a
+// change if there is one.
+func (s *session) intended(data SessionData, delta tally, change *edit) (SessionData, error) {
+	told := consumption(data).plus(delta)
 	if delta.Secs != 0 {
 		data.TimeCons = uint(min(told.Secs, maxTimeSecs))
 	}
 	if delta.Bytes != 0 {
 		data.DataCons = min(float64(told.Bytes)/1e6, maxDataMB)
 	}
-	if !s.startedAt.IsZero() {
+	if data.StartedAt == nil && !s.startedAt.IsZero() {
 		data.StartedAt = copied(&s.startedAt)
 	}
-	if change != nil {
-		if err := change.applyTo(&data); err != nil {
-			return err
-		}
+	if change == nil {
+		return data, nil
 	}
-	o.Seq = max(o.Seq+1, ms)
-	o.Letter = &letter{Base: held, Delta: delta, Intended: data, Seq: o.Seq, Edit: change != nil}
-	return nil
+	err := change.applyTo(&data)
+	return data, err
 }
 
 // nextVisit is when the source of a session is to be visited again. m.mu is
@@ -473,11 +518,13 @@ func (m *Manager) withdraw(ctx context.Context, at address, l *letter) error {
 	return nil
 }
 
-// delivered takes in that the source has taken a letter.
-func (m *Manager) delivered(ctx context.Context, at address, l *letter) (again time.Duration, err error) {
-	ctx, d, s, done, err := m.callSession(ctx, at)
+// delivered takes in that the source has taken a letter. What it holds after one that
+// was sent before is not known.
+func (m *Manager) delivered(ctx context.Context, v *visiting) error {
+	l := v.letter
+	ctx, d, s, done, err := m.callSession(ctx, v.at)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer done()
 	m.mu.Lock()
@@ -487,10 +534,10 @@ func (m *Manager) delivered(ctx context.Context, at address, l *letter) (again t
 		m.soil(s)
 	}
 	s.origin.read = now
-	again = m.nextVisit(s, now)
+	v.again = m.nextVisit(s, now)
 	m.mu.Unlock()
-	if l.Edit {
-		err = m.pull(ctx, d, s, l.Intended, now)
+	if l.Edit && !v.resent {
+		return m.pull(ctx, d, s, l.Intended, now)
 	}
-	return again, err
+	return nil
 }

@@ -14,6 +14,8 @@ type bank struct {
 	data  SessionData
 	seq   uint64
 	exact bool
+	moved bool // somebody else changed it since it was read
+	since bool // and since a letter was written
 }
 
 func (b *bank) takes(data SessionData, seq uint64) {
@@ -57,7 +59,7 @@ func TestJournal(t *testing.T) {
 			Provider: "acme", Type: uint8(kind), TimeSecs: 1000, DataMb: 1000, DownMbits: 5, UpMbits: 3, CreatedAt: epoch,
 			TimeCons: uint(rapid.IntRange(0, 50).Draw(t, "consumed s")), DataCons: rapid.Float64Range(0, 50).Draw(t, "consumed MB"),
 		}}
-		first := consumption(b.data)
+		first, sold := consumption(b.data), b.data.TimeSecs
 		p := &provider{order: 1}
 		s := newShadow(7, 1, p, offered{data: tidy(b.data), key: "id a"})
 		s.startedAt = epoch
@@ -73,12 +75,17 @@ func TestJournal(t *testing.T) {
 			}
 		}
 		settle := func() {
+			b.moved = false
 			if s.origin.Letter == nil {
 				return
 			}
 			switch s.verdict(b.data, b.reader()) {
 			case resend:
-				b.takes(s.origin.Letter.Intended, s.origin.Letter.Seq)
+				l, err := s.anew(b.data, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.takes(l.Intended, l.Seq)
 				s.arrive()
 			case arrived:
 				s.arrive()
@@ -93,8 +100,9 @@ func TestJournal(t *testing.T) {
 				t.Fatal(err)
 			}
 			disk = rebooted(t, s, u)
+			b.since = false
 		}
-		steps := rapid.SliceOfN(rapid.SampledFrom([]string{"use", "write", "arrive", "arrive unheard", "fail", "look", "record", "die", "sell"}), 1, 40).Draw(t, "steps")
+		steps := rapid.SliceOfN(rapid.SampledFrom([]string{"use", "write", "arrive", "arrive unheard", "fail", "look", "record", "die", "sell", "spend"}), 1, 40).Draw(t, "steps")
 		for _, step := range append(steps, "write", "arrive") {
 			switch step {
 			case "use":
@@ -103,12 +111,12 @@ func TestJournal(t *testing.T) {
 			case "write":
 				write()
 			case "arrive": // a Save that answers
-				if l := s.origin.Letter; l != nil {
+				if l := s.origin.Letter; l != nil && !b.moved {
 					b.takes(l.Intended, l.Seq)
 					s.arrive()
 				}
 			case "arrive unheard":
-				if l := s.origin.Letter; l != nil {
+				if l := s.origin.Letter; l != nil && !b.moved {
 					b.takes(l.Intended, l.Seq)
 				}
 			case "look": // Reload
@@ -121,9 +129,15 @@ func TestJournal(t *testing.T) {
 				if lost := s.counted(u).less(s.counted(s.settled)); s.counted(u) != s.counted(s.settled).plus(lost) {
 					t.Fatalf("after a death %+v was used, before it %+v", s.settled, u)
 				}
-				u = s.settled
+				u, b.moved = s.settled, b.since
 			case "sell":
 				b.data.TimeSecs += 10
+				sold, b.moved, b.since = sold+10, true, true
+			case "spend": // another gateway; one that has no sequences is believed
+				if b.exact {
+					b.data.TimeCons, b.data.DataCons, b.moved, b.since = b.data.TimeCons+3, b.data.DataCons+2, true, true
+					first = first.plus(tally{3, 2e6})
+				}
 			}
 			got, counted := consumption(b.data), first.plus(s.counted(u))
 			if !counted.covers(got) {
@@ -138,6 +152,9 @@ func TestJournal(t *testing.T) {
 		}
 		if got, want := consumption(b.data), first.plus(s.counted(u)); got != want {
 			t.Fatalf("the source holds %+v, want %+v", got, want)
+		}
+		if b.data.TimeSecs != sold {
+			t.Fatalf("the source has sold %d s, want %d", b.data.TimeSecs, sold)
 		}
 	})
 }

@@ -35,6 +35,7 @@ type errand struct {
 	fails    int           // in a row
 	failed   error         // the last of them
 	told     time.Duration // since boot; when consumption was last delivered
+	edit     *edit         // in the newest letter
 }
 
 // lock keeps those apart who change one session at its source: a session that

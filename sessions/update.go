@@ -16,7 +16,11 @@ type edit struct {
 	incData    int64 // bytes
 	setStarted bool
 	startedAt  *time.Time
+	save       *int // the same when a Save that failed is made again; nil: it is not a handle's
 }
+
+// same reports that two edits are one, which a handle saves again.
+func (e *edit) same(o *edit) bool { return e != nil && o != nil && e.save != nil && e.save == o.save }
 
 func (e *edit) empty() bool {
 	return e.Change == Change{} && e.incTime == 0 && e.incData == 0 && !e.setStarted
@@ -79,9 +83,10 @@ func set[T any](to *T, from *T) {
 }
 
 // Update changes a session; a running one at once: the next packet has the
-// new limits and rates. It is on disk when Update returns nil, within 5 s; a
-// provider's session is changed at its source first, which may take 3 s of these.
-// It emits SessionChanged. A change of nothing is none. ErrUnknownSession,
+// new limits and rates. It is on disk when Update returns nil. It is answered
+// within 5 s: of those, a provider's session is changed at its source first, and
+// whatever is waited for before, 3 s, and the forwarder has 2 s to take it in. It
+// emits SessionChanged. A change of nothing is none. ErrUnknownSession,
 // ErrBadPlan, also for a limit that its type does not have, ErrProvider,
 // ErrUnavailable, ErrStopped, and
 // ErrForwarder, which says that it is saved and not in force yet.
