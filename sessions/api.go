@@ -148,9 +148,9 @@ type ClientSession interface {
 	SetUseGlobalSpeed(bool)
 	// Save writes what was set since the last Save or Reload, and nothing
 	// else. When it returns nil that is on disk, and a running session has it
-	// with the next packet. It is answered within 5 s. A provider's session is
-	// saved at its source, merged with what was counted, which may take 3 s of
-	// these, and then some seconds until the packet path has it. After an error
+	// with the next packet. It is answered within 5 s: 3 s for all that it waits
+	// for, of a provider's session also the source, where it is saved, merged with
+	// what was counted, and 2 s until the packet path has it. After an error
 	// the edits are kept, and Save may be called again; but one that says "it is
 	// saved" has them done: the packet path (ErrForwarder) or, of a provider's
 	// session, memory follows. ErrBadPlan, ErrUnknownSession, ErrForwarder,
@@ -158,7 +158,7 @@ type ClientSession interface {
 	// have been changed there.
 	Save(ctx context.Context) error
 	// Reload drops what was set and not saved. A provider's session is read
-	// anew from its source, which may take 3 s. ErrUnknownSession,
+	// anew from its source. It is answered within 5 s, as Save. ErrUnknownSession,
 	// ErrUnavailable, ErrProvider, ErrStopped.
 	Reload(ctx context.Context) error
 }

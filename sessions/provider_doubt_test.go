@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"testing"
+	"time"
 )
 
 // TestAChangeInDoubtAndAClerk: a handle's Save carries what was used and a change, its
@@ -109,5 +110,56 @@ func TestASaveThatIsMadeAgain(t *testing.T) {
 				t.Errorf("sequences %v, arrived %v: the source holds %v MB", sequences, arrives, v.DataCons)
 			}
 		}
+	}
+}
+
+// asked is a context that says when its deadline is asked for, as by who adds one.
+type asked struct {
+	context.Context
+	asked chan struct{}
+}
+
+func (a asked) Deadline() (time.Time, bool) {
+	select {
+	case a.asked <- struct{}{}:
+	default:
+	}
+	return a.Context.Deadline()
+}
+
+// TestOneDeadlineForASave: what a Save waits for here is not added to what it may
+// take at the source.
+func TestOneDeadlineForASave(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("acme")
+	a := p.sells("a", dataPlan(1))
+	w.registers(p)
+	s, err := w.gets(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var end time.Time
+	p.change(func() {
+		a.loading = func(ctx context.Context, _ *SessionData) error { end, _ = ctx.Deadline(); return nil }
+	})
+	w.m.mu.Lock()
+	dev := w.m.byID[d.ID]
+	w.m.mu.Unlock()
+	if err := dev.turn.take(bg()); err != nil {
+		t.Fatal(err)
+	}
+	s.IncDataCons(0.1)
+	ctx, done := asked{bg(), make(chan struct{}, 1)}, make(chan error)
+	go func() { done <- s.Save(ctx) }()
+	<-ctx.asked
+	time.Sleep(time.Millisecond)
+	released := time.Now()
+	dev.turn.done()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if late := end.Sub(released); late >= callTime {
+		t.Errorf("the source has %v from when the device was free, want less than %v", late, callTime)
 	}
 }

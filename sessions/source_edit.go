@@ -38,8 +38,6 @@ func (e *edit) applyTo(data *SessionData) error {
 // says that it was not changed, or, if the text says that Reload failed too,
 // that it may have been.
 func (m *Manager) updateThere(ctx context.Context, id int64, e edit) (Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	if _, err := m.visit(ctx, id, &e); err != nil {
 		m.visitAgain(id)
 		return Session{}, fmt.Errorf("change session %d: %w", id, err)
@@ -65,12 +63,12 @@ func (m *Manager) visitAgain(id int64) {
 
 // reload reads a session anew, a provider's from its source.
 func (m *Manager) reload(ctx context.Context, id int64) (Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
 	v, err := m.Session(ctx, id)
 	if err != nil || v.Provider == Local {
 		return v, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	if _, err := m.visit(ctx, id, nil); err != nil {
 		if errors.Is(err, ErrUnknownSession) {
 			return Session{}, err

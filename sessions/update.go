@@ -115,6 +115,8 @@ func (c *Change) fits(t Type) error {
 }
 
 func (m *Manager) update(ctx context.Context, id int64, e edit) (Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
 	v, there, err := m.updateHere(ctx, id, e)
 	if there {
 		return m.updateThere(ctx, id, e)
