@@ -63,9 +63,9 @@ func TestAChangeInDoubtAndAClerk(t *testing.T) {
 				t.Errorf("the source holds %v MB of %v, %d Mbit up; want %d bytes of %v MB, 4 Mbit",
 					v.DataCons, v.DataMb, v.UpMbits, row.bytes, row.mb)
 			}
-			if uint64(megabytes(s.DataConsumption())) != row.bytes || s.UpMbits() != 4 {
-				t.Errorf("here %v MB are consumed, %d Mbit up", s.DataConsumption(), s.UpMbits())
-			}
+			w.until("it is so here", func() bool {
+				return uint64(megabytes(s.DataConsumption())) == row.bytes && s.UpMbits() == 4
+			})
 		})
 	}
 }

@@ -278,7 +278,7 @@ func (m *Manager) settleLetter(ctx context.Context, v *visiting) error {
 		if !l.Edit || v.refused == nil && !m.errand(s).edit.same(of) {
 			of = nil
 		}
-		switch s.verdict(v.data, v.at.source) {
+		switch s.verdict(v.data, v.at.source, m.errand(s).fails) {
 		case resend:
 			v.letter, err = s.anew(v.data, of)
 			v.resent = true
@@ -314,17 +314,19 @@ const (
 )
 
 // verdict says what is to be done about a letter whose end is not known, given what
-// the source holds now. One that takes each sequence once is sent it again: it knows.
+// the source holds now. One that takes each sequence once is sent it again: it knows;
+// but one that never says so, after so many fails, and holds what the letter says.
 // Of the others, one that holds what it held before has not taken the letter; one that
 // holds something else is believed to have, in the customer's favour. So is one with
 // sequences if the letter is a backup's: others may have followed it.
-func (s *session) verdict(data SessionData, source SessionSource) int {
+func (s *session) verdict(data SessionData, source SessionSource, fails int) int {
 	l := s.origin.Letter
-	if _, exact := source.(sequenced); exact && !l.Old {
+	told := consumption(l.Intended)
+	holds := consumption(data) == told && sameTerms(data, l.Intended)
+	if _, exact := source.(sequenced); exact && !l.Old && (fails < maxTries || !holds) {
 		return resend
 	}
-	told := consumption(l.Intended)
-	if consumption(data) == l.Base && !(told == l.Base && sameTerms(data, l.Intended)) {
+	if consumption(data) == l.Base && !holds {
 		return lost
 	}
 	return arrived

@@ -79,7 +79,7 @@ func TestJournal(t *testing.T) {
 			if s.origin.Letter == nil {
 				return
 			}
-			switch s.verdict(b.data, b.reader()) {
+			switch s.verdict(b.data, b.reader(), 0) {
 			case resend:
 				l, err := s.anew(b.data, nil)
 				if err != nil {
