@@ -103,7 +103,7 @@ func (w *world) boots() *world {
 		w.t.Fatal(err)
 	}
 	w.table = table
-	w.fake = newFakeForwarder(table, w.boot)
+	w.fake = newFakeForwarder(table, w.opt.Boot)
 	return w
 }
 
