@@ -37,9 +37,23 @@ func (m *Manager) mayGoOn(d *device) bool {
 	case r.byWAN(): // one without time may have come in the place of one with
 		return m.wan.back || !d.paused.kind.hasTime()
 	case r == pauseIdle:
-		return d.woken
+		return d.woken || m.sentSince(d)
 	}
 	return false
+}
+
+// sentSince reports that the client of a device sent something after its last grant
+// was revoked, though it may have passed: the forwarder takes that in later. m.mu is
+// held.
+func (m *Manager) sentSince(d *device) bool {
+	if d.slot == 0 {
+		return false
+	}
+	slot := m.table.Slot(d.slot)
+	last := slot.Record(slot.Published.Load())
+	s, revoked := m.sessions[int64(last.Session.Load())], last.Revoked.Load()
+	return s != nil && s.device == d.id && revoked != 0 && slot.LastSeen.Load() > revoked &&
+		uint32(slot.Served.Load()) == uint32(slot.Generation.Load())
 }
 
 // mindClock pauses a device in place whose client is idle, or whose clock is

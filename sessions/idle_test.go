@@ -186,3 +186,34 @@ func TestWhyItWasPausedOutlivesControl(t *testing.T) {
 	}
 	t.Errorf("the ledger does not say why it was paused: %+v", lines)
 }
+
+// TestAPacketAsItsSessionIsPaused: a client that was silent sends once more, and
+// that packet passes before the forwarder has taken in that it is paused. It is not
+// idle then, and does not have to send another one.
+func TestAPacketAsItsSessionIsPaused(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		then func(w *world)
+	}{
+		{"and control sees it", func(*world) {}},
+		{"and control dies", func(w *world) { w.kills(); w.runs() }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.opt.IdlePause = 60 * time.Second
+			w.boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			s := w.create(d.ID, timePlan(3600))
+			w.connect(d.ID)
+			w.until("on disk", w.clean)
+			w.stalls(true)
+			w.advance(70 * time.Second)
+			w.until("it is paused", func() bool { w.m.Wake(); return w.session(s.ID).State == Paused })
+			w.table.Slot(w.slotOf(hwA)).LastSeen.Store(int64(w.boot()))
+			row.then(w)
+			w.stalls(false)
+			w.until("it runs", func() bool { w.m.Wake(); return w.session(s.ID).State == Running })
+		})
+	}
+}
