@@ -51,9 +51,10 @@ type disk struct {
 	segments    atomic.Int64  // how many were filled since the newest snapshot was begun
 	reading     atomic.Int32  // who reads the journal
 
-	renew    atomic.Bool // the snapshots and the journal are to be made anew
-	atOnce   int64       // bytes of tables up to which the database is compared before it is served
-	unproved atomic.Bool // it is compared while it is served
+	renew    atomic.Bool   // the snapshots and the journal are to be made anew
+	atOnce   int64         // bytes of tables up to which the database is compared before it is served
+	atEnd    time.Duration // for the snapshot before the end
+	unproved atomic.Bool   // it is compared while it is served
 	lookMu   sync.Mutex
 	stopLook context.CancelFunc // of the look at all records that is under way; nil: there was none
 	found    chan error         // damage, by comparing

@@ -133,7 +133,7 @@ func (d *disk) lastSnapshot() {
 	if size, err := roomToCompact(d.dir); err != nil || size > d.atOnce {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshotTime)
+	ctx, cancel := context.WithTimeout(context.Background(), d.atEnd)
 	defer cancel()
 	if err := d.nextSnapshot(ctx, d.db, nil); err != nil {
 		d.log.Info("store: no snapshot at the end", "err", err)

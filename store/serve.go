@@ -55,6 +55,7 @@ func newDisk(dir string, opt Option) *disk {
 		guard:   orDefault(opt.Guard, DefaultGuard),
 		reserve: orDefault(opt.Reserve, DefaultReserve),
 		atOnce:  compareAtOnce,
+		atEnd:   lastSnapshotTime,
 		free:    freeSpace,
 		now:     time.Now,
 		due:     make(chan struct{}, 1),

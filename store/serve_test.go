@@ -72,7 +72,7 @@ func serveAs(t *testing.T, dir string, free, atOnce int64) *room {
 	t.Helper()
 	r := &room{dir: dir, conns: make(chan net.Conn), c: client.New(), ended: make(chan error, 1)}
 	r.free.Store(free)
-	r.d = &disk{dir: dir, boot: "this", now: time.Now, due: make(chan struct{}, 1), doubts: make(chan error, 1), found: make(chan error, 1), atOnce: atOnce, guard: testGuard, reserve: testReserve, log: quiet,
+	r.d = &disk{dir: dir, boot: "this", now: time.Now, due: make(chan struct{}, 1), doubts: make(chan error, 1), found: make(chan error, 1), atOnce: atOnce, atEnd: time.Minute, guard: testGuard, reserve: testReserve, log: quiet,
 		free: func(string) (int64, error) { return r.free.Load(), nil }}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
@@ -339,7 +339,7 @@ func TestTheReserveIsWhatOpensAFullDisk(t *testing.T) {
 	r := serveDir(t, dir, plenty)
 	batchOf(t, r.c, record("a", "1"))
 	r.end(t)
-	d := &disk{dir: dir, now: time.Now, atOnce: compareAtOnce, guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
+	d := &disk{dir: dir, now: time.Now, atOnce: compareAtOnce, atEnd: time.Minute, guard: testGuard, reserve: testReserve, log: slog.New(slog.DiscardHandler),
 		free: func(string) (int64, error) {
 			if hasReserve(dir) {
 				return 0, nil
