@@ -105,6 +105,7 @@ const (
 	lastBackoff   = 30 * time.Second
 	maxSkips      = 100              // devices whose skipped sessions are told of
 	skipAgain     = 10 * time.Minute // between events that say the same
+	maxNames      = 256              // that a provider gives itself in its sessions
 )
 
 // provider is a registered SessionProvider. Manager.mu guards what is below mu.

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"strings"
@@ -294,5 +295,33 @@ func TestARunningSessionWhosePlanGoesBad(t *testing.T) {
 	}
 	if n := w.pass(macA, 400_000, 0); n > 300_000 || n < 298_500 {
 		t.Errorf("%d bytes passed of 300000", n)
+	}
+}
+
+func TestAProviderKeepsToSomeNames(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := newShop("n")
+	p.sells("first", dataPlan(1))
+	w.registers(p)
+	for i := range maxNames {
+		p.change(func() { p.name = fmt.Sprint("n", i) })
+		p.sells(fmt.Sprint("id", i), dataPlan(1))
+		if _, err := w.gets(d); err != nil {
+			t.Fatalf("name %d: %v", i, err)
+		}
+		p.change(func() {
+			p.wares, p.order = make(map[string]*ware), nil
+		})
+	}
+	p.change(func() { p.name = "one too many" })
+	p.sells("last", dataPlan(1))
+	_, err := w.gets(d)
+	w.wants(err, ErrNoSession)
+	w.m.mu.Lock()
+	names := len(w.m.desk.providers[0].names)
+	w.m.mu.Unlock()
+	if why := strings.Join(w.m.Degraded(), "; "); names != maxNames || !strings.Contains(why, "256 other names") {
+		t.Errorf("%d names, degraded: %q", names, why)
 	}
 }

@@ -361,7 +361,11 @@ func (m *Manager) takeIn(what question, began time.Duration, got []offered) erro
 		if err != nil {
 			return err
 		}
-		if s == nil || slices.Contains(use, s) {
+		if s == nil {
+			bad = true // take has said why
+			continue
+		}
+		if slices.Contains(use, s) {
 			continue
 		}
 		use = append(use, s)
@@ -399,8 +403,14 @@ func (d *device) offer(p *provider, use []*session) {
 func (m *Manager) take(ctx context.Context, d *device, p *provider, o offered, began time.Duration) (*session, error) {
 	m.mu.Lock()
 	s := d.shadow(p, o)
-	p.name = p.nameOf(o.data)
-	p.names[p.name] = true
+	name := p.nameOf(o.data)
+	if s == nil && !p.names[name] && len(p.names) >= maxNames {
+		defer m.mu.Unlock()
+		m.skip(p, d.id, o.key, fmt.Errorf("it is of provider %q, and sessions of %d other names came from the same one; it should keep to one name", name, maxNames))
+		return nil, nil
+	}
+	p.name = name
+	p.names[name] = true
 	if s != nil {
 		s.origin.by = p
 		m.errand(s).source = o.source
