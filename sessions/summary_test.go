@@ -134,7 +134,8 @@ func TestASummaryStaysAtTheMost(t *testing.T) {
 		}
 	}
 	got, err := w.m.Summary(bg(), d.ID)
-	if err != nil || got.Either != (Remaining{120, 120 * maxTimeSecs, 120 * maxDataMB}) || len(got.Left) != MaxBatch || !got.More || got.Sessions[Available] != 120 {
+	secs := uint(min(uint64(120*maxTimeSecs), uint64(math.MaxUint)))
+	if err != nil || got.Either != (Remaining{120, secs, 120 * maxDataMB}) || len(got.Left) != MaxBatch || !got.More || got.Sessions[Available] != 120 {
 		t.Errorf("%+v of %d, more %v, %v", got.Either, len(got.Left), got.More, err)
 	}
 	sum := Remaining{1, math.MaxUint - 5, math.MaxFloat64}
