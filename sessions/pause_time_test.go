@@ -7,22 +7,10 @@ import (
 	"time"
 )
 
-// stillClock is a clock that goes on only when a test says so.
-func (w *world) stillClock() *time.Duration {
-	at := time.Hour
-	w.opt.Boot = func() time.Duration {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return at
-	}
-	w.opt.Now = func() time.Time { return epoch.Add(w.opt.Boot()) }
-	return &at
-}
-
 // roundDone waits until the forwarder has gone round now, and has taken in what
 // was decided.
 func (w *world) roundDone() {
-	at := w.opt.Boot()
+	at := w.boot()
 	w.until("the forwarder goes round", func() bool {
 		w.fake.mu.Lock() // not in the middle of it
 		defer w.fake.mu.Unlock()
@@ -44,7 +32,7 @@ func TestPausesCostNothing(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 7))
 			w := newWorld(t)
-			at := w.stillClock()
+			w.still, w.skip = true, time.Hour
 			w.opt.IdlePause, w.opt.PauseOnCarrierLoss = time.Hour, true
 			w.boots().runs()
 			d := w.add(macA, "10.10.0.2")
@@ -54,9 +42,7 @@ func TestPausesCostNothing(t *testing.T) {
 			}
 			passes := func(most time.Duration) time.Duration {
 				by := time.Duration(random.Int64N(int64(most)))
-				w.mu.Lock()
-				*at += by
-				w.mu.Unlock()
+				w.advance(by)
 				return by
 			}
 			used := func() (sum time.Duration) {

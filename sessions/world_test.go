@@ -31,6 +31,7 @@ type world struct {
 	mu     sync.Mutex
 	start  time.Time
 	skip   time.Duration // since boot, on top of real time
+	still  bool          // the clock goes on by advance only
 	step   time.Duration // of the wall clock
 	conns  chan net.Conn
 	client *client.Client
@@ -71,13 +72,21 @@ func newWorld(t *testing.T) *world {
 func (w *world) boot() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.sinceBoot()
+}
+
+// sinceBoot is boot with w.mu held.
+func (w *world) sinceBoot() time.Duration {
+	if w.still {
+		return w.skip
+	}
 	return time.Since(w.start) + w.skip
 }
 
 func (w *world) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return epoch.Add(time.Since(w.start) + w.skip + w.step)
+	return epoch.Add(w.sinceBoot() + w.step)
 }
 
 // advance lets time pass.
@@ -103,7 +112,7 @@ func (w *world) boots() *world {
 		w.t.Fatal(err)
 	}
 	w.table = table
-	w.fake = newFakeForwarder(table, w.opt.Boot)
+	w.fake = newFakeForwarder(table, w.boot)
 	return w
 }
 
