@@ -85,12 +85,19 @@ func (n *namespace) do(f func() error) error {
 	})
 }
 
-// onThread runs f on a thread of its own that ends with it.
+// onThread runs f on a thread of its own that ends with it. That is never the
+// process's first one, which does not end, and whose namespace /proc tells as
+// the process's.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends here
-		done <- f()
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(f) // elsewhere, as this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- f() // never unlocked: the thread ends here
 	}()
 	return <-done
 }
