@@ -14,28 +14,20 @@ import (
 // savesInDoubt makes a call whose first change reaches the disk, and the line breaks
 // before the answer does. It returns the call's error.
 func (w *world) savesInDoubt(call func() error) error {
-	near, mid := net.Pipe()
-	out, far := net.Pipe()
-	w.conns <- far
-	go func() { io.Copy(out, mid) }()
-	w.client.Attach(near)
-	done := make(chan error)
-	go func() { done <- call() }()
-	for answers := bufio.NewReader(out); ; {
-		frame, err := client.ReadFrame(answers)
-		if err != nil {
-			w.t.Fatal(err)
+	return w.cutOff(call, func(out, mid net.Conn) {
+		for answers := bufio.NewReader(out); ; {
+			frame, err := client.ReadFrame(answers)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if a, err := client.ParseAnswer(frame); err != nil || a.Op == client.OpBatch {
+				return
+			}
+			if _, err := mid.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
+				w.t.Fatal(err)
+			}
 		}
-		if a, err := client.ParseAnswer(frame); err != nil || a.Op == client.OpBatch {
-			break
-		}
-		if _, err := mid.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	mid.Close()
-	out.Close()
-	return <-done
+	})
 }
 
 func TestADeviceIsChangedAllOrNothing(t *testing.T) {

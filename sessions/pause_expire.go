@@ -41,13 +41,13 @@ func (m *Manager) endPauses(ctx context.Context) {
 // endDue is one look. After an error the next one goes on.
 func (m *Manager) endDue(ctx context.Context, ends map[int64]pausedEnd) error {
 	ctx, cancel, err := m.enter(ctx, callTime)
-	if err != nil || !m.books.opened.Load() {
-		if err == nil {
-			cancel()
-		}
+	if err != nil {
 		return err
 	}
 	defer cancel()
+	if !m.books.opened.Load() {
+		return nil
+	}
 	due, unread := m.pausedDue(ends)
 	for device, session := range unread {
 		s, err := m.readStored(ctx, session)

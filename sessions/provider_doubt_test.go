@@ -130,15 +130,7 @@ func (a asked) Deadline() (time.Time, bool) {
 // TestOneDeadlineForASave: what a Save waits for here is not added to what it may
 // take at the source.
 func TestOneDeadlineForASave(t *testing.T) {
-	w := newWorld(t).boots().runs()
-	d := w.add(macA, "10.10.0.2")
-	p := newShop("acme")
-	a := p.sells("a", dataPlan(1))
-	w.registers(p)
-	s, err := w.gets(d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, d, p, a, s := sold(t)
 	var end time.Time
 	p.change(func() {
 		a.loading = func(ctx context.Context, _ *SessionData) error { end, _ = ctx.Deadline(); return nil }

@@ -79,18 +79,10 @@ func (w *world) idOf(s ClientSession) int64 { return s.(*handle).read().ID }
 
 // TestASaveThatFails leaves the source as it was, or is found to have arrived.
 func TestASaveThatFails(t *testing.T) {
-	w := newWorld(t).boots().runs()
-	d := w.add(macA, "10.10.0.2")
-	p := newShop("acme")
-	a := p.sells("a", dataPlan(1))
-	w.registers(p)
-	s, err := w.gets(d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, _, p, a, s := sold(t)
 	p.change(func() { a.saving = func(context.Context, *SessionData) error { return errTest } })
 	s.IncDataCons(0.25)
-	err = s.Save(bg())
+	err := s.Save(bg())
 	w.wants(err, ErrProvider)
 	w.wants(err, errTest)
 	if v := a.now(); v.DataCons != 0 {
@@ -347,15 +339,7 @@ func TestWhatTheSourceDoesNotHaveAnyMore(t *testing.T) {
 // A change that the source has taken, though its answer and the look after it
 // failed, is found without anybody asking.
 func TestAChangeInDoubtIsFound(t *testing.T) {
-	w := newWorld(t).boots().runs()
-	d := w.add(macA, "10.10.0.2")
-	p := newShop("acme")
-	a := p.sells("a", dataPlan(1))
-	w.registers(p)
-	s, err := w.gets(d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, d, p, a, s := sold(t)
 	a.saved = func() error {
 		p.change(func() { a.loading = func(context.Context, *SessionData) error { return errTest } })
 		return errTest

@@ -180,6 +180,21 @@ func (s exact) SaveSeq(ctx context.Context, data SessionData, seq uint64) error 
 
 func (w *world) registers(p SessionProvider) { w.m.API().RegisterSessionProvider(p) }
 
+// sold is a world with a device and a shop that has sold it 1 MB, which was looked up.
+func sold(t *testing.T) (w *world, d Device, p *shop, a *ware, s ClientSession) {
+	t.Helper()
+	w = newWorld(t).boots().runs()
+	d = w.add(macA, "10.10.0.2")
+	p = newShop("acme")
+	a = p.sells("a", dataPlan(1))
+	w.registers(p)
+	s, err := w.gets(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, d, p, a, s
+}
+
 func (w *world) gets(d Device) (ClientSession, error) {
 	return w.m.API().GetSession(bg(), w.m.ClientDevice(d))
 }
@@ -195,15 +210,7 @@ func (w *world) due() {
 }
 
 func TestConnectWithAProvider(t *testing.T) {
-	w := newWorld(t).boots().runs()
-	d := w.add(macA, "10.10.0.2")
-	p := newShop("acme")
-	a := p.sells("a", dataPlan(1))
-	w.registers(p)
-	s, err := w.gets(d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, d, _, a, s := sold(t)
 	if s.Provider() != "acme" || s.DataMb() != 1 || s.Type() != 1 || !s.CreatedAt().Equal(a.data.CreatedAt) {
 		t.Errorf("%+v", s.(*handle).read())
 	}
@@ -223,7 +230,7 @@ func TestConnectWithAProvider(t *testing.T) {
 	}
 	w.until("the source has the rest", func() bool { return a.now().DataCons > 0.69 })
 	w.until("it is disconnected", func() bool { return !w.device(macA).Connected })
-	_, err = w.m.ConnectDevice(bg(), d.ID, "")
+	_, err := w.m.ConnectDevice(bg(), d.ID, "")
 	w.wants(err, ErrNoSession)
 }
 

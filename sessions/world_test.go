@@ -172,6 +172,16 @@ func (w *world) back() {
 // inDoubt makes a call to a store whose answers do not arrive: what it is
 // asked is done, then the line breaks. It returns the call's error.
 func (w *world) inDoubt(call func() error) error {
+	return w.cutOff(call, func(out, _ net.Conn) {
+		if _, err := out.Read(make([]byte, 1)); err != nil { // an answer: it is done
+			w.t.Error(err)
+		}
+	})
+}
+
+// cutOff makes a call over a line that breaks when carry has passed on as many of
+// the store's answers, from out to mid, as are to arrive. It returns the call's error.
+func (w *world) cutOff(call func() error, carry func(out, mid net.Conn)) error {
 	near, mid := net.Pipe()
 	out, far := net.Pipe()
 	w.conns <- far
@@ -179,9 +189,7 @@ func (w *world) inDoubt(call func() error) error {
 	w.client.Attach(near)
 	done := make(chan error)
 	go func() { done <- call() }()
-	if _, err := out.Read(make([]byte, 1)); err != nil { // an answer: it is done
-		w.t.Error(err)
-	}
+	carry(out, mid)
 	mid.Close()
 	out.Close()
 	return <-done
