@@ -289,7 +289,8 @@ func fillWithRecords(t *testing.T, card *card, number func(int) int) {
 	c := client.New()
 	defer c.Close()
 	child := startChild(t, c, filepath.Join(card.dir, "store"))
-	var n int
+	var n, told int // told: how often health was that of a full card, right after a refusal
+	var h client.Health
 	for refused := 0; refused < 20; {
 		value := fmt.Appendf(nil, "%d %08000d", n, 0)
 		err := c.Batch(patient(t), []client.Record{{Key: fmt.Appendf(nil, "ledger/%07d", number(n)), Value: value}})
@@ -298,16 +299,20 @@ func fillWithRecords(t *testing.T, card *card, number func(int) int) {
 			n++
 		case errors.Is(err, client.ErrFull):
 			refused++ // what is flushed and compacted gives space back now and then
+			if h, err = c.Health(patient(t)); err != nil {
+				t.Fatalf("health: %v", err)
+			} else if !h.OK {
+				told++
+			}
 			time.Sleep(100 * time.Millisecond)
 		default:
 			t.Fatalf("record %d: %v", n, err)
 		}
 	}
-	h, err := c.Health(patient(t))
-	if err != nil || h.OK {
-		t.Errorf("health: %+v, %v", h, err)
+	if told == 0 {
+		t.Errorf("20 refusals, and health never said it: %+v", h)
 	}
-	t.Logf("%d MB of records, %d bytes free", n*8000>>20, h.Free)
+	t.Logf("%d MB of records, %d bytes free, %d of 20 times told", n*8000>>20, h.Free, told)
 	if got := len(everything(t, c, "ledger/", 0)); got != n {
 		t.Errorf("%d of %d records", got, n)
 	}
