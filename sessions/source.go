@@ -24,6 +24,7 @@ type origin struct {
 	Letter   *letter `json:"letter,omitempty"`  // a Save that is to be made, or whose end is not known
 	Restore  uint64  `json:"restore,omitempty"` // the newest restore when this was written; not that one: it is a backup's
 	Old      *debt   `json:"old,omitempty"`     // of a backup; nil: there is none, or it is settled
+	Unstart  bool    `json:"unstart,omitempty"` // a letter takes the start from the source: once that has none, the session has none
 
 	by      *provider     // who offered it; nil: nobody since this process started
 	read    time.Duration // since boot; what is known of the source is not older
@@ -89,7 +90,7 @@ func (s *session) owed(u use) tally { return s.counted(u).less(s.origin.Sent) }
 // open reports that the source is to hear of a session.
 func (s *session) open(u use) bool {
 	o := s.origin
-	return o.Letter != nil || s.running || !s.startedAt.IsZero() && !o.Told || s.owed(u) != tally{}
+	return o.Letter != nil || o.Unstart || s.running || !s.startedAt.IsZero() && !o.Told || s.owed(u) != tally{}
 }
 
 // checkData says why the session that a source holds cannot be used; the
@@ -179,8 +180,16 @@ func (s *session) holding(data SessionData) (session, error) {
 	held := consumption(data)
 	n.timeEdit = time.Duration(int64(held.Secs)-int64(min(s.origin.Sent.Secs, maxTimeSecs))) * time.Second
 	n.dataEdit = int64(held.Bytes) - int64(min(s.origin.Sent.Bytes, math.MaxInt64))
-	if at := data.StartedAt; at != nil && !at.Equal(s.startedAt) {
+	switch at := data.StartedAt; {
+	case at != nil && !at.Equal(s.startedAt):
 		n.startedAt, n.unsure = *at, time.Time{}
+	case at == nil && s.origin.Unstart:
+		n.startedAt, n.unsure = time.Time{}, time.Time{}
+	}
+	if s.origin.Unstart { // known now
+		o := *s.origin
+		o.Unstart, o.Told = false, o.Told && data.StartedAt != nil
+		n.origin = &o
 	}
 	if s.spent { // it was the last packet that did not fit, unless more than that is left now
 		n.spent = false

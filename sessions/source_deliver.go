@@ -290,7 +290,7 @@ func (m *Manager) settleLetter(ctx context.Context, v *visiting) error {
 			}
 			s.arrive()
 		case lost:
-			s.origin.said, s.origin.Letter = l.Base, nil
+			s.origin.said, s.origin.Letter, s.origin.Unstart = l.Base, nil, false
 		}
 		m.soil(s)
 	}
@@ -400,6 +400,10 @@ func (m *Manager) pull(ctx context.Context, d *device, s *session, data SessionD
 		return nil
 	}
 	if n.samePlan(s) && n.timeEdit == s.timeEdit && n.dataEdit == s.dataEdit {
+		if n.origin != o {
+			s.origin = n.origin
+			m.soil(s)
+		}
 		m.mu.Unlock()
 		return nil
 	}
@@ -438,7 +442,7 @@ func (m *Manager) write(ctx context.Context, d *device, s *session, v *visiting)
 	defer m.mu.Unlock()
 	m.written(d, err)
 	if err != nil {
-		o.Letter = nil // it was not sent, and if it is on disk it is found lost
+		o.Letter, o.Unstart = nil, false // it was not sent, and if it is on disk it is found lost
 		return err
 	}
 	v.letter = l
@@ -456,6 +460,7 @@ func (s *session) address(data SessionData, u use, change *edit, ms uint64) erro
 	}
 	o.Seq = max(o.Seq+1, ms)
 	o.Letter = &letter{Base: consumption(data), Delta: delta, Intended: intended, Seq: o.Seq, Edit: change != nil}
+	o.Unstart = o.Unstart || change.unstarts() && !s.startedAt.IsZero()
 	return nil
 }
 
@@ -469,7 +474,7 @@ func (s *session) intended(data SessionData, delta tally, change *edit) (Session
 	if delta.Bytes != 0 {
 		data.DataCons = min(float64(told.Bytes)/1e6, maxDataMB)
 	}
-	if data.StartedAt == nil && !s.startedAt.IsZero() {
+	if data.StartedAt == nil && !s.startedAt.IsZero() && !s.origin.Unstart {
 		data.StartedAt = copied(&s.startedAt)
 	}
 	if change == nil {
@@ -513,7 +518,7 @@ func (m *Manager) withdraw(ctx context.Context, at address, l *letter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.origin.Letter != nil && s.origin.Letter.Seq == l.Seq {
-		s.origin.Letter = nil
+		s.origin.Letter, s.origin.Unstart = nil, false
 		m.errand(s).told = -tellEvery // it is due again
 		m.soil(s)
 	}

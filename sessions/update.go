@@ -22,6 +22,9 @@ type edit struct {
 // same reports that two edits are one, which a handle saves again.
 func (e *edit) same(o *edit) bool { return e != nil && o != nil && e.save != nil && e.save == o.save }
 
+// unstarts reports that an edit, if there is one, takes the start away.
+func (e *edit) unstarts() bool { return e != nil && e.setStarted && e.startedAt == nil }
+
 func (e *edit) empty() bool {
 	return e.Change == Change{} && e.incTime == 0 && e.incData == 0 && !e.setStarted
 }
