@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatewayd/gateway"
+	"gatewayd/sessions"
 )
 
 // Who is connected before Run counts as connected, and is billed nothing.
@@ -37,5 +38,23 @@ func TestConnectedBeforeRun(t *testing.T) {
 	}
 	if s, ok := m.CurrSession(phone); !ok || s.TimeConsumption() != 0 || s.RemainingTime() != 600 {
 		t.Errorf("it has a session: %v, %+v", ok, s)
+	}
+}
+
+// What only reads does not wait for a store that is starting, so New does.
+func TestReadsAreServedOnceNewHasReturned(t *testing.T) {
+	cfg, clean := atHome()
+	defer clean()
+	began := time.Now()
+	gw, err := gateway.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gw.Close()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Skipf("New took %v: this machine is so slow that it has given up waiting", took)
+	}
+	if all, _, err := gw.Sessions().Sessions(context.Background(), sessions.Filter{}, "", 0); err != nil {
+		t.Errorf("%+v, %v", all, err)
 	}
 }

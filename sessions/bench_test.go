@@ -25,18 +25,25 @@ func benchmarkRound(b *testing.B, n int, opt Options) {
 	}
 	opt.Table, opt.Now, opt.Boot, opt.Checkpoint = table, w.now, clients.NewClock().Now, 1
 	m := New(opt)
-	for i := range n {
-		d := &device{turn: newTurn(), id: int64(i + 1), mac: 0x020000000000 + uint64(i+1), known: true, loaded: true, connected: true}
-		s := newSession(int64(i+1), d.id, dataPlan(1), epoch)
-		s.running, s.startedAt, d.sessions = true, epoch, []*session{s}
-		if _, err := m.bind(d, uint32(0x0a0a0100+i)); err != nil || !m.publish(d, s) {
-			b.Fatal(fmt.Errorf("device %d: %w", i, err))
-		}
-		m.byMAC[d.mac], m.byID[d.id], m.sessions[s.id] = d, d, s
-	}
+	m.houses(b, n, dataPlan(1))
 	for b.Loop() {
 		m.idleLooked = -idleEvery // is due
 		m.round(b.Context())
+	}
+}
+
+// houses makes n connected devices, each with a running session of a plan, that no disk
+// knows. The forwarder is not told of the last of their grants.
+func (m *Manager) houses(tb testing.TB, n int, p Plan) {
+	tb.Helper()
+	for i := range n {
+		d := &device{turn: newTurn(), id: int64(i + 1), mac: 0x020000000000 + uint64(i+1), known: true, loaded: true, connected: true}
+		s := newSession(int64(i+1), d.id, p, epoch)
+		s.running, s.startedAt, d.sessions = true, epoch, []*session{s}
+		if _, err := m.bind(d, uint32(0x0a0a0100+i)); err != nil || !m.publish(d, s) {
+			tb.Fatal(fmt.Errorf("device %d: %w", i, err))
+		}
+		m.byMAC[d.mac], m.byID[d.id], m.sessions[s.id] = d, d, s
 	}
 }
 

@@ -96,10 +96,11 @@ func (f *fakeForwarder) takeIn(i int, s *clients.Slot) {
 		f.gens[i] = g
 		s.Served.Store(g)
 	}
-	f.macs[i], f.ips[i] = s.MAC.Load(), uint32(s.IP.Load())
-	for j := range f.macs { // one that control has changed since is about to let go
-		if j != i && f.table.Policy(j) == f.table.Acked(j) && (f.macs[j] == f.macs[i] || f.ips[i] != 0 && f.ips[j] == f.ips[i]) {
-			f.mixed = append(f.mixed, macText(f.macs[i])+" and "+macText(f.macs[j]))
+	mac, ip := s.MAC.Load(), uint32(s.IP.Load())
+	f.macs[i], f.ips[i] = mac, ip
+	for j, other := range f.macs { // one that control has changed since is about to let go
+		if j != i && (other == mac || ip != 0 && f.ips[j] == ip) && f.table.Policy(j) == f.table.Acked(j) {
+			f.mixed = append(f.mixed, macText(mac)+" and "+macText(other))
 		}
 	}
 	for seq := s.Saved.Load() + 1; seq <= s.Published.Load(); seq++ {

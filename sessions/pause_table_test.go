@@ -231,25 +231,38 @@ func (w *world) meets() {
 // TestARefusedConnectLeavesWhatGoesOn: a device that goes on with its next
 // packet still does after a connect that the disk did not take in.
 func TestARefusedConnectLeavesWhatGoesOn(t *testing.T) {
-	w := newWorld(t)
-	w.opt.PauseOnCarrierLoss = true
-	w.boots().runs()
-	d := w.add(macA, "10.10.0.2")
-	w.create(d.ID, timePlan(3600))
-	w.connect(d.ID)
-	w.until("on disk", w.clean)
-	w.kills()
-	w.boots()
-	w.table.Header().Down.Store(1 << clients.WAN)
-	w.runs()
-	w.add(macA, "10.10.0.2")
-	w.away()
-	_, err := w.m.ConnectDevice(bg(), d.ID, "")
-	w.wants(err, ErrUnavailable)
-	if w.device(macA).Connected {
-		t.Error("connected")
+	for name, then := range map[string]func(w *world){
+		"in the same process": func(*world) {},
+		"after a power cut": func(w *world) {
+			w.until("on disk", w.clean)
+			w.kills()
+			w.boots().runs()
+			w.add(macA, "10.10.0.2")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.opt.PauseOnCarrierLoss = true
+			w.boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			w.create(d.ID, timePlan(3600))
+			w.connect(d.ID)
+			w.until("on disk", w.clean)
+			w.kills()
+			w.boots()
+			w.table.Header().Down.Store(1 << clients.WAN)
+			w.runs()
+			w.add(macA, "10.10.0.2")
+			w.away()
+			_, err := w.m.ConnectDevice(bg(), d.ID, "")
+			w.wants(err, ErrUnavailable)
+			if w.device(macA).Connected {
+				t.Error("connected")
+			}
+			w.regains()
+			w.back()
+			then(w)
+			w.until("it goes on", func() bool { return w.pass(macA, 100, 0) == 100 })
+		})
 	}
-	w.regains()
-	w.back()
-	w.until("it goes on", func() bool { return w.pass(macA, 100, 0) == 100 })
 }

@@ -255,6 +255,8 @@ func TestProblems(t *testing.T) {
 		{"a state that does not exist", nil, []string{"GET", "/sessions?state=asleep", ""}, 422, []string{"query.state"}},
 		{"a filter that does not exist", nil, []string{"GET", "/sessions?colour=red", ""}, 422, []string{"query.colour"}},
 		{"a page that is too long", nil, []string{"GET", "/devices?limit=100000", ""}, 422, []string{"query.limit"}},
+		{"a page of no items", nil, []string{"GET", "/devices?limit=0", ""}, 422, []string{"query.limit", ">= 1"}},
+		{"a page of less than none", nil, []string{"GET", "/sessions/7/ledger?limit=-1", ""}, 422, []string{"query.limit"}},
 		{"a session id that is no number", nil, []string{"GET", "/sessions/seven", ""}, 422, []string{"path.id"}},
 		{"a path that does not exist", nil, []string{"GET", "/coffee", ""}, 404, []string{"no such path", "openapi.json"}},
 		{"a method that does not exist", nil, []string{"PUT", "/devices/1", ""}, 405, []string{"GET"}},

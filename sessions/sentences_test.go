@@ -1,0 +1,95 @@
+package sessions
+
+import (
+	"testing"
+	"time"
+)
+
+// When Disconnect returns, what was used is on disk, whatever else is to be written.
+func TestWhatWasUsedIsOnDiskWhenDisconnectReturns(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, dataPlan(1))
+	for n := uint64(1); n <= 20; n++ {
+		w.connect(d.ID)
+		w.pass(macA, 700, 300)
+		w.disconnect(d.ID)
+		stored, err := w.m.readStored(bg(), s.ID)
+		if err != nil || stored.settled.up != n*700 || stored.settled.down != n*300 || stored.running {
+			t.Fatalf("after %d times the disk has %+v, %v", n, stored, err)
+		}
+	}
+}
+
+// GetSession returns the session in use, running or paused, also when another one
+// would be used before it.
+func TestGetSessionReturnsTheOneInUse(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	used := w.create(d.ID, dataPlan(1))
+	w.connect(d.ID)
+	other := w.create(d.ID, dataPlan(1))
+	day, start := uint(1), epoch
+	if _, err := w.m.update(bg(), other.ID, edit{setStarted: true, startedAt: &start, Change: Change{ExpDays: &day}}); err != nil {
+		t.Fatal(err)
+	}
+	gets := func(when string, want int64) {
+		t.Helper()
+		s, err := w.m.API().GetSession(bg(), w.m.ClientDevice(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.(*handle).last.ID; got != want {
+			t.Errorf("%s: session %d, want %d", when, got, want)
+		}
+	}
+	gets("running", used.ID)
+	w.pause(d.ID)
+	gets("paused", used.ID)
+	w.disconnect(d.ID)
+	gets("disconnected: the one that expires first", other.ID)
+}
+
+// Who is paused counts as connected also when the store is away and nothing of it is
+// in memory.
+func TestThePausedAreConnectedWithoutTheStore(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, dataPlan(1))
+	w.connect(d.ID)
+	w.pause(d.ID)
+	w.until("on disk", w.clean)
+	w.kills()
+	w.boots().runs()
+	w.away()
+	if on, err := w.m.API().IsConnected(w.m.ClientDevice(d)); !on || err != nil {
+		t.Errorf("connected %v, %v", on, err)
+	}
+}
+
+// A session expires ExpDays × 24 h after its start, and TimeSecs later if it has time:
+// of a data session, what somebody wrote there does not count.
+func TestWhenASessionExpires(t *testing.T) {
+	day := uint(1)
+	for kind, want := range map[Type]time.Duration{TypeTime: 25 * time.Hour, TypeData: 24 * time.Hour, TypeTimeOrData: 25 * time.Hour} {
+		p := Plan{Type: kind, TimeSecs: 3600, DataMB: 1, ExpDays: &day, UseGlobalSpeed: true}
+		if err := p.Check(); err != nil {
+			t.Fatal(err)
+		}
+		s := newSession(1, 1, p, epoch)
+		if at := s.expiresAt(); !at.IsZero() {
+			t.Errorf("%v expires at %v before it has started", kind, at)
+		}
+		s.startedAt = epoch
+		if at := s.expiresAt(); !at.Equal(epoch.Add(want)) {
+			t.Errorf("%v expires at %v, want %v after its start", kind, at, want)
+		}
+		if s.isExpired(epoch.Add(want-1)) || !s.isExpired(epoch.Add(want)) {
+			t.Errorf("%v does not expire at that moment", kind)
+		}
+		s.expDays = nil
+		if at := s.expiresAt(); !at.IsZero() {
+			t.Errorf("%v without days expires at %v", kind, at)
+		}
+	}
+}
