@@ -1,6 +1,8 @@
 package sessions
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +36,9 @@ func TestAnIdleSessionIsPausedUntilTheNextPacket(t *testing.T) {
 			w.skips(time.Second)
 			w.pass(macA, 100, 0)
 			w.until("it waits for the WAN", func() bool { return w.session(1).PauseReason == "no_carrier" })
+			if told := w.story(1); strings.HasSuffix(told, "resume pause") {
+				t.Errorf("it went on before it did: %s", told)
+			}
 			w.regains()
 		}},
 	} {
@@ -211,5 +216,118 @@ func TestAPacketAsItsSessionIsPaused(t *testing.T) {
 			w.stalls(false)
 			w.until("it runs", func() bool { w.m.Wake(); return w.session(s.ID).State == Running })
 		})
+	}
+}
+
+// Who passes nothing because the forwarder has not let him in yet, as before Run, is
+// not idle.
+func TestWhoHasNotBegunIsNotIdle(t *testing.T) {
+	w := newWorld(t)
+	w.opt.IdlePause = 60 * time.Second
+	w.boots()
+	w.stalls(true)
+	w.table.Header().Alive.Store(0)
+	w.runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(3600))
+	w.connect(d.ID)
+	for range 2 {
+		w.advance(2 * time.Minute)
+		w.m.round(bg())
+	}
+	if v := w.session(s.ID); v.State != Running || v.TimeCons != 0 {
+		t.Errorf("%+v", v)
+	}
+	w.table.Header().Alive.Store(1)
+	w.stalls(false)
+	w.skips(61 * time.Second) // from now on it could
+	w.skips(61 * time.Second)
+	w.state(s.ID, Paused, "idle")
+}
+
+// What pauses by itself, and goes on, is told with its state.
+func TestAPauseByItselfIsTold(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		pauses func(w *world)
+		over   func(w *world)
+		want   [2]string
+	}{
+		{"idle", func(w *world) { w.skips(70 * time.Second) }, func(w *world) { w.pass(macA, 100, 0) },
+			[2]string{"the session is paused: the client sends nothing", "the session goes on: the client sent a packet"}},
+		{"without carrier", func(w *world) { w.loses(pauseNoCarrier) }, (*world).regains,
+			[2]string{"the session is paused: the WAN port has no carrier", "the session goes on: the WAN is back"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.opt.IdlePause, w.opt.PauseOnCarrierLoss = 60*time.Second, true
+			w.boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			s := w.create(d.ID, timePlan(3600))
+			w.connect(d.ID)
+			changed := w.m.ClientDevice(d).Subscribe(SessionChanged)
+			for i, do := range []func(w *world){row.pauses, row.over} {
+				do(w)
+				state := []State{Paused, Running}[i]
+				w.until("it is "+string(state), func() bool { w.m.Wake(); return w.session(s.ID).State == state })
+				w.until("that is told", func() bool { return len(changed) > 0 })
+				var told switched
+				if err := json.Unmarshal(<-changed, &told); err != nil || told != (switched{message{row.want[i], s.ID}, state}) {
+					t.Errorf("told %+v, %v", told, err)
+				}
+			}
+			if n := len(changed); n != 0 {
+				t.Errorf("%d more events: %s", n, <-changed)
+			}
+		})
+	}
+}
+
+// What is paused in the place of an ended session is paused for its reason, and so
+// goes on by itself too.
+func TestWhatFollowsAnIdleSessionIsIdle(t *testing.T) {
+	none := uint(0)
+	w := newWorld(t)
+	w.opt.IdlePause = 60 * time.Second
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	p := timePlan(100)
+	p.ExpDays = &none
+	w.create(d.ID, p)
+	next := w.create(d.ID, timePlan(3600))
+	w.connect(d.ID)
+	w.skips(70 * time.Second)
+	w.state(1, Paused, "idle")
+	w.skips(40 * time.Second)
+	w.state(next.ID, Paused, "idle")
+	w.until("a packet has it go on", func() bool { return w.pass(macA, 100, 0) == 100 })
+	w.state(next.ID, Running, "")
+}
+
+// The next session's grant is there as soon as that of the one that goes on: the first
+// packets may use that one up.
+func TestTheNextOneIsThereAsAnIdleClientGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.opt.IdlePause = 60 * time.Second
+	w.boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(3600))
+	next := w.create(d.ID, timePlan(3600))
+	w.connect(d.ID)
+	w.skips(70 * time.Second)
+	w.state(s.ID, Paused, "idle")
+	w.until("it is settled", w.clean)
+	w.m.mu.Lock()
+	dev := w.m.byID[d.ID]
+	w.m.mu.Unlock()
+	if err := dev.turn.take(bg()); err != nil {
+		t.Fatal(err)
+	}
+	defer w.m.finish(dev)
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	w.m.goOnSoon(dev)
+	if cur, n := dev.current(), dev.next(); cur == nil || cur.session.id != s.ID || n == nil || n.session.id != next.ID {
+		t.Errorf("granted %+v, next %+v", cur, n)
 	}
 }

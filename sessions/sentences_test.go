@@ -93,3 +93,88 @@ func TestWhenASessionExpires(t *testing.T) {
 		}
 	}
 }
+
+// Counts has those paused of all devices, also of who is not in memory.
+func TestThePausedAreCountedOnce(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	for _, mac := range []string{macA, macB} {
+		d := w.add(mac, "")
+		w.create(d.ID, dataPlan(1))
+	}
+	w.m.ClientDevice(w.device(macA)).Update(bg(), "", "10.10.0.2", "")
+	w.m.ClientDevice(w.device(macB)).Update(bg(), "", "10.10.0.3", "")
+	for id := range 2 {
+		w.connect(int64(id + 1))
+		w.pause(int64(id + 1))
+	}
+	w.until("on disk", w.clean)
+	w.kills()
+	w.boots().runs()
+	for _, who := range []string{"nobody", macA, macB} {
+		if who != "nobody" {
+			w.device(who) // has it in memory
+		}
+		if n := w.m.Counts()[Paused]; n != 2 {
+			t.Errorf("with %s in memory %d are paused, want 2", who, n)
+		}
+	}
+}
+
+// A pause that comes as the last session ends by itself finds nobody connected.
+func TestAPauseOfWhatEndsAtThatMoment(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, timePlan(60))
+	w.connect(d.ID)
+	w.until("on disk", w.clean)
+	w.stalls(true)
+	w.advance(70 * time.Second)
+	paused := make(chan error)
+	go func() {
+		_, err := w.m.PauseDevice(bg(), d.ID, "")
+		paused <- err
+	}()
+	w.until("it is under way", func() bool {
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		return w.m.byID[d.ID].paused != nil
+	})
+	w.stalls(false)
+	w.wants(<-paused, ErrNotConnected)
+	if v := w.session(s.ID); v.State != Consumed || w.device(macA).Connected {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A session whose grant was revoked is not granted again before it is known what that
+// one used.
+func TestWhatIsNotSettledIsNotGrantedAgain(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, dataPlan(1))
+	next := w.create(d.ID, dataPlan(1))
+	w.connect(d.ID)
+	w.m.mu.Lock()
+	dev := w.m.byID[d.ID]
+	w.m.mu.Unlock()
+	if err := dev.turn.take(bg()); err != nil {
+		t.Fatal(err)
+	}
+	w.stalls(true)
+	w.m.mu.Lock()
+	w.m.revoke(dev, dev.next())
+	w.m.changed(dev)
+	w.m.fetch(dev)
+	if n := dev.next(); n != nil {
+		t.Errorf("session %d is granted twice", n.session.id)
+	}
+	w.m.mu.Unlock()
+	w.m.finish(dev)
+	w.stalls(false)
+	w.until("it is next again", func() bool {
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		n := dev.next()
+		return n != nil && n.session.id == next.ID
+	})
+}

@@ -35,6 +35,14 @@ func TestWhatIsSoAfterErrForwarder(t *testing.T) {
 			_, err := m.PauseDevice(bg(), device, "")
 			return err
 		}, Paused, 0},
+		{"a disconnect of what a round has just paused is done", connected, func(m *Manager, device, _ int64) error {
+			m.mu.Lock()
+			d := m.byID[device]
+			m.halt(d, d.current().session, pauseIdle, "paused")
+			m.mu.Unlock()
+			_, err := m.DisconnectDevice(bg(), device, "")
+			return err
+		}, Available, 0},
 		{"what is to be resumed stays paused", paused, func(m *Manager, device, _ int64) error {
 			_, err := m.ResumeDevice(bg(), device, "")
 			return err
