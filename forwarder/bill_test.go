@@ -187,6 +187,63 @@ func TestTheNextGrantTakesOverWithNoPacketLost(t *testing.T) {
 	}
 }
 
+// What control writes while a packet that two grants pay is on its way: the kernel
+// has it, so both pay, and control's word holds from the next packet on.
+func TestControlsWordAsAPacketCrossesTheEdge(t *testing.T) {
+	less := func(limit uint64) func(*clients.Grant) {
+		return func(g *clients.Grant) { g.Amend(bytesOf(limit)) }
+	}
+	revoke := func(g *clients.Grant) { g.Revoke(1000 * time.Second) }
+	past := bytesOf(10000)
+	past.Expiry = 999 * time.Second
+	rows := []struct {
+		name   string
+		limits []uint64
+		does   map[uint64]func(*clients.Grant) // by sequence
+		want   []uint64                        // charged to each
+		after  int                             // packets that pass later
+	}{
+		{"the next is revoked", []uint64{100, 10000}, map[uint64]func(*clients.Grant){2: revoke}, []uint64{100, 28}, 0},
+		{"both are", []uint64{100, 10000}, map[uint64]func(*clients.Grant){1: revoke, 2: revoke}, []uint64{100, 28}, 0},
+		{"the next of several", []uint64{100, 10, 10000}, map[uint64]func(*clients.Grant){2: revoke}, []uint64{100, 10, 18}, 1},
+		{"the last of several", []uint64{100, 10, 10000}, map[uint64]func(*clients.Grant){3: revoke}, []uint64{100, 10, 18}, 0},
+		{"the next has nothing any more", []uint64{100, 10000}, map[uint64]func(*clients.Grant){2: less(0)}, []uint64{100, 28}, 0},
+		{"the next has too little", []uint64{100, 10000}, map[uint64]func(*clients.Grant){2: less(20)}, []uint64{100, 28}, 0},
+		{"the next has expired", []uint64{100, 10000}, map[uint64]func(*clients.Grant){2: func(g *clients.Grant) { g.Amend(past) }}, []uint64{100, 28}, 0},
+		{"the first has less: it keeps what it paid with", []uint64{100, 10000}, map[uint64]func(*clients.Grant){1: less(50)}, []uint64{100, 28}, 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var terms []clients.Terms
+			for _, l := range row.limits {
+				terms = append(terms, bytesOf(l))
+			}
+			b := online(t, terms...)
+			wan := b.f.links[clients.WAN]
+			b.f.links[clients.WAN] = &fussy{wan, func([]byte) bool {
+				for seq, does := range row.does {
+					does(b.record(alice, seq))
+				}
+				return false
+			}}
+			b.in(clients.LAN, aliceUp.udp(100))
+			b.one(clients.WAN)
+			b.f.links[clients.WAN] = wan
+			b.changed(alice)
+			for i, want := range row.want {
+				if got := total(b.use(alice, uint64(i+1))); got != want {
+					t.Errorf("grant %d was charged %d bytes, want %d", i+1, got, want)
+				}
+			}
+			b.in(clients.LAN, aliceUp.udp(100))
+			if packets, _ := b.delivered(clients.WAN); packets != row.after {
+				t.Errorf("%d packets passed after it, want %d", packets, row.after)
+			}
+			b.witnessed()
+		})
+	}
+}
+
 func TestWhatNoGrantCanPayDoesNotPass(t *testing.T) {
 	b := online(t, bytesOf(100), bytesOf(20))
 	b.in(clients.LAN, aliceUp.udp(100))

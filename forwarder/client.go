@@ -30,6 +30,7 @@ type client struct {
 	limit    uint64         // up + down bytes
 	used     uint64         // up + down bytes that the kernel took
 	flight   uint64         // bytes in batches not sent yet
+	promised promises       // grants that pay for the packet on the edge
 	unstored bool           // use is ahead of the table
 	use      clients.Use    // counters, stored as soon as the kernel has taken a batch
 
@@ -217,8 +218,8 @@ func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {
 	f.ring = true
 }
 
-// next starts the next grant that was published and has something left; false
-// when there is none. at is when it starts.
+// next starts the next grant that was published and has something left, or was
+// promised; false when there is none. at is when it starts.
 func (f *Forwarder) next(c *client, at time.Duration) bool {
 	c.active = max(c.active, least(c.taken))
 	for c.active < c.taken {
@@ -228,7 +229,7 @@ func (f *Forwarder) next(c *client, at time.Duration) bool {
 			c.active = seq
 			continue
 		}
-		if why := void(g, at); why != 0 {
+		if why := void(g, at); why != 0 && !c.promised.has(seq) {
 			g.Reason.Store(why)
 			g.EndLimit.Store(g.ByteLimit.Load())
 			g.Ended.Store(max(int64(at), 1))
@@ -264,16 +265,34 @@ func void(g *clients.Grant, at time.Duration) uint64 {
 	return 0
 }
 
+// promises are the grants of a client that were found to pay for a packet, by
+// their records: each pays its part of one that the kernel took, also when control
+// revoked it or lowered its limit while the packet was on its way.
+type promises uint8
+
+func (p promises) has(seq uint64) bool { return p>>(seq%clients.GrantsPerSlot)&1 == 1 }
+
 // covers says whether what is left of the active grant and of those that would
-// take over from it is at least n bytes.
+// take over from it is at least n bytes, and promises these.
 func (c *client) covers(n uint64, now time.Duration) bool {
 	left := c.limit - min(c.used, c.limit)
 	for seq := c.active + 1; seq <= c.taken && left < n; seq++ {
 		if g := c.slot.Record(seq); g.Taken.Load() == seq && void(g, now) == 0 {
 			left += min(g.ByteLimit.Load(), clients.NoLimit-left)
+			c.promised |= 1 << (seq % clients.GrantsPerSlot)
 		}
 	}
 	return left >= n
+}
+
+// pledged says whether a promised grant follows the active one.
+func (c *client) pledged() bool {
+	for seq := c.active + 1; seq <= c.taken; seq++ {
+		if c.promised.has(seq) {
+			return true
+		}
+	}
+	return false
 }
 
 // expire ends what its deadline ended and starts what follows.

@@ -43,12 +43,14 @@ func (f *Forwarder) atEdge(fr *frame) Reason {
 	c := fr.client
 	first := f.pacing[fr.from] + 2
 	for {
+		c.promised = 0
 		if c.grant == nil { // control's word meanwhile
 			return NoGrant
 		}
 		n := fr.fit(int(min(c.limit-min(c.used, c.limit), maxUncounted)))
 		edge := n == 0
 		if n = max(n, 1); edge && !c.covers(fr.cost(n), f.now) {
+			c.promised = 0
 			for running := true; running; running = f.next(c, f.now) {
 				f.end(c, clients.EndData, f.now)
 			}
@@ -58,6 +60,7 @@ func (f *Forwarder) atEdge(fr *frame) Reason {
 			fr.edge = edge
 			f.run(fr, first)
 			f.flushAll()
+			c.promised = 0
 			return Taken
 		}
 		f.passHead(fr, n, edge, first)

@@ -186,13 +186,14 @@ func (c *client) charge(direction uint8, bytes, packets uint64) {
 	}
 }
 
-// crossEdge charges one wire packet to the rest of the active grant and to
-// what follows it. The packet counts where its last byte does.
+// crossEdge charges one wire packet to the rest of the active grant and to those
+// that were promised, the last of which pays what is left. The packet counts where
+// its last byte does.
 func (f *Forwarder) crossEdge(c *client, direction uint8, bytes uint64) {
 	f.touch(c)
-	for c.grant != nil {
+	for {
 		rest := c.limit - min(c.used, c.limit)
-		if bytes <= rest {
+		if bytes <= rest || !c.pledged() {
 			c.charge(direction, bytes, 1)
 			return
 		}
