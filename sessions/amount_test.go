@@ -33,7 +33,7 @@ func TestAChangeNeverTakesConsumedTimeBack(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			w := newWorld(t).boots().runs()
+			w := newWorld(t).stands().boots().runs()
 			d := w.add(macA, "10.10.0.2")
 			p := timePlan(600)
 			p.ExpDays = &days
@@ -66,7 +66,7 @@ func TestAChangeNeverTakesConsumedTimeBack(t *testing.T) {
 
 // A lowered consumption stays lowered: what the checkpoint has of it is older.
 func TestLoweredConsumptionSurvivesAPowerCut(t *testing.T) {
-	w := newWorld(t).boots().runs()
+	w := newWorld(t).stands().boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, Plan{Type: TypeTimeOrData, TimeSecs: 600, DataMB: 10, UseGlobalSpeed: true})
 	w.connect(d.ID)
@@ -88,7 +88,7 @@ func TestLoweredConsumptionSurvivesAPowerCut(t *testing.T) {
 }
 
 func TestAmountsNeverOverflow(t *testing.T) {
-	w := newWorld(t).boots().runs()
+	w := newWorld(t).stands().boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	p := Plan{Type: TypeTimeOrData, TimeSecs: maxTimeSecs, DataMB: maxDataMB, UseGlobalSpeed: true}
 	days := uint(maxExpDays)

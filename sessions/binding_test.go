@@ -212,7 +212,7 @@ func TestFloodOfMACs(t *testing.T) {
 }
 
 func TestNewcomersAreLimited(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t).stands()
 	w.slots = 1024
 	w.boots().runs()
 	w.m.mu.Lock()
@@ -221,8 +221,8 @@ func TestNewcomersAreLimited(t *testing.T) {
 	}
 	n := len(w.m.byMAC)
 	w.m.mu.Unlock()
-	if n > 2*newcomers || n < newcomers {
-		t.Errorf("%d of 500 newcomers taken at once, want about %d", n, newcomers)
+	if n != newcomers {
+		t.Errorf("%d of 500 newcomers taken at once, want %d", n, newcomers)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestChainingLosesNoPacket(t *testing.T) {
 }
 
 func TestANewSessionIsNextWhileOneRuns(t *testing.T) {
-	w := newWorld(t).boots().runs()
+	w := newWorld(t).stands().boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	first := w.create(d.ID, timePlan(60))
 	w.connect(d.ID)

@@ -54,7 +54,7 @@ func (w *world) wantsTold(device int64, want ...string) {
 		return got
 	}
 	var got []string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if got = sessionsOnly(); len(got) >= len(want) && w.clean() {
 			break
 		}

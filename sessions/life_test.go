@@ -55,7 +55,7 @@ func TestConnectPassDisconnect(t *testing.T) {
 }
 
 func TestTimeIsConsumedToTheSecond(t *testing.T) {
-	w := newWorld(t).boots().runs()
+	w := newWorld(t).stands().boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, timePlan(60))
 	w.connect(d.ID)

@@ -82,6 +82,9 @@ func TestWhatFollowsAPausedSessionOfAProvider(t *testing.T) {
 				v := w.device(macA)
 				return v.Connected && v.Session != nil && v.Session.State == Paused && w.keyOf(v.Session.ID) == "id "+row.held
 			})
+			if row.held != "a" { // it is told when it is on disk
+				w.until("the end of a is told", func() bool { return w.hasTold(d.ID, SessionExpired) })
+			}
 			if w.hasTold(d.ID, SessionDisconnected) || w.hasTold(d.ID, SessionExpired) == (row.held == "a") {
 				t.Errorf("told %q", w.told(d.ID))
 			}

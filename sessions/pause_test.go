@@ -61,7 +61,7 @@ func (w *world) holds(d Device, session int64) {
 }
 
 func TestPauseInPlace(t *testing.T) {
-	w := newWorld(t).boots().runs()
+	w := newWorld(t).stands().boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	days := uint(1)
 	s := w.create(d.ID, Plan{Type: TypeTimeOrData, TimeSecs: 100, DataMB: 1, ExpDays: &days, DownMbits: 5, UpMbits: 3})
@@ -199,7 +199,7 @@ func TestWhatHappensToAPausedSession(t *testing.T) {
 		}, [2]State{Paused, Available}, 1, 90},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := newWorld(t).boots().runs()
+			w := newWorld(t).stands().boots().runs()
 			d := w.add(macA, "10.10.0.2")
 			first := timePlan(100)
 			first.ExpDays = &none
@@ -294,9 +294,7 @@ func TestPauseOutlivesWhatEnds(t *testing.T) {
 			w.runs()
 		}},
 		{"it cannot go on", func(w *world, d Device) {
-			w.stalls(true)
-			_, err := w.m.ResumeDevice(bg(), d.ID, "")
-			w.wants(err, ErrForwarder)
+			w.wants(w.unheard(func() error { _, err := w.m.ResumeDevice(bg(), d.ID, ""); return err }), ErrForwarder)
 			w.stalls(false)
 			w.until("that is settled", w.clean)
 		}},
@@ -335,7 +333,7 @@ func TestPauseOutlivesWhatEnds(t *testing.T) {
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := newWorld(t).boots().runs()
+			w := newWorld(t).stands().boots().runs()
 			d := w.add(macA, "10.10.0.2")
 			s := w.create(d.ID, Plan{Type: TypeTimeOrData, TimeSecs: 100, DataMB: 1, DownMbits: 5, UpMbits: 3})
 			w.connect(d.ID)
@@ -362,23 +360,21 @@ func TestPauseOutlivesWhatEnds(t *testing.T) {
 func TestPauseCutsAtOnce(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		cut  func(w *world)
+		call func(w *world, call func() error) error
 		want error
 		mend func(w *world)
 	}{
-		{"while the store is away", (*world).away, ErrUnavailable, (*world).back},
-		{"while the forwarder does not answer", func(w *world) { w.stalls(true) }, ErrForwarder, func(w *world) { w.stalls(false) }},
+		{"while the store is away", func(w *world, call func() error) error { w.away(); return call() }, ErrUnavailable, (*world).back},
+		{"while the forwarder does not answer", (*world).unheard, ErrForwarder, func(w *world) { w.stalls(false) }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := newWorld(t).boots().runs()
+			w := newWorld(t).stands().boots().runs()
 			d := w.add(macA, "10.10.0.2")
 			s := w.create(d.ID, timePlan(100))
 			w.create(d.ID, timePlan(100))
 			w.connect(d.ID)
 			w.advance(10*time.Second + time.Millisecond)
-			row.cut(w)
-			_, err := w.m.PauseDevice(bg(), d.ID, "")
-			w.wants(err, row.want)
+			w.wants(row.call(w, func() error { _, err := w.m.PauseDevice(bg(), d.ID, ""); return err }), row.want)
 			w.advance(50 * time.Second)
 			if v := w.session(s.ID); v.State != Paused || v.TimeCons != 10 {
 				t.Errorf("%+v", v)
@@ -386,8 +382,7 @@ func TestPauseCutsAtOnce(t *testing.T) {
 			if row.want == ErrUnavailable && w.pass(macA, 100, 0) != 0 {
 				t.Error("passes")
 			}
-			_, err = w.m.ResumeDevice(bg(), d.ID, "")
-			w.wants(err, row.want)
+			w.wants(row.call(w, func() error { _, err := w.m.ResumeDevice(bg(), d.ID, ""); return err }), row.want)
 			row.mend(w)
 			w.until("all is on disk", w.clean)
 			w.holds(d, s.ID)
@@ -494,9 +489,10 @@ func TestPauseRacesTheEnd(t *testing.T) {
 		w.connect(d.ID)
 		w.advance(time.Second - time.Duration(i)*50*time.Microsecond)
 		v := w.pause(d.ID)
+		used := w.session(next.ID).TimeCons // 0, or how long the pause took, if it came too late
 		w.advance(time.Hour)
 		first, second := w.session(s.ID), w.session(next.ID)
-		if v.Session == nil || v.Session.State != Paused || second.TimeCons != 0 || first.State == Running || second.State == Running ||
+		if v.Session == nil || v.Session.State != Paused || second.TimeCons != used || first.State == Running || second.State == Running ||
 			(first.State == Paused) == (second.State == Paused) {
 			t.Fatalf("%d: %+v\n%+v\n%+v", i, v.Session, first, second)
 		}

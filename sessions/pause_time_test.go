@@ -31,8 +31,7 @@ func TestPausesCostNothing(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 7))
-			w := newWorld(t)
-			w.still, w.skip = true, time.Hour
+			w := newWorld(t).stands()
 			w.opt.IdlePause, w.opt.PauseOnCarrierLoss = time.Hour, true
 			w.boots().runs()
 			d := w.add(macA, "10.10.0.2")

@@ -130,7 +130,7 @@ func TestKilledControlLosesNothing(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			w := newWorld(t).boots().runs()
+			w := newWorld(t).stands().boots().runs()
 			d := w.add(macA, "10.10.0.2")
 			first := w.create(d.ID, r.plan)
 			second := w.create(d.ID, dataPlan(1))
@@ -152,7 +152,7 @@ func TestKilledControlLosesNothing(t *testing.T) {
 }
 
 func TestPowerCutCostsAtMostACheckpoint(t *testing.T) {
-	w := newWorld(t).boots().runs()
+	w := newWorld(t).stands().boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	s := w.create(d.ID, Plan{Type: TypeTimeOrData, DataMB: 10, TimeSecs: 1000, UseGlobalSpeed: true})
 	w.connect(d.ID)

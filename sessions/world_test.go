@@ -16,7 +16,8 @@ import (
 )
 
 // world is a gateway without packets: a table, a fake forwarder, a real store
-// in a directory, and a manager that can be killed.
+// that outlives whatever else dies, and a manager that can be killed. The store is in
+// memory: no call may take longer than a few seconds, and a busy disk does.
 type world struct {
 	t     *testing.T
 	opt   Options
@@ -49,9 +50,8 @@ func newWorld(t *testing.T) *world {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
-	dir := t.TempDir()
 	served.Go(func() {
-		if err := store.Serve(ctx, dir, w.conns, store.Option{Guard: -1, Reserve: -1}); err != nil {
+		if err := store.ServeMemory(ctx, w.conns); err != nil {
 			t.Errorf("serve store: %v", err)
 		}
 	})
@@ -87,6 +87,13 @@ func (w *world) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return epoch.Add(w.sinceBoot() + w.step)
+}
+
+// stands has the clock go on by advance alone, from before the world is first booted:
+// what is billed is known to the second then, however long the test takes.
+func (w *world) stands() *world {
+	w.still, w.skip = true, time.Hour
+	return w
 }
 
 // advance lets time pass.
@@ -247,28 +254,32 @@ func (w *world) disconnect(device int64) {
 
 func (w *world) session(id int64) Session {
 	w.t.Helper()
-	s, err := w.m.Session(bg(), id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return s
+	return answered(w, func() (Session, error) { return w.m.Session(bg(), id) })
 }
 
 func (w *world) device(key string) Device {
 	w.t.Helper()
-	d, err := w.m.Device(bg(), key)
+	return answered(w, func() (Device, error) { return w.m.Device(bg(), key) })
+}
+
+// answered makes a call that only reads, again while the store takes longer for it
+// than such a call waits.
+func answered[T any](w *world, call func() (T, error)) (v T) {
+	w.t.Helper()
+	var err error
+	w.until("the store answers in time", func() bool { v, err = call(); return !errors.Is(err, ErrUnavailable) })
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return d
+	return v
 }
 
 // until waits for what another goroutine is about to do.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("not so after a minute: %s", what)
+			w.t.Fatalf("not so after %v: %s", patience, what)
 		}
 	}
 }

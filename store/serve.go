@@ -72,6 +72,16 @@ func newDisk(dir string, opt Option) *disk {
 	return d
 }
 
+// ServeMemory is Serve of a store that lives in memory and ends with ctx, for the tests
+// of other rooms: the real protocol and the real database, and no disk to wait for.
+func ServeMemory(ctx context.Context, conns <-chan net.Conn) error {
+	d := &disk{log: slog.New(slog.DiscardHandler), now: time.Now}
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	return errors.Join(attendAll(ctx, d, conns), d.close())
+}
+
 // OpenMemory serves a store that lives in memory, over a pipe, for the tests of other
 // rooms: the real protocol and the real database. The function it returns closes
 // both.
