@@ -299,29 +299,40 @@ type (
 	}
 )
 
-// ask asks the API; into may be nil.
+// ask asks the API; into may be nil. A list that lacks what is on the disk, because the
+// store takes longer than who reads is let wait, is asked for again.
 func (d *daemon) ask(method, path, body string, into any) (code int, err error) {
-	r, err := http.NewRequest(method, "http://gatewayd/api/v1"+path, strings.NewReader(body))
-	if err != nil {
-		return 0, err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	answer, err := d.http.Do(r)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return answer.StatusCode, err
-	}
-	if answer.StatusCode >= 300 {
-		return answer.StatusCode, fmt.Errorf("%s %s: %s", method, path, text)
+	var text []byte
+	for end := time.Now().Add(soon); ; time.Sleep(20 * time.Millisecond) {
+		if code, text, err = d.once(method, path, body); err != nil {
+			return code, err
+		}
+		if !strings.Contains(string(text), `"partial":true`) || time.Now().After(end) {
+			break
+		}
 	}
 	if into != nil {
 		err = json.Unmarshal(text, into)
 	}
-	return answer.StatusCode, err
+	return code, err
+}
+
+// once is a call of the API and its answer.
+func (d *daemon) once(method, path, body string) (code int, text []byte, err error) {
+	r, err := http.NewRequest(method, "http://gatewayd/api/v1"+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := d.http.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	if text, err = io.ReadAll(answer.Body); err == nil && answer.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s", method, path, text)
+	}
+	return answer.StatusCode, text, err
 }
 
 // must asks the API what has to be done.

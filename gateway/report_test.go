@@ -151,8 +151,12 @@ func TestAKeeperWhoseStateIsLockedIsSilent(t *testing.T) {
 }
 
 func TestChildrenAreNotToldOfTheServiceManager(t *testing.T) {
-	t.Setenv("GORACE", "") // TestMain's
-	os.Unsetenv("GORACE")
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "GO") { // TestMain's, and who runs the tests may set some
+			t.Setenv(name, "")
+			os.Unsetenv(name)
+		}
+	}
 	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "INVOCATION_ID", "LISTEN_FDS"} {
 		t.Setenv(name, "1")
 	}
