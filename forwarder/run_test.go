@@ -76,8 +76,12 @@ func TestRun(t *testing.T) {
 	// A port that is gone is asked again when time passes, not again and again.
 	b.ends[clients.LAN].Close()
 	until("the port to be gone", func() bool { n := lan.asked.Load(); return n > 100/link.Batch })
-	time.Sleep(20 * time.Millisecond)
-	before := lan.asked.Load()
+	before := int64(-1)
+	for i := 0; i < 500 && lan.asked.Load() != before; i++ { // until that is known
+		before = lan.asked.Load()
+		bell.Ring()
+		time.Sleep(20 * time.Millisecond)
+	}
 	for range 100 {
 		bell.Ring()
 		time.Sleep(time.Millisecond)
