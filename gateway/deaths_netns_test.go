@@ -251,7 +251,7 @@ func (s *storm) sells() (stop func()) {
 					s.sold = append(s.sold, v.ID)
 				}
 				s.mu.Unlock()
-				_, _ = asks.ask("GET", "/sessions", "", nil)
+				_, _, _ = asks.once("GET", "/sessions", "")
 			}
 		})
 	}

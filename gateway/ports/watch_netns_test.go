@@ -28,7 +28,7 @@ func TestWatchTellsOfEveryChange(t *testing.T) {
 	// expect waits for a state of the port that fits.
 	expect := func(what string, fits func(State) bool) {
 		t.Helper()
-		late := time.After(2 * time.Second)
+		late := time.After(20 * time.Second)
 		for last := (State{}); ; {
 			select {
 			case s := <-states:
