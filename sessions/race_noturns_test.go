@@ -14,7 +14,7 @@ import (
 func TestWithoutTurnsHistoriesAreRefused(t *testing.T) {
 	const most = 30 // one is refused as a rule at once
 	for _, seed := range seeds(t, 10*most) {
-		w := newWorld(t).boots().runs()
+		w := onDisk(t).boots().runs()
 		r := newRace(w, seed)
 		r.runs()
 		verdict, why := r.Judge(patience)

@@ -336,9 +336,12 @@ func seeds(t *testing.T, all int) (list []uint64) {
 // and the time that is billed is that in which packets could pass.
 func TestRacesAreLinear(t *testing.T) {
 	ends := map[races.Verb]int{}
-	for _, seed := range seeds(t, 200) {
+	list := seeds(t, 200)
+	lacks := func() bool { return !testing.Short() && (ends[races.RunOut] == 0 || ends[races.Expire] == 0) }
+	for n := 0; n < len(list) || n < 10*len(list) && lacks(); n++ { // on a fast disk little time passes in one
+		seed := list[0] + uint64(n)
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			r := newRace(newWorld(t).boots().runs(), seed)
+			r := newRace(onDisk(t).boots().runs(), seed)
 			r.runs()
 			if verdict, why := r.Judge(patience); verdict != races.Linear {
 				t.Errorf("the history is %s: %s", verdict, why)
@@ -355,7 +358,7 @@ func TestRacesAreLinear(t *testing.T) {
 			})
 		})
 	}
-	if t.Logf("%v", ends); !testing.Short() && (ends[races.RunOut] == 0 || ends[races.Expire] == 0) {
+	if t.Logf("%v", ends); lacks() {
 		t.Error("no session ran out, or none expired")
 	}
 }

@@ -42,6 +42,20 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, store.ServeMemory)
+}
+
+// onDisk is a world whose store is on disk, and takes its time.
+func onDisk(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	return newWorldWith(t, func(ctx context.Context, conns <-chan net.Conn) error {
+		return store.Serve(ctx, dir, conns, store.Option{Guard: -1, Reserve: -1})
+	})
+}
+
+func newWorldWith(t *testing.T, serve func(context.Context, <-chan net.Conn) error) *world {
+	t.Helper()
 	w := &world{t: t, slots: 64, start: time.Now().Add(-time.Hour), conns: make(chan net.Conn)}
 	w.opt = Options{
 		GlobalDown: 1_250_000, GlobalUp: 625_000, ResumeOnRestart: true, Checkpoint: time.Hour,
@@ -51,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
 	served.Go(func() {
-		if err := store.ServeMemory(ctx, w.conns); err != nil {
+		if err := serve(ctx, w.conns); err != nil {
 			t.Errorf("serve store: %v", err)
 		}
 	})
