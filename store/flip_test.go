@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -451,7 +450,7 @@ func TestACommitThatFailsHalfwayIsMended(t *testing.T) {
 				err = r.c.Batch(patient(t), []client.Record{record("b", "3")})
 				return err == nil
 			})
-			page, _, err := r.c.Scan(context.Background(), nil, nil, 0)
+			page, _, err := r.c.Scan(patient(t), nil, nil, 0)
 			if err != nil || len(page) != 2 || string(page[1].Value) != "3" {
 				t.Errorf("it holds %v, %v", page, err)
 			}

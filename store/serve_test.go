@@ -218,14 +218,14 @@ func TestWhatACallerLeftBehindIsDoneBeforeTheNextIsServed(t *testing.T) {
 		to, from := net.Pipe()
 		r.c.Attach(to)
 		r.conns <- from
-		_, first, err := r.c.Get(context.Background(), key)
+		_, first, err := r.c.Get(patient(t), key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.c.Batch(context.Background(), []client.Record{{Key: []byte("another"), Value: []byte("v")}}); err != nil {
+		if err := r.c.Batch(patient(t), []client.Record{{Key: []byte("another"), Value: []byte("v")}}); err != nil {
 			t.Fatal(err)
 		}
-		_, later, err := r.c.Get(context.Background(), key)
+		_, later, err := r.c.Get(patient(t), key)
 		if err != nil || first != later {
 			t.Fatalf("key %d: read as there %v, then %v: %v", i, first, later, err)
 		}
