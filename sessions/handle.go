@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -26,22 +25,12 @@ func (h *handle) view() Session {
 	}
 	h.m.mu.Unlock()
 	v, e := h.last, &h.edits
-	set(&v.TimeSecs, e.TimeSecs)
-	set(&v.DataMB, e.DataMB)
-	set(&v.TimeCons, e.TimeCons)
-	set(&v.DataCons, e.DataCons)
-	set(&v.DownMbits, e.DownMbits)
-	set(&v.UpMbits, e.UpMbits)
-	set(&v.UseGlobalSpeed, e.UseGlobalSpeed)
-	v.TimeCons = uint(min(uint64(v.TimeCons)+uint64(e.incTime/time.Second), maxTimeSecs))
-	v.DataCons = min(v.DataCons+float64(e.incData)/1e6, maxDataMB)
-	if e.NeverExpires {
-		v.ExpDays = nil
-	}
-	v.ExpDays = copied(cmp.Or(e.ExpDays, v.ExpDays))
-	if e.setStarted {
-		v.StartedAt = copied(e.startedAt)
-	}
+	data := v.data()
+	e.set(&data)
+	e.add(&data)
+	v.TimeSecs, v.DataMB, v.TimeCons, v.DataCons = data.TimeSecs, data.DataMb, data.TimeCons, data.DataCons
+	v.StartedAt, v.ExpDays = data.StartedAt, data.ExpDays
+	v.DownMbits, v.UpMbits, v.UseGlobalSpeed = data.DownMbits, data.UpMbits, data.UseGlobalSpeed
 	if e.empty() {
 		return v
 	}
@@ -163,9 +152,14 @@ func (h *handle) Reload(ctx context.Context) error {
 // Data returns the handle's values as a plain value.
 func (h *handle) Data() SessionData {
 	v := h.read()
+	return v.data()
+}
+
+// data returns a session as a source has it.
+func (v *Session) data() SessionData {
 	return SessionData{
 		Provider: v.Provider, Type: uint8(v.Type), TimeSecs: v.TimeSecs, DataMb: v.DataMB, TimeCons: v.TimeCons, DataCons: v.DataCons,
-		StartedAt: v.StartedAt, ExpDays: v.ExpDays, DownMbits: v.DownMbits, UpMbits: v.UpMbits,
+		StartedAt: copied(v.StartedAt), ExpDays: copied(v.ExpDays), DownMbits: v.DownMbits, UpMbits: v.UpMbits,
 		UseGlobalSpeed: v.UseGlobalSpeed, CreatedAt: v.CreatedAt,
 	}
 }

@@ -96,28 +96,61 @@ func (s *session) open(u use) bool {
 // checkData says why the session that a source holds cannot be used; the
 // error wraps ErrBadPlan.
 func checkData(data SessionData) error {
-	bad := func(format string, a ...any) error {
-		return fmt.Errorf("%w: %s", ErrBadPlan, fmt.Sprintf(format, a...))
-	}
-	plan := Plan{Type(data.Type), data.TimeSecs, data.DataMb, data.ExpDays, data.DownMbits, data.UpMbits, data.UseGlobalSpeed}
+	plan := planIn(data)
 	if err := plan.Check(); err != nil {
 		return err
 	}
-	switch at := data.StartedAt; {
+	switch {
 	case len(data.Provider) > maxName || !utf8.ValidString(data.Provider):
-		return bad("the provider's name is longer than %d bytes or no UTF-8", maxName)
+		return fmt.Errorf("%w: the provider's name is longer than %d bytes or no UTF-8", ErrBadPlan, maxName)
 	case data.Provider == Local:
-		return bad("provider %q is the gateway's own store", Local)
-	case uint64(data.TimeCons) > maxTimeSecs:
-		return bad("time_cons %d is more than 100 years", data.TimeCons)
-	case math.IsNaN(data.DataCons) || data.DataCons < 0 || data.DataCons > maxDataMB:
-		return bad("data_cons %v is not an amount", data.DataCons)
-	case at != nil && !at.IsZero() && (at.UTC().Year() < firstYear || at.UTC().Year() > lastYear):
-		return bad("started_at %v: want a year from %d to %d", *at, firstYear, lastYear)
-	case data.CreatedAt.UTC().Year() < 1 || data.CreatedAt.UTC().Year() > lastYear:
-		return bad("created_at %v: want a year up to %d", data.CreatedAt, lastYear)
+		return fmt.Errorf("%w: provider %q is the gateway's own store", ErrBadPlan, Local)
+	}
+	if err := checkConsumption(data); err != nil {
+		return err
+	}
+	if at := data.StartedAt; at != nil && !at.IsZero() {
+		if err := checkStart(*at); err != nil {
+			return err
+		}
+	}
+	if y := data.CreatedAt.UTC().Year(); y < 1 || y > lastYear {
+		return fmt.Errorf("%w: created_at %v: want a year up to %d", ErrBadPlan, data.CreatedAt, lastYear)
 	}
 	return nil
+}
+
+// checkConsumption says why the consumption in data cannot be; the error wraps
+// ErrBadPlan.
+func checkConsumption(data SessionData) error {
+	switch {
+	case uint64(data.TimeCons) > maxTimeSecs:
+		return fmt.Errorf("%w: time_cons %d is more than 100 years", ErrBadPlan, data.TimeCons)
+	case math.IsNaN(data.DataCons) || data.DataCons < 0 || data.DataCons > maxDataMB:
+		return fmt.Errorf("%w: data_cons %v is not an amount", ErrBadPlan, data.DataCons)
+	}
+	return nil
+}
+
+// checkStart says why a session cannot have started then; the error wraps ErrBadPlan.
+func checkStart(at time.Time) error {
+	if y := at.UTC().Year(); y < firstYear || y > lastYear {
+		return fmt.Errorf("%w: started_at %v: want a year from %d to %d", ErrBadPlan, at.UTC().Round(0), firstYear, lastYear)
+	}
+	return nil
+}
+
+// planIn returns what data sells.
+func planIn(data SessionData) Plan {
+	return Plan{Type(data.Type), data.TimeSecs, data.DataMb, data.ExpDays, data.DownMbits, data.UpMbits, data.UseGlobalSpeed}
+}
+
+// data returns a plan as a source has it.
+func (p Plan) data() SessionData {
+	return SessionData{
+		Type: uint8(p.Type), TimeSecs: p.TimeSecs, DataMb: p.DataMB, ExpDays: copied(p.ExpDays),
+		DownMbits: p.DownMbits, UpMbits: p.UpMbits, UseGlobalSpeed: p.UseGlobalSpeed,
+	}
 }
 
 // tidy returns data with times that are equal in all their parts if they are

@@ -4,35 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
-
-// applyTo makes the change in what a source is to have.
-func (e *edit) applyTo(data *SessionData) error {
-	set(&data.TimeSecs, e.TimeSecs)
-	set(&data.DataMb, e.DataMB)
-	set(&data.TimeCons, e.TimeCons)
-	set(&data.DataCons, e.DataCons)
-	set(&data.DownMbits, e.DownMbits)
-	set(&data.UpMbits, e.UpMbits)
-	set(&data.UseGlobalSpeed, e.UseGlobalSpeed)
-	if e.NeverExpires {
-		data.ExpDays = nil
-	}
-	if e.ExpDays != nil {
-		data.ExpDays = copied(e.ExpDays)
-	}
-	if e.setStarted {
-		data.StartedAt = copied(e.startedAt)
-	}
-	if err := checkData(*data); err != nil {
-		return err
-	}
-	data.TimeCons = uint(min(uint64(data.TimeCons)+uint64(e.incTime/time.Second), maxTimeSecs))
-	data.DataCons = min(data.DataCons+float64(e.incData)/1e6, maxDataMB)
-	*data = tidy(*data)
-	return nil
-}
 
 // updateThere changes a session where it is kept, and then here. ErrProvider
 // says that it was not changed, or, if the text says that Reload failed too,
