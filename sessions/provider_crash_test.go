@@ -18,79 +18,100 @@ func (w *world) sight() {
 	w.until("it has its address", func() bool { return w.fake.addressOf(hwA) == ip2 })
 }
 
+// stop is where a test stops a source: it says that it is reached, and waits.
+type stop struct{ reached, release chan struct{} }
+
+func newStop() stop { return stop{make(chan struct{}), make(chan struct{})} }
+
+func (at stop) here() { close(at.reached); <-at.release }
+
+// yesAndNo runs a test for each yes and no of two conditions, in parallel, named by
+// those that hold.
+func yesAndNo(t *testing.T, name, first, second string, f func(t *testing.T, first, second bool)) {
+	for _, a := range []bool{false, true} {
+		for _, b := range []bool{false, true} {
+			name := name
+			if a {
+				name += ", " + first
+			}
+			if b {
+				name += ", " + second
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f(t, a, b)
+			})
+		}
+	}
+}
+
+// diesAt kills the manager while a source is stopped, or right away, and has the next
+// one deliver before the source goes on.
+func (w *world) diesAt(at stop, p *shop, a *ware, cut bool) {
+	w.t.Helper()
+	w.kills()
+	p.change(func() { a.loading, a.saving, a.saved = nil, nil, nil })
+	if cut {
+		w.boots()
+	}
+	w.runs()
+	w.registers(p)
+	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+	close(at.release)
+	w.until("the late one has come", func() (done bool) { p.change(func() { done = a.under == 0 }); return done })
+}
+
 // TestDeliveriesOverDeaths kills the manager in each moment of a delivery, and
 // counts at the source.
 func TestDeliveriesOverDeaths(t *testing.T) {
-	type stop struct{ reached, release chan struct{} }
 	rows := []struct {
 		name string
 		set  func(a *ware, at stop)
 	}{
 		{"before the source was read", func(a *ware, at stop) {
-			a.loading = func(ctx context.Context, _ *SessionData) error { close(at.reached); <-at.release; return errTest }
+			a.loading = func(ctx context.Context, _ *SessionData) error { at.here(); return errTest }
 		}},
 		{"before the source has it", func(a *ware, at stop) {
-			a.saving = func(context.Context, *SessionData) error { close(at.reached); <-at.release; return errTest }
+			a.saving = func(context.Context, *SessionData) error { at.here(); return errTest }
 		}},
 		{"when the source has it and has not answered", func(a *ware, at stop) {
-			a.saved = func() error { close(at.reached); <-at.release; return nil }
+			a.saved = func() error { at.here(); return nil }
 		}},
 		{"when the source gets it after all, later", func(a *ware, at stop) {
-			a.saving = func(context.Context, *SessionData) error { close(at.reached); <-at.release; return nil }
+			a.saving = func(context.Context, *SessionData) error { at.here(); return nil }
 		}},
 	}
 	for _, row := range rows {
-		for _, sequences := range []bool{false, true} {
-			for _, cut := range []bool{false, true} {
-				name := row.name
-				if sequences {
-					name += ", with sequences"
-				}
-				if cut {
-					name += ", by a power cut"
-				}
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					w := newWorld(t).boots().runs()
-					d := w.add(macA, "10.10.0.2")
-					p := newShop("acme")
-					a := p.sells("a", dataPlan(1))
-					p.exact = sequences
-					w.registers(p)
-					w.connect(d.ID)
-					w.until("the source has the start", func() bool { return a.now().StartedAt != nil && w.clean() })
-					at := stop{make(chan struct{}), make(chan struct{})}
-					p.change(func() { row.set(a, at) })
-					if n := w.pass(macA, 300_000, 0); n != 300_000 {
-						t.Fatalf("%d bytes passed", n)
-					}
-					w.disconnect(d.ID)
-					<-at.reached
-					w.kills()
-					p.change(func() { a.loading, a.saving, a.saved = nil, nil, nil })
-					if cut {
-						w.boots()
-					}
-					w.runs()
-					w.registers(p)
-					w.until("it is delivered", func() bool { w.due(); return w.delivered() })
-					close(at.release)
-					w.until("the late one has come", func() (done bool) { p.change(func() { done = a.under == 0 }); return done })
-					if v := a.now(); v.DataCons != 0.3 || v.StartedAt == nil {
-						t.Fatalf("the source holds %+v, want 0.3 MB", v)
-					}
-					w.connect(d.ID)
-					if n := w.pass(macA, 100_000, 0); n != 100_000 {
-						t.Fatalf("%d bytes passed", n)
-					}
-					w.disconnect(d.ID)
-					w.until("it is delivered", func() bool { w.due(); return w.delivered() })
-					if v := a.now(); v.DataCons != 0.4 {
-						t.Errorf("the source holds %v, want 0.4", v.DataCons)
-					}
-				})
+		yesAndNo(t, row.name, "with sequences", "by a power cut", func(t *testing.T, sequences, cut bool) {
+			w := newWorld(t).boots().runs()
+			d := w.add(macA, "10.10.0.2")
+			p := newShop("acme")
+			a := p.sells("a", dataPlan(1))
+			p.exact = sequences
+			w.registers(p)
+			w.connect(d.ID)
+			w.until("the source has the start", func() bool { return a.now().StartedAt != nil && w.clean() })
+			at := newStop()
+			p.change(func() { row.set(a, at) })
+			if n := w.pass(macA, 300_000, 0); n != 300_000 {
+				t.Fatalf("%d bytes passed", n)
 			}
-		}
+			w.disconnect(d.ID)
+			<-at.reached
+			w.diesAt(at, p, a, cut)
+			if v := a.now(); v.DataCons != 0.3 || v.StartedAt == nil {
+				t.Fatalf("the source holds %+v, want 0.3 MB", v)
+			}
+			w.connect(d.ID)
+			if n := w.pass(macA, 100_000, 0); n != 100_000 {
+				t.Fatalf("%d bytes passed", n)
+			}
+			w.disconnect(d.ID)
+			w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+			if v := a.now(); v.DataCons != 0.4 {
+				t.Errorf("the source holds %v, want 0.4", v.DataCons)
+			}
+		})
 	}
 }
 

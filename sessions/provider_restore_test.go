@@ -43,7 +43,6 @@ func (w *world) delivers() (n int) {
 // backup to the delivery of what it owes. Whether that was delivered before the
 // restore or was not, the source has it once, and what was used since.
 func TestDeathsAfterARestore(t *testing.T) {
-	type stop struct{ reached, release chan struct{} }
 	rows := []struct {
 		name string
 		set  func(a *ware, at stop) // nil: nobody is visited before
@@ -52,83 +51,62 @@ func TestDeathsAfterARestore(t *testing.T) {
 		{"when the disk has it and nothing more", nil, false},
 		{"when the session has run since", nil, true},
 		{"before the source was read", func(a *ware, at stop) {
-			a.loading = func(context.Context, *SessionData) error { close(at.reached); <-at.release; return errTest }
+			a.loading = func(context.Context, *SessionData) error { at.here(); return errTest }
 		}, false},
 		{"before the source has the start of what comes", func(a *ware, at stop) {
-			a.saving = func(context.Context, *SessionData) error { close(at.reached); <-at.release; return errTest }
+			a.saving = func(context.Context, *SessionData) error { at.here(); return errTest }
 		}, true},
 		{"when the source has it and has not answered", func(a *ware, at stop) {
-			a.saved = func() error { close(at.reached); <-at.release; return nil }
+			a.saved = func() error { at.here(); return nil }
 		}, true},
 	}
 	for _, row := range rows {
-		for _, delivered := range []bool{false, true} {
-			for _, cut := range []bool{false, true} {
-				name := row.name
-				if delivered {
-					name += ", delivered before"
+		yesAndNo(t, row.name, "delivered before", "by a power cut", func(t *testing.T, delivered, cut bool) {
+			w, d, p, a, backup := owing(t, false)
+			if delivered {
+				p.change(func() { a.loading = nil })
+				w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+			}
+			want := uint64(100_000)
+			if row.set == nil && !row.use {
+				w.restoresOnly(backup)
+			} else if err := w.m.Restore(bg(), backup); err != nil {
+				t.Fatal(err)
+			}
+			if row.use {
+				p.change(func() { a.loading = func(context.Context, *SessionData) error { return errTest } })
+				w.connect(d.ID)
+				if n := w.pass(macA, 50_000, 0); n != 50_000 {
+					t.Fatalf("%d bytes passed", n)
 				}
-				if cut {
-					name += ", by a power cut"
-				}
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					w, d, p, a, backup := owing(t, false)
-					if delivered {
-						p.change(func() { a.loading = nil })
-						w.until("it is delivered", func() bool { w.due(); return w.delivered() })
-					}
-					want := uint64(100_000)
-					if row.set == nil && !row.use {
-						w.restoresOnly(backup)
-					} else if err := w.m.Restore(bg(), backup); err != nil {
-						t.Fatal(err)
-					}
-					if row.use {
-						p.change(func() { a.loading = func(context.Context, *SessionData) error { return errTest } })
-						w.connect(d.ID)
-						if n := w.pass(macA, 50_000, 0); n != 50_000 {
-							t.Fatalf("%d bytes passed", n)
-						}
-						w.disconnect(d.ID)
-						want += 50_000
-					}
-					at := stop{make(chan struct{}), make(chan struct{})}
-					if row.set != nil {
-						p.change(func() { a.loading = nil; row.set(a, at) })
-						w.until("it is visited", func() bool {
-							w.due()
-							select {
-							case <-at.reached:
-								return true
-							default:
-								return false
-							}
-						})
-					}
-					w.kills()
-					p.change(func() { a.loading, a.saving, a.saved = nil, nil, nil })
-					if cut {
-						w.boots()
-					}
-					w.runs()
-					w.registers(p)
-					w.until("it is delivered", func() bool { w.due(); return w.delivered() })
-					close(at.release)
-					w.until("the late one has come", func() (done bool) { p.change(func() { done = a.under == 0 }); return done })
-					if v := a.now(); consumption(v).Bytes != want {
-						t.Fatalf("the source holds %v MB, want %v bytes", v.DataCons, want)
-					}
-					w.connect(d.ID)
-					w.pass(macA, 25_000, 0)
-					w.disconnect(d.ID)
-					w.until("it is delivered", func() bool { w.due(); return w.delivered() })
-					if v := a.now(); consumption(v).Bytes != want+25_000 {
-						t.Errorf("the source holds %v MB, want %v bytes", v.DataCons, want+25_000)
+				w.disconnect(d.ID)
+				want += 50_000
+			}
+			at := newStop()
+			if row.set != nil {
+				p.change(func() { a.loading = nil; row.set(a, at) })
+				w.until("it is visited", func() bool {
+					w.due()
+					select {
+					case <-at.reached:
+						return true
+					default:
+						return false
 					}
 				})
 			}
-		}
+			w.diesAt(at, p, a, cut)
+			if v := a.now(); consumption(v).Bytes != want {
+				t.Fatalf("the source holds %v MB, want %v bytes", v.DataCons, want)
+			}
+			w.connect(d.ID)
+			w.pass(macA, 25_000, 0)
+			w.disconnect(d.ID)
+			w.until("it is delivered", func() bool { w.due(); return w.delivered() })
+			if v := a.now(); consumption(v).Bytes != want+25_000 {
+				t.Errorf("the source holds %v MB, want %v bytes", v.DataCons, want+25_000)
+			}
+		})
 	}
 }
 

@@ -95,17 +95,12 @@ func (w *world) unstarts(s ClientSession, p *shop, a *ware, dies bool, set func(
 		}
 		return
 	}
-	reached, release := make(chan struct{}), make(chan struct{})
-	p.change(func() { a.saved = func() error { close(reached); <-release; return nil } })
+	at := newStop()
+	p.change(func() { a.saved = func() error { at.here(); return nil } })
 	ended := make(chan struct{})
 	go func() { s.Save(bg()); close(ended) }()
-	<-reached
-	w.kills()
-	p.change(func() { a.saved = nil })
-	w.boots().runs()
-	w.registers(p)
-	w.until("it is delivered", func() bool { w.due(); return w.delivered() })
-	close(release)
+	<-at.reached
+	w.diesAt(at, p, a, true)
 	<-ended
 }
 
