@@ -91,6 +91,7 @@ func (m *Manager) askHealth(ctx context.Context) {
 		m.books.mu.Lock()
 		m.books.notice = h.Notice
 		m.books.mu.Unlock()
+		m.mindDamage(h.Notice)
 		if !h.OK {
 			err = errors.New(h.Why)
 		}

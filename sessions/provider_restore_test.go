@@ -9,7 +9,15 @@ import (
 // owing is a gateway that has used 0.1 MB of a provider's session and delivered
 // none of it, and a backup of then.
 func owing(t *testing.T, sequences bool) (w *world, d Device, p *shop, a *ware, backup *bytes.Buffer) {
-	w = newWorld(t).boots().runs()
+	w = newWorld(t)
+	d, p, a, backup = w.owes(sequences)
+	return w, d, p, a, backup
+}
+
+// owes makes it of a world.
+func (w *world) owes(sequences bool) (d Device, p *shop, a *ware, backup *bytes.Buffer) {
+	w.t.Helper()
+	w.boots().runs()
 	d = w.add(macA, "10.10.0.2")
 	p = newShop("acme")
 	p.exact = sequences
@@ -22,9 +30,9 @@ func owing(t *testing.T, sequences bool) (w *world, d Device, p *shop, a *ware, 
 	w.disconnect(d.ID)
 	backup = new(bytes.Buffer)
 	if err := w.m.Backup(bg(), backup); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	return w, d, p, a, backup
+	return d, p, a, backup
 }
 
 // delivers returns how many visits of sources are under way.

@@ -24,7 +24,7 @@ import (
 //	c/<generation><part>    packed checkpoint
 //	ids                     ids reserved
 //	ids/before              ids reserved before the newest restore
-//	restore                 which restore of a backup was the newest: a number that no other one has, 8 bytes
+//	restore                 which restore of a backup, or damage of the store, was the newest: a number that no other one has, 8 bytes
 //	clock                   the newest stamp
 //	t/<since 8>             by how much a clock that was not trusted since then, ns, was behind, ns, 8 bytes
 const (

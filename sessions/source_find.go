@@ -16,11 +16,11 @@ type address struct {
 	name, key string
 }
 
-// replaced says whether an id is not what it was when a provider was called: a
-// backup was restored meanwhile. m.mu is held.
+// replaced says whether an id, or what was told, may not be what it was when a provider
+// was called: a backup was restored meanwhile, or the store was damaged. m.mu is held.
 func (m *Manager) replaced(before uint64) error {
 	if before != m.desk.restore {
-		return fmt.Errorf("%w: a backup was restored meanwhile", ErrUnavailable)
+		return fmt.Errorf("%w: a backup was restored meanwhile, or the store made anew", ErrUnavailable)
 	}
 	return nil
 }

@@ -29,6 +29,9 @@ type world struct {
 
 	providers []SessionProvider // of each manager from now on
 
+	dir   string // the store's; empty: it is in memory
+	store func() // ends the store
+
 	mu     sync.Mutex
 	start  time.Time
 	skip   time.Duration // since boot, on top of real time
@@ -42,19 +45,17 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return newWorldWith(t, store.ServeMemory)
+	return newWorldIn(t, "")
 }
 
 // onDisk is a world whose store is on disk, and takes its time.
 func onDisk(t *testing.T) *world {
 	t.Helper()
-	dir := t.TempDir()
-	return newWorldWith(t, func(ctx context.Context, conns <-chan net.Conn) error {
-		return store.Serve(ctx, dir, conns, store.Option{Guard: -1, Reserve: -1})
-	})
+	return newWorldIn(t, t.TempDir())
 }
 
-func newWorldWith(t *testing.T, serve func(context.Context, <-chan net.Conn) error) *world {
+// newWorldIn is a world whose store is in a directory; in memory without one.
+func newWorldIn(t *testing.T, dir string) *world {
 	t.Helper()
 	w := &world{t: t, slots: 64, start: time.Now().Add(-time.Hour), conns: make(chan net.Conn)}
 	w.opt = Options{
@@ -62,13 +63,8 @@ func newWorldWith(t *testing.T, serve func(context.Context, <-chan net.Conn) err
 		LAN: netip.MustParsePrefix("10.10.0.0/16"), Gateway: netip.MustParseAddr("10.10.0.1"),
 		Now: w.now, Boot: w.boot,
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var served sync.WaitGroup
-	served.Go(func() {
-		if err := serve(ctx, w.conns); err != nil {
-			t.Errorf("serve store: %v", err)
-		}
-	})
+	w.dir = dir
+	w.servesStore()
 	t.Cleanup(func() {
 		if w.end != nil {
 			w.end()
@@ -77,10 +73,28 @@ func newWorldWith(t *testing.T, serve func(context.Context, <-chan net.Conn) err
 		if w.client != nil {
 			w.client.Close()
 		}
-		cancel()
-		served.Wait()
+		w.store()
 	})
 	return w
+}
+
+// servesStore starts the store.
+func (w *world) servesStore() {
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() {
+		if w.dir == "" {
+			served <- store.ServeMemory(ctx, w.conns)
+			return
+		}
+		served <- store.Serve(ctx, w.dir, w.conns, store.Option{Guard: -1, Reserve: -1})
+	}()
+	w.store = func() {
+		cancel()
+		if err := <-served; err != nil {
+			w.t.Errorf("serve store: %v", err)
+		}
+	}
 }
 
 func (w *world) boot() time.Duration {
