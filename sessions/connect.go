@@ -155,7 +155,9 @@ func (m *Manager) admit(d *device, event string, said any, first bool) error {
 }
 
 // readmit connects a device again that was connected before a restart and
-// has been seen since, or for which a pause is over. The turn is held.
+// has been seen since, or for which a pause is over. One whose session has ended
+// since goes on with its next one, for which the providers are asked first. The
+// turn is held.
 func (m *Manager) readmit(ctx context.Context, d *device) error {
 	m.mu.Lock()
 	if d.paused != nil {
@@ -190,7 +192,11 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 		m.post(s, LineResume, said.Message)
 		err = m.admit(d, SessionConnected, said, false)
 	} else {
+		waits := m.awaitsProviders(d, s)
 		m.mu.Unlock()
+		if waits {
+			return nil
+		}
 		err = m.connect(ctx, d, said.Message)
 	}
 	if err == nil {

@@ -78,7 +78,13 @@
 // base in their grants, and the counters are in the table, so nothing is lost
 // and nothing counted twice. With a new table the checkpoint is folded into
 // the records, and a device that was connected is admitted again with its
-// first packet.
+// first packet. If its session has ended meanwhile it goes on with its next one,
+// for which its providers are asked first, in the background.
+//
+// A store that had to make a damaged database anew may have gone back in time, as
+// after the restore of a backup: what it says is owed to a source may have been
+// delivered since. It is taken for delivered if the source holds something else
+// than then, in the customer's favour.
 //
 // # Without the store
 //

@@ -9,6 +9,9 @@ type lookahead struct {
 	ended   int64         // that has ended while it was paused, before it is said what follows
 	asking  bool          // they are being asked
 	again   time.Duration // since boot; not before
+
+	consulted  int64 // session that has ended before a restart, in the place of which one was asked for
+	consulting bool  // they are being asked for that
 }
 
 const (

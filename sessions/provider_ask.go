@@ -53,6 +53,25 @@ func (m *Manager) consult(ctx context.Context, id int64) {
 	}
 }
 
+// awaitsProviders reports that the providers are being asked what a device goes on with
+// in the place of a session that ended before it was seen again: once, as for a connect,
+// and nobody else waits for them. The device is looked up again after that. m.mu is held.
+func (m *Manager) awaitsProviders(d *device, ended *session) bool {
+	if !m.asksProviders() || d.ahead.consulted == ended.id {
+		return d.ahead.consulting
+	}
+	d.ahead.consulted, d.ahead.consulting = ended.id, true
+	id := d.id
+	m.desk.jobs.Go(func() {
+		m.consult(m.desk.ctx, id)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		d.ahead.consulting = false
+		m.wonder(d)
+	})
+	return true
+}
+
 // await waits for an inquiry: half of the time that ctx has left if others
 // are to be asked after it.
 func (m *Manager) await(ctx context.Context, q *inquiry, p *provider, id int64, others bool) {
