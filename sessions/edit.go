@@ -17,7 +17,9 @@ type edit struct {
 func (e *edit) same(o *edit) bool { return e != nil && o != nil && e.save != nil && e.save == o.save }
 
 // unstarts reports that an edit, if there is one, takes the start away.
-func (e *edit) unstarts() bool { return e != nil && e.setStarted && e.startedAt == nil }
+func (e *edit) unstarts() bool {
+	return e != nil && e.setStarted && (e.startedAt == nil || e.startedAt.IsZero())
+}
 
 func (e *edit) empty() bool {
 	return e.Change == Change{} && e.incTime == 0 && e.incData == 0 && !e.setStarted

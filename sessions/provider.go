@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"time"
 )
@@ -49,6 +50,10 @@ type FetchSessionsResult struct {
 // writes down what it is about to do, and calls Save with the sum. After a
 // Save whose end is not known it calls Reload again: a source that holds what
 // it held before has not taken it; else it has, in the customer's favour.
+// Of what it reads it believes all that can be sold, also less consumption than
+// it told. What cannot be, or is another session's (the type has changed, or
+// Provider or, by more than a minute, CreatedAt, which may be left empty) is
+// not used: a running session goes on as it was, and status says why.
 // Two gateways, or a gateway and a clerk, that save one session at the same
 // moment are kept apart by the source, with ErrNotSaved.
 //
@@ -103,7 +108,7 @@ const (
 	providerLanes = 16                      // calls to one provider under way
 	firstBackoff  = time.Second
 	lastBackoff   = 30 * time.Second
-	maxSkips      = 100              // devices whose skipped sessions are told of
+	maxSkips      = 100              // devices whose skipped sessions are told of, and events of them within skipAgain
 	skipAgain     = 10 * time.Minute // between events that say the same
 	maxNames      = 256              // that a provider gives itself in its sessions
 )
@@ -296,8 +301,9 @@ func (m *Manager) skip(p *provider, device int64, key string, err error) {
 	if at, known := p.said[why]; known && now-at < skipAgain {
 		return
 	}
+	maps.DeleteFunc(p.said, func(_ string, at time.Duration) bool { return now-at >= skipAgain })
 	if len(p.said) >= maxSkips {
-		clear(p.said)
+		return
 	}
 	p.said[why] = now
 	m.log.Warn("session of a provider skipped", "provider", p.label(), "device", device, "session", key, "error", err)

@@ -78,6 +78,9 @@ func (m *Manager) takeIn(what question, began time.Duration, got []offered) erro
 			m.mu.Unlock()
 			continue
 		}
+		if !m.worthTaking(d, p, o) {
+			continue
+		}
 		s, err := m.take(ctx, d, p, o, began)
 		if err != nil {
 			return err
@@ -106,6 +109,14 @@ func (m *Manager) takeIn(what question, began time.Duration, got []offered) erro
 	d.review = true
 	m.follow(d)
 	return nil
+}
+
+// worthTaking reports that what a provider offers has a shadow, or is available: what
+// cannot be used, and never was, is not kept. A list may hold thousands of those.
+func (m *Manager) worthTaking(d *device, p *provider, o offered) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return d.shadow(p, o) != nil || newShadow(0, d.id, p, o).available(m.clock.read().Wall)
 }
 
 // offer puts a provider's offer in the place of its last one. m.mu and the

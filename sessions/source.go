@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -103,6 +105,8 @@ func checkData(data SessionData) error {
 	switch {
 	case len(data.Provider) > maxName || !utf8.ValidString(data.Provider):
 		return fmt.Errorf("%w: the provider's name is longer than %d bytes or no UTF-8", ErrBadPlan, maxName)
+	case strings.ContainsFunc(data.Provider, unicode.IsControl):
+		return fmt.Errorf("%w: the provider's name %q has control characters", ErrBadPlan, data.Provider)
 	case data.Provider == Local:
 		return fmt.Errorf("%w: provider %q is the gateway's own store", ErrBadPlan, Local)
 	}
@@ -177,8 +181,9 @@ type offered struct {
 }
 
 const (
-	maxKey  = 1024 // bytes of a session's key at its source
-	maxName = 128  // bytes of a provider's name
+	maxKey        = 1024        // bytes of a session's key at its source
+	maxName       = 128         // bytes of a provider's name
+	createdWithin = time.Minute // how exactly a source keeps when its session was made
 )
 
 // readSource asks a source what it is. It runs provider's code.
@@ -201,6 +206,22 @@ func readSource(source SessionSource) offered {
 }
 
 var errType = errors.New("its type has changed")
+
+var errAnother = errors.New("it answers with another session")
+
+// sameSession says why what a source answers is not the session that it is the source
+// of. Moments are compared as roughly as a source may keep them.
+func (a address) sameSession(data SessionData) error {
+	switch by := data.CreatedAt.Sub(a.created).Abs(); {
+	case Type(data.Type) != a.kind:
+		return fmt.Errorf("%w from %v to %v", errType, a.kind, Type(data.Type))
+	case data.Provider != "" && data.Provider != a.name:
+		return fmt.Errorf("%w, of provider %q", errAnother, data.Provider)
+	case !data.CreatedAt.IsZero() && !a.created.IsZero() && by > createdWithin:
+		return fmt.Errorf("%w, created at %v instead of %v", errAnother, data.CreatedAt, a.created)
+	}
+	return nil
+}
 
 // holding returns a shadow as its source has it now.
 func (s *session) holding(data SessionData) (session, error) {

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (m *Manager) readThere(ctx context.Context, v *visiting) (err error) {
 	if err = m.answered(at, err); err != nil {
 		return at.fails("Reload", errors.Join(v.refused, err))
 	}
-	if err := checkData(v.data); err != nil {
+	if err := cmp.Or(checkData(v.data), at.sameSession(v.data)); err != nil {
 		m.mu.Lock()
 		m.skip(at.by, at.device, at.key, err)
 		m.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // address is where a session is kept.
@@ -14,6 +15,8 @@ type address struct {
 	source    SessionSource
 	device    int64
 	name, key string
+	kind      Type
+	created   time.Time
 }
 
 // replaced says whether an id, or what was told, may not be what it was when a provider
@@ -79,7 +82,7 @@ func (m *Manager) whereabouts(ctx context.Context, id int64) (at address, err er
 	if s.origin == nil {
 		return at, fmt.Errorf("session %d is no provider's: %w", id, ErrUnknownSession)
 	}
-	at = address{id, m.desk.restore, s.origin.by, m.errand(s).source, d.id, s.origin.Provider, s.origin.Key}
+	at = address{id, m.desk.restore, s.origin.by, m.errand(s).source, d.id, s.origin.Provider, s.origin.Key, s.kind, s.createdAt}
 	if at.by == nil {
 		at.by = m.keeper(at.name)
 	}
