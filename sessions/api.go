@@ -69,7 +69,7 @@ type SessionsMgrApi interface {
 // SessionData is a session as a plain value. What its pointers lead to is not
 // changed by the gateway, and read only while the call that got it goes on.
 type SessionData struct {
-	Provider       string     // who keeps it, as clients and records show it; at most 128 bytes, and not Local
+	Provider       string     // who keeps it, as clients and records show it; at most 128 bytes, no control characters, and not Local
 	Type           uint8      // 0 time, 1 data, 2 time_or_data
 	TimeSecs       uint       // seconds in all; types 0 and 2
 	DataMb         float64    // megabytes of 1,000,000 bytes in all; types 1 and 2

@@ -114,7 +114,7 @@ func TestARunningSessionWhoseStartIsTakenAway(t *testing.T) {
 	first := *a.now().StartedAt
 	w.advance(time.Hour)
 	w.connect(d.ID)
-	s.SetStartedAt(nil)
+	s.SetStartedAt(new(time.Time)) // which says the same
 	if err := s.Save(bg()); err != nil {
 		t.Fatal(err)
 	}
