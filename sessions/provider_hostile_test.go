@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -96,8 +97,8 @@ func TestHostileProviders(t *testing.T) {
 		says  string                    // in status; empty: nothing
 	}{
 		{"a new id with each call", func(h *hostile, a *ware) {
-			n := 0
-			h.get = ever(a, func(o *odd) { o.id = func() string { h.change(func() { n++ }); return fmt.Sprint(n) } })
+			var n atomic.Int64
+			h.get = ever(a, func(o *odd) { o.id = func() string { return fmt.Sprint(n.Add(1)) } })
 			pages(h, 1)
 		}, nil, 0.6, ""},
 		{"an id without end", func(h *hostile, a *ware) {
@@ -110,10 +111,8 @@ func TestHostileProviders(t *testing.T) {
 		{"a name without end", func(h *hostile, a *ware) { a.data.Provider = strings.Repeat("x", 1<<20) }, nil, 0, "longer than"},
 		{"2^32 pages", func(h *hostile, a *ware) { pages(h, math.MaxUint32, &source{a, a.data}) }, nil, 0.6, ""},
 		{"pages that never end", func(h *hostile, a *ware) {
-			n := uint(0)
-			h.list = func(int) (FetchSessionsResult, error) {
-				h.change(func() { n++ })
-				return FetchSessionsResult{Sessions: []SessionSource{&source{a, a.now()}}, Pages: n + 1}, nil
+			h.list = func(page int) (FetchSessionsResult, error) {
+				return FetchSessionsResult{Sessions: []SessionSource{&source{a, a.now()}}, Pages: uint(page) + 1}, nil
 			}
 		}, nil, 0.6, ""},
 		{"thousands that are used up", func(h *hostile, a *ware) {
@@ -127,11 +126,11 @@ func TestHostileProviders(t *testing.T) {
 		}, nil, 0.6, ""},
 		{"thousands that cannot be sold", func(h *hostile, a *ware) {
 			many := make([]SessionSource, 10*perPage)
-			n := 0
+			var n atomic.Int64
 			for i := range many {
 				d := a.data
 				d.DataMb = -1
-				many[i] = &odd{source: &source{a, d}, id: func() string { h.change(func() { n++ }); return fmt.Sprint(n) }}
+				many[i] = &odd{source: &source{a, d}, id: func() string { return fmt.Sprint(n.Add(1)) }}
 			}
 			pages(h, maxPages, many...)
 		}, nil, 0.6, "is not used: bad plan"},

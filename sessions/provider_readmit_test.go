@@ -76,12 +76,17 @@ func TestWhoDisconnectsWhileAProviderIsAsked(t *testing.T) {
 	<-at.reached
 	w.disconnect(w.device(macA).ID)
 	close(at.release)
-	w.until("it was looked at again", func() bool {
+	w.m.mu.Lock()
+	d := w.m.byMAC[hwA]
+	w.m.mu.Unlock()
+	w.until("it has answered", func() bool {
 		w.m.mu.Lock()
 		defer w.m.mu.Unlock()
-		d := w.m.byMAC[hwA]
-		return !d.ahead.consulting && !d.awaited && d.ahead.consulted != 0
+		return !d.ahead.consulting
 	})
+	if err := w.m.meet(bg(), d); err != nil { // as it is looked up again
+		t.Fatal(err)
+	}
 	if w.device(macA).Connected || w.pass(macA, 100, 0) != 0 {
 		t.Error("it goes on")
 	}
