@@ -194,7 +194,7 @@ func TestClockThatIsNotTrusted(t *testing.T) {
 	w.kills()
 	w.stepClock(-56 * 365 * 24 * time.Hour) // no clock chip
 	w.boots().runs()
-	if why := strings.Join(w.m.Degraded(), "; "); !strings.Contains(why, "wall clock") {
+	if why := strings.Join(w.m.Degraded(), "; "); !strings.Contains(why, "set the clock") {
 		t.Errorf("degraded: %q", why)
 	}
 	if v := w.session(s.ID); v.State != Available || !v.StartedAt.Equal(*before.StartedAt) {

@@ -363,3 +363,36 @@ func TestBoughtAfterTheEnd(t *testing.T) {
 		t.Errorf("what was bought is %+v", v)
 	}
 }
+
+// A change of a session that is next, or could be, is a change of what is next when
+// Update returns: a packet may use the running one up the moment after.
+func TestAChangeDecidesWhatIsNext(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	for range 3 {
+		w.create(d.ID, dataPlan(1))
+	}
+	w.connect(d.ID)
+	next := func() int64 {
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		if g := w.m.byID[d.ID].next(); g != nil {
+			return g.session.id
+		}
+		return 0
+	}
+	w.until("the second is next", func() bool { return next() == 2 })
+	all, none := 1.0, 0.0
+	for _, row := range []struct {
+		session int64
+		used    *float64
+		next    int64
+	}{{2, &all, 3}, {3, &all, 0}, {3, &none, 3}} {
+		if _, err := w.m.Update(bg(), row.session, Change{DataCons: row.used}); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(); got != row.next {
+			t.Errorf("after session %d has %v MB consumed session %d is next, want %d", row.session, *row.used, got, row.next)
+		}
+	}
+}

@@ -363,3 +363,24 @@ func TestIDsGrowOverRestarts(t *testing.T) {
 		}
 	}
 }
+
+// A subscriber gets the events of its device and of its name, and no others.
+func TestASubscriberGetsWhatItAskedFor(t *testing.T) {
+	h := newHub(func() time.Time { return epoch }, new(atomic.Uint64))
+	h.start(1)
+	first, second := h.subscribe(1, "mine"), h.subscribe(2, "mine")
+	other := h.subscribe(1, "other")
+	h.emit(1, "mine", "a")
+	h.emit(2, "mine", "b")
+	h.emit(3, "mine", "c")
+	for i, ch := range []<-chan []byte{first, second} {
+		if want := []string{`"a"`, `"b"`}[i]; len(ch) != 1 {
+			t.Errorf("subscriber %d got %d events, want 1", i+1, len(ch))
+		} else if got := string(<-ch); got != want {
+			t.Errorf("subscriber %d got %s, want %s", i+1, got, want)
+		}
+	}
+	if len(other) != 0 {
+		t.Errorf("who asked for another event got %s", <-other)
+	}
+}

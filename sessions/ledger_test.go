@@ -224,6 +224,9 @@ func TestALedgerSaysThatThePowerWasCut(t *testing.T) {
 	if got := pause.Used; got.UpBytes != 1000 || got.DownBytes != 2000 || got.TimeMS < 10_000 {
 		t.Errorf("used before the cut: %+v", got)
 	}
+	if ran := pause.At.Sub(w.ledger(s.ID)[1].At); ran != time.Duration(pause.Used.TimeMS)*time.Millisecond {
+		t.Errorf("paused %v after its start, %d ms are used", ran, pause.Used.TimeMS)
+	}
 	if pause.At.After(cut) || pause.At.Before(cut.Add(-time.Minute)) || pause.Why == "" {
 		t.Errorf("paused at %v, the power was cut at %v: %+v", pause.At, cut, pause)
 	}

@@ -136,3 +136,11 @@ func TestAListWithoutTheStoreSaysSo(t *testing.T) {
 		}
 	}
 }
+
+func TestPagesHaveTheirBounds(t *testing.T) {
+	for limit, want := range map[int]int{-1: 100, 0: 100, 1: 1, 999: 999, 1000: 1000, 1001: 1000, 1 << 30: 1000} {
+		if got := pageSize(limit); got != want {
+			t.Errorf("with a limit of %d a page has %d, want %d", limit, got, want)
+		}
+	}
+}

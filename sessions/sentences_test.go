@@ -3,6 +3,8 @@ package sessions
 import (
 	"testing"
 	"time"
+
+	"gatewayd/forwarder/clients"
 )
 
 // When Disconnect returns, what was used is on disk, whatever else is to be written.
@@ -177,4 +179,25 @@ func TestWhatIsNotSettledIsNotGrantedAgain(t *testing.T) {
 		n := dev.next()
 		return n != nil && n.session.id == next.ID
 	})
+}
+
+// A device that was connected goes on with its next packet, however often the power
+// fails before that comes.
+func TestWhatGoesOnDoesSoAfterTwoPowerCuts(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, dataPlan(1))
+	w.connect(d.ID)
+	for range 2 {
+		w.until("on disk", w.clean)
+		w.kills()
+		w.boots().runs()
+		w.add(macA, "10.10.0.2")
+		w.create(d.ID, dataPlan(1)) // whatever is looked at or written meanwhile
+		if v := w.session(1); v.State != Available {
+			t.Errorf("before its packet: %+v", v)
+		}
+	}
+	w.see(clients.Sighting{Kind: clients.NoGrant, Slot: w.slotOf(hwA), MAC: hwA, IP: ip2})
+	w.until("it goes on", func() bool { return w.pass(macA, 100, 0) == 100 })
 }

@@ -1,8 +1,10 @@
 package sessions
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 )
 
 func TestAStoppedGatewayAnswersErrStopped(t *testing.T) {
@@ -34,6 +36,35 @@ func TestAStoppedGatewayAnswersErrStopped(t *testing.T) {
 	}
 	if _, ok := api.CurrSession(clnt); ok {
 		t.Error("CurrSession has one")
+	}
+}
+
+// With the gateway subscriptions and readers end, also if its last words reach no disk.
+func TestEventsEndWithTheGateway(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		w := newWorld(t).boots().runs()
+		d := w.add(macA, "10.10.0.2")
+		events, reader := w.m.ClientDevice(d).Subscribe(SessionChanged), w.m.Events(FromNow, EventFilter{})
+		w.until("on disk", w.clean)
+		if away {
+			w.away()
+		}
+		if err := w.end(); (err != nil) != away {
+			t.Errorf("away %v: it ends with %v", away, err)
+		}
+		select {
+		case payload, open := <-events:
+			if open {
+				t.Errorf("away %v: a subscriber is told %s", away, payload)
+			}
+		default:
+			t.Errorf("away %v: a subscriber's channel is open", away)
+		}
+		soon, cancel := context.WithTimeout(bg(), 10*time.Second)
+		defer cancel()
+		if e, err := reader.Next(soon); !errors.Is(err, ErrStopped) {
+			t.Errorf("away %v: a reader gets %+v, %v, want ErrStopped", away, e, err)
+		}
 	}
 }
 
