@@ -330,8 +330,9 @@ func (r *race) sums() {
 	r.t.Logf("%d sessions: %v billed, %v to %v by the test's own clock", sold, billed, least, most)
 }
 
-// patience is for finding an order of one device's calls.
-const patience = 3 * time.Minute
+// patience is for finding an order of one device's calls. It takes 20 ms as a rule;
+// of one history in 150 there is no end of the possible orders to look at.
+const patience = time.Minute
 
 // raceSeeds are those of the histories: all with GATEWAYD_SOAK=1, one without.
 func raceSeeds(t *testing.T, all int) (seeds []uint64) {
@@ -353,23 +354,44 @@ func raceSeeds(t *testing.T, all int) (seeds []uint64) {
 func TestRealRacesAreLinear(t *testing.T) {
 	t.Parallel()
 	for _, seed := range raceSeeds(t, 50) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			r := newRace(t, "")
-			r.runs(seed)
-			r.l.settle()
-			began := time.Now()
-			if verdict, why := r.Judge(patience); verdict != races.Linear {
-				t.Errorf("the history is %s: %s", verdict, why)
+		for try := 1; ; try++ {
+			name, open := fmt.Sprintf("seed %d", seed), false
+			t.Run(name, func(t *testing.T) { open = raceIsLinear(t, seed) })
+			if !open {
+				break
 			}
-			figureOf(t, "to find an order of a history of real packets", time.Since(began))
-			for _, what := range r.Odd() {
-				t.Error(what)
+			if try == 3 {
+				t.Errorf("%s: of %d histories in a row nobody knows whether they are linear", name, try)
+				break
 			}
-			r.sums()
-			r.tells()
-			r.d.stop()
-		})
+		}
 	}
+}
+
+// raceIsLinear fails unless what is done at once with a seed is right. It is open
+// when no order was found in time, which says nothing.
+func raceIsLinear(t *testing.T, seed uint64) (open bool) {
+	r := newRace(t, "")
+	r.runs(seed)
+	r.l.settle()
+	began := time.Now()
+	verdict, why := r.Judge(patience)
+	figureOf(t, "to find an order of a history of real packets", time.Since(began))
+	for _, what := range r.Odd() {
+		t.Error(what)
+	}
+	switch verdict {
+	case races.Open:
+		t.Logf("no order was found in %v, nor that there is none: %s", patience, why)
+	case races.Refused:
+		t.Errorf("the history is %s: %s", verdict, why)
+		fallthrough
+	default:
+		r.sums()
+		r.tells()
+	}
+	r.d.stop()
+	return verdict == races.Open
 }
 
 // tells says how much of what was done. Of nearly all there has to be some.
@@ -407,7 +429,7 @@ func TestRealRacesWithoutTurnsAreRefused(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			r := newRace(t, program)
 			r.runs(seed)
-			verdict, why := r.Judge(patience / 10)
+			verdict, why := r.Judge(patience / 4)
 			if refused = verdict == races.Refused; refused {
 				t.Logf("of %d histories this is the first in no order: %s", n+1, why)
 			}
