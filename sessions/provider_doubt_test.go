@@ -6,6 +6,11 @@ import (
 	"time"
 )
 
+// ofTheHandle is in the context of what a handle asks of a source.
+const ofTheHandle handleKey = "a handle's Save"
+
+type handleKey string
+
 // TestAChangeInDoubtAndAClerk: a handle's Save carries what was used and a change, its
 // end is not known, and somebody else changes the session at the source meanwhile. With
 // sequences all is there once; without, nothing is there twice.
@@ -47,7 +52,12 @@ func TestAChangeInDoubtAndAClerk(t *testing.T) {
 				})
 			}
 			p.change(func() {
-				a.loading = nil
+				a.loading = func(ctx context.Context, _ *SessionData) error {
+					if ctx.Value(ofTheHandle) == nil { // a visit meanwhile
+						return errTest
+					}
+					return nil
+				}
 				if row.arrives {
 					a.saved = func() error { clerk(); return errTest }
 				} else {
@@ -55,7 +65,7 @@ func TestAChangeInDoubtAndAClerk(t *testing.T) {
 				}
 			})
 			s.SetDataMb(2)
-			w.wants(s.Save(bg()), row.err)
+			w.wants(s.Save(context.WithValue(bg(), ofTheHandle, true)), row.err)
 			p.change(func() { a.loading = nil })
 			w.until("it is delivered", func() bool { w.due(); return w.delivered() })
 			v := a.now()

@@ -153,6 +153,8 @@ func switches(op porcupine.Operation, before, after running) bool {
 		return said == "" || said == Doubt || before != after
 	case Pass:
 		return before != after || drops(op) && before != silent
+	case Extend: // it may have run out, and have gone on
+		return before != silent
 	}
 	return before != after || before == unsure
 }

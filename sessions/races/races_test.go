@@ -37,6 +37,8 @@ func TestHistories(t *testing.T) {
 		{"a packet passes before", []at{bought, {of(Pass, 0), Answer{Session: Somebody}, 2, 3}, connect, ends}, Refused, 0, 0},
 		{"packets pass once it connects", []at{bought, connect, {of(Pass, 0), Answer{Session: Dropped}, 11, 12}, {of(Pass, 0), Answer{Session: Somebody}, 14, 15}, ends}, Linear, 90, 120},
 		{"packets pass and then do not", []at{bought, connect, {of(Pass, 0), Answer{Session: Somebody}, 11, 12}, {of(Pass, 0), Answer{Session: Dropped}, 14, 15}, ends}, Refused, 0, 0},
+		{"what is extended may have run out meanwhile", []at{{Call{Verb: Create, Time: Short}, Answer{Session: 1}, 0, 1}, connect,
+			{of(Extend, 1), Answer{}, 100, 3500}, {of(Disconnect, 0), Answer{}, 3600, 3700}}, Linear, 180, 3690},
 		{"what does not fit ends it", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 30, 31},
 			{of(Pass, 0), Answer{Session: Dropped}, 50, 52}, {of(Disconnect, 0), Answer{Said: Not}, 110, 130}}, Linear, 10, 42},
 		{"a pause that ends it, or came before", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 21, 22},
