@@ -136,6 +136,13 @@ func (c *control) learn(s keeperState) {
 	c.state = s
 }
 
+// told is what the keeper saw last.
+func (c *control) told() keeperState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
 // runControl is control's process.
 func runControl(w *wire, m message, files []*os.File, shut func() string) error {
 	if m.Control == nil || len(files) != 4 {

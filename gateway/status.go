@@ -22,13 +22,10 @@ const silence = 2 * time.Second
 // status composes what is known: the keeper's view, the table's counters, the
 // sessions'.
 func (c *control) status(context.Context) api.Status {
-	c.mu.Lock()
-	state := c.state
-	c.mu.Unlock()
+	state := c.told()
 	h := c.table.Header()
 	counters := h.Counters()
 	s := api.Status{
-		Degraded:    slices.Clone(state.Degraded),
 		Sessions:    c.manager.Counts(),
 		NAT:         api.NAT{Mappings: int(h.Mappings.Load()), Flows: int(h.Flows.Load())},
 		Drops:       map[string]uint64{},
@@ -63,19 +60,27 @@ func (c *control) status(context.Context) api.Status {
 			}
 		}
 	}
+	s.Ready, s.Degraded = c.health(state, &counters)
+	return s
+}
+
+// health says whether packets pass, and what is not as it should be. Unlike the rest of
+// a status it looks at no session.
+func (c *control) health(state keeperState, counters *clients.Counters) (ready bool, degraded []string) {
+	h := c.table.Header()
+	degraded = slices.Clone(state.Degraded)
 	forwards := c.forwards(h)
 	if !forwards {
-		s.Degraded = append(s.Degraded, "the forwarder is not running: no packet passes; it is being started again")
+		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
 	} else if h.Resolved.Load() == 0 {
-		s.Degraded = append(s.Degraded, "the next router "+c.cfg.WAN.Gateway.String()+" does not answer ARP on "+
+		degraded = append(degraded, "the next router "+c.cfg.WAN.Gateway.String()+" does not answer ARP on "+
 			c.cfg.WAN.Port()+": check the cable and wan.gateway")
 	}
-	s.Degraded = append(s.Degraded, c.manager.Degraded()...)
+	degraded = append(degraded, c.manager.Degraded()...)
 	before := c.losses.oldest()
-	s.Degraded = append(s.Degraded, lost(&before, &counters, c.cfg)...)
-	s.Degraded = append(s.Degraded, restless(state.Ends, c.clock.Now())...)
-	s.Ready = state.PortsOpen && forwards && h.Stop.Load() == 0
-	return s
+	degraded = append(degraded, lost(&before, counters, c.cfg)...)
+	degraded = append(degraded, restless(state.Ends, c.clock.Now())...)
+	return state.PortsOpen && forwards && h.Stop.Load() == 0, degraded
 }
 
 // judgeEvery is how soon a change of the verdict is told.
@@ -86,7 +91,8 @@ func (c *control) judge(ctx context.Context, tell func(string)) {
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
 	for said := ""; ; {
-		if now := verdict(c.status(ctx)); now != said {
+		counters := c.table.Header().Counters()
+		if now := verdict(c.health(c.told(), &counters)); now != said {
 			said = now
 			tell(now)
 		}
@@ -111,12 +117,12 @@ func Verdict(ready bool, degraded []string) string {
 
 // verdict is the status in one line: as its command's first one, with the first
 // reason.
-func verdict(s api.Status) string {
-	said := Verdict(s.Ready, s.Degraded)
-	if len(s.Degraded) > 0 {
-		said += ": " + s.Degraded[0]
+func verdict(ready bool, degraded []string) string {
+	said := Verdict(ready, degraded)
+	if len(degraded) > 0 {
+		said += ": " + degraded[0]
 	}
-	if more := len(s.Degraded) - 1; more > 0 {
+	if more := len(degraded) - 1; more > 0 {
 		said += fmt.Sprintf(" (and %d more: gatewayd status)", more)
 	}
 	return said

@@ -74,9 +74,7 @@ func (c *control) why(ctx context.Context, key string) (api.Why, error) {
 	if err != nil {
 		return api.Why{}, err
 	}
-	c.mu.Lock()
-	state := c.state
-	c.mu.Unlock()
+	state := c.told()
 	h := c.table.Header()
 	sc := &scene{
 		Standing: s, asked: key, cfg: c.cfg, lan: state.Ports["lan"], wan: state.Ports["wan"],

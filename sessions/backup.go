@@ -188,7 +188,7 @@ func (m *Manager) forgetAll(restore uint64) (reserved idsRecord) {
 	clear(m.byID)
 	clear(m.byIP)
 	clear(m.sessions)
-	clear(m.paused)
+	m.paused.clear()
 	clear(m.dirty)
 	clear(m.moves)
 	clear(m.desk.errands)

@@ -47,6 +47,37 @@ func (m *Manager) houses(tb testing.TB, n int, p Plan) {
 	}
 }
 
+// BenchmarkPausedDue is one of the looks, one a second, for which of 10,000 paused
+// sessions have expired.
+func BenchmarkPausedDue(b *testing.B) {
+	const n = 10_000
+	w := &world{t: &testing.T{}}
+	mem := make([]uint64, clients.Size(16, 0)/8)
+	table, err := clients.Format(bytesOf(mem), 16, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := New(Options{Table: table, Now: w.now, Boot: clients.NewClock().Now})
+	look := func(b *testing.B) {
+		ends := make(map[int64]*pausedEnd)
+		for id := range int64(n) {
+			m.paused.put(id, id)
+			ends[id] = &pausedEnd{session: id, at: epoch.Add(time.Hour)}
+		}
+		for b.Loop() {
+			m.pausedDue(ends)
+		}
+	}
+	b.Run("on disk only", look)
+	for id := range int64(n) {
+		d := &device{turn: newTurn(), id: id, mac: 0x020000000000 + uint64(id), known: true, loaded: true}
+		s := newSession(id, id, dataPlan(1), epoch)
+		s.paused, s.startedAt, d.sessions, d.paused = pauseAsked, epoch, []*session{s}, s
+		m.byMAC[d.mac], m.byID[id], m.sessions[id] = d, d, s
+	}
+	b.Run("in memory", look)
+}
+
 // BenchmarkPackCheckpoint packs 1,000 running sessions.
 func BenchmarkPackCheckpoint(b *testing.B) {
 	entries := make([]entry, 1000)

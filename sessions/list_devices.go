@@ -26,7 +26,7 @@ func (m *Manager) viewDevice(d *device) Device {
 		if v.Connected = v.Connected || s.State == Paused; v.Connected {
 			v.Session = &s
 		}
-	} else if !d.loaded && m.paused[d.id] != 0 {
+	} else if !d.loaded && m.paused.of(d.id) != 0 {
 		v.Connected = true
 	}
 	return v
@@ -52,7 +52,7 @@ func (m *Manager) Device(ctx context.Context, key string) (Device, error) {
 // known copies a device whose identity is known, or becomes so.
 func (m *Manager) known(ctx context.Context, d *device) (Device, error) {
 	m.mu.Lock()
-	if d.id != 0 && !d.gone && (d.loaded || m.paused[d.id] == 0) {
+	if d.id != 0 && !d.gone && (d.loaded || m.paused.of(d.id) == 0) {
 		defer m.mu.Unlock()
 		d.touched = m.opt.Boot()
 		return m.viewDevice(d), nil

@@ -210,18 +210,32 @@ func (m *Manager) Current(ctx context.Context, deviceID int64) (*Session, error)
 }
 
 // Counts returns how many sessions of the devices in memory are in each
-// state; of those that are paused, of all devices. It does not wait. The map is
-// the caller's.
+// state; of those that are paused, of all devices. Each device is counted as of
+// one moment, with many of them not all as of the same one. It does not wait. The
+// map is the caller's.
 func (m *Manager) Counts() map[State]int {
 	counts := map[State]int{Available: 0, Running: 0, Paused: 0, Consumed: 0, Expired: 0}
+	m.eachPaused(func(_, session int64) {
+		if m.sessions[session] == nil { // else it is counted below
+			counts[Paused]++
+		}
+	})
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	counts[Paused] = m.countPaused()
-	now := m.clock.read().Wall
-	for _, s := range m.sessions {
-		m.straighten(s)
-		d := m.byID[s.device]
-		counts[s.state(m.used(d, s), d.runs(s), now)]++
+	loaded := make([]*device, 0, len(m.byID))
+	for _, d := range m.byID {
+		if d.loaded {
+			loaded = append(loaded, d)
+		}
 	}
+	m.mu.Unlock()
+	now := m.clock.read().Wall
+	m.inParts(loaded, func(d *device) {
+		for _, s := range d.sessions {
+			if m.sessions[s.id] == s { // the device may have been dropped
+				m.straighten(s)
+				counts[s.state(m.used(d, s), d.runs(s), now)]++
+			}
+		}
+	})
 	return counts
 }

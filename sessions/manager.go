@@ -104,10 +104,10 @@ type Manager struct {
 	byIP       map[uint32]*device
 	sessions   map[int64]*session
 	wan        wan
-	idleDue    bool            // this round looks who is idle
-	idleLooked time.Duration   // since boot; when it was last looked
-	paused     map[int64]int64 // by device, also of those not in memory: its session that is paused in place
-	slots      []*device       // by slot; nil: none
+	idleDue    bool          // this round looks who is idle
+	idleLooked time.Duration // since boot; when it was last looked
+	paused     pauseIndex
+	slots      []*device // by slot; nil: none
 	free       []int
 	leaving    []leaving
 	contests   map[uint32]bool // addresses whose holder is being asked
@@ -147,12 +147,13 @@ func New(opt Options) *Manager {
 		clock: newClock(opt.Now, opt.Boot), desk: newDesk(),
 		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
-		sessions: make(map[int64]*session), paused: make(map[int64]int64), slots: make([]*device, opt.Table.Slots()),
+		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
 		moves:    make(map[int64]time.Duration),
 		regulars: newRegulars(),
 		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),
 	}
 	m.hub = newHub(func() time.Time { return m.clock.read().Wall }, &opt.Table.Header().Events)
+	m.paused.clear()
 	m.books.init()
 	m.takeOver()
 	return m
@@ -257,14 +258,14 @@ func (m *Manager) round(ctx context.Context) {
 	m.mu.Lock()
 	m.lookAtWAN()
 	m.lookForIdle()
+	m.mu.Unlock()
 	var granted []*device
 	now := m.clock.read().Wall
-	for _, d := range m.slots {
-		if d != nil && (len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.paused.available(now) || m.asksProviders() && m.expiresSoon(d.paused))) {
+	m.inParts(m.slots, func(d *device) {
+		if len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.paused.available(now) || m.asksProviders() && m.expiresSoon(d.paused)) {
 			granted = append(granted, d)
 		}
-	}
-	m.mu.Unlock()
+	})
 	for _, d := range granted {
 		if d.turn.try() { // who has it looks when done
 			m.mu.Lock()

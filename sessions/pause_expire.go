@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -19,13 +20,14 @@ const (
 type pausedEnd struct {
 	session int64
 	at      time.Time // wall
+	seen    bool      // by the look under way
 }
 
 // endPauses ends what expires while it is paused, until ctx ends.
 func (m *Manager) endPauses(ctx context.Context) {
 	tick := time.NewTicker(expiryEvery)
 	defer tick.Stop()
-	ends := make(map[int64]pausedEnd) // by device
+	ends := make(map[int64]*pausedEnd) // by device
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,7 +41,7 @@ func (m *Manager) endPauses(ctx context.Context) {
 }
 
 // endDue is one look. After an error the next one goes on.
-func (m *Manager) endDue(ctx context.Context, ends map[int64]pausedEnd) error {
+func (m *Manager) endDue(ctx context.Context, ends map[int64]*pausedEnd) error {
 	ctx, cancel, err := m.enter(ctx, callTime)
 	if err != nil {
 		return err
@@ -54,7 +56,7 @@ func (m *Manager) endDue(ctx context.Context, ends map[int64]pausedEnd) error {
 		if err != nil {
 			return err
 		}
-		e := pausedEnd{session: session}
+		e := &pausedEnd{session: session}
 		if s != nil {
 			e.at = s.expiresAt()
 		}
@@ -77,29 +79,27 @@ func (m *Manager) endDue(ctx context.Context, ends map[int64]pausedEnd) error {
 // of those not in memory the sessions whose end is to be read, at most expirySize
 // of each. It forgets the ends of what is in memory, where they can change, and
 // of what is not paused any more.
-func (m *Manager) pausedDue(ends map[int64]pausedEnd) (due []int64, unread map[int64]int64) {
+func (m *Manager) pausedDue(ends map[int64]*pausedEnd) (due []int64, unread map[int64]int64) {
 	now := m.clock.read().Wall
 	unread = make(map[int64]int64)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for device := range ends {
-		if m.paused[device] == 0 {
-			delete(ends, device)
-		}
-	}
-	for device, session := range m.paused {
+	m.eachPaused(func(device, session int64) {
 		var over bool
 		if d, s := m.byID[device], m.sessions[session]; s != nil {
-			delete(ends, device)
 			over = d != nil && d.slot == 0 && !s.available(now)
 		} else if e, ok := ends[device]; ok && e.session == session {
 			over = !e.at.IsZero() && !now.Before(e.at)
+			e.seen = true
 		} else if len(unread) < expirySize {
 			unread[device] = session
 		}
 		if over && len(due) < expirySize {
 			due = append(due, device)
 		}
-	}
+	})
+	maps.DeleteFunc(ends, func(_ int64, e *pausedEnd) bool {
+		gone := !e.seen
+		e.seen = false
+		return gone
+	})
 	return due, unread
 }

@@ -234,7 +234,7 @@ func TestWhatHappensToAPausedSession(t *testing.T) {
 				w.kills()
 				w.boots().runs()
 				w.m.mu.Lock()
-				indexed := w.m.paused[d.ID]
+				indexed := w.m.paused.of(d.ID)
 				w.m.mu.Unlock()
 				if indexed != row.paused {
 					t.Errorf("the disk has session %d as paused, want %d", indexed, row.paused)

@@ -47,7 +47,7 @@ func (m *Manager) setPaused(d *device, s *session, reason pauseReason) {
 		m.soil(s)
 	}
 	d.paused = s
-	m.paused[d.id] = s.id
+	m.paused.put(d.id, s.id)
 	m.markPaused(d)
 }
 
@@ -58,7 +58,7 @@ func (m *Manager) unpause(d *device) {
 		m.soil(s)
 	}
 	d.paused = nil
-	delete(m.paused, d.id)
+	m.paused.remove(d.id)
 	m.markPaused(d)
 }
 

@@ -9,7 +9,7 @@ import (
 func (m *Manager) isPaused(device int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.paused[device] != 0
+	return m.paused.of(device) != 0
 }
 
 // showPaused completes copies of devices whose sessions are not in memory with
@@ -17,7 +17,7 @@ func (m *Manager) isPaused(device int64) bool {
 func (m *Manager) showPaused(ctx context.Context, page []Device) error {
 	for i := range page {
 		m.mu.Lock()
-		id, d := m.paused[page[i].ID], m.byID[page[i].ID]
+		id, d := m.paused.of(page[i].ID), m.byID[page[i].ID]
 		m.mu.Unlock()
 		if id == 0 || page[i].Session != nil {
 			continue
@@ -49,15 +49,4 @@ func (m *Manager) showStored(ctx context.Context, v *Device, session int64) erro
 		v.Session = &shown
 	}
 	return nil
-}
-
-// countPaused returns how many sessions are paused of devices that are not in
-// memory. m.mu is held.
-func (m *Manager) countPaused() (n int) {
-	for _, session := range m.paused {
-		if m.sessions[session] == nil {
-			n++
-		}
-	}
-	return n
 }

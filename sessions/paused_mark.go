@@ -87,7 +87,7 @@ func (m *Manager) takePaused(d *device) {
 	}
 	if paused == nil {
 		d.paused = nil
-		delete(m.paused, d.id)
+		m.paused.remove(d.id)
 		return
 	}
 	m.setPaused(d, paused, reason)
@@ -111,7 +111,7 @@ func (m *Manager) learnPaused(ctx context.Context) error {
 		session, _ := numberOf(r.Key[at+8:])
 		d := m.byID[device]
 		if _, _, known := m.markedPaused(d); !known && (d == nil || !d.loaded) {
-			m.paused[device] = session
+			m.paused.put(device, session)
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ func (m *Manager) takeOver() {
 		if d.id != 0 {
 			m.byID[d.id] = d
 			if s, _, _ := m.markedPaused(d); s != 0 {
-				m.paused[d.id] = s
+				m.paused.put(d.id, s)
 			}
 		}
 		m.lookups = append(m.lookups, d)

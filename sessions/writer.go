@@ -182,11 +182,7 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 	began := m.opt.Boot()
 	var entries []entry
 	lines := make(map[int64]client.Record)
-	m.mu.Lock()
-	for _, d := range m.slots {
-		if d == nil {
-			continue
-		}
+	m.inParts(m.slots, func(d *device) {
 		for i, g := range d.grants {
 			s := g.session
 			if u := m.used(d, s); u != s.settled && firstOf(d.grants[:i], s) {
@@ -196,8 +192,7 @@ func (m *Manager) checkpoint(ctx context.Context, force bool) (wrote bool, err e
 				}
 			}
 		}
-	}
-	m.mu.Unlock()
+	})
 	if len(entries) == 0 && !force {
 		return false, nil
 	}
