@@ -72,3 +72,20 @@ func (w *world) settles() {
 		return trusted && by.Abs() < time.Minute && w.clean()
 	})
 }
+
+// A round in which the clock is set forward, and then stands still, is followed by
+// others.
+func TestRoundsGoOnByAClockThatStandsStill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).stands().boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	w.create(d.ID, timePlan(60))
+	w.connect(d.ID)
+	w.m.mu.Lock()
+	w.m.Wake()
+	time.Sleep(20 * time.Millisecond) // for a round to begin, and wait; one that does not shows nothing
+	w.advance(50 * time.Second)
+	w.m.mu.Unlock()
+	w.advance(50 * time.Second)
+	w.until("the session has come to its end", func() bool { return !w.device(macA).Connected })
+}
