@@ -44,19 +44,25 @@ func bulk(flows int, down bool, congestion string) func(context.Context, *lab, t
 		}
 		limit, cancel := context.WithTimeout(ctx, lasts+3*patience)
 		defer cancel()
-		out, err := run(limit, l.client, "iperf3", args...)
-		var report struct {
-			Error string
-			End   struct {
-				Received struct {
-					BitsPerSecond float64 `json:"bits_per_second"`
-				} `json:"sum_received"`
+		for {
+			out, err := run(limit, l.client, "iperf3", args...)
+			var report struct {
+				Error string
+				End   struct {
+					Received struct {
+						BitsPerSecond float64 `json:"bits_per_second"`
+					} `json:"sum_received"`
+				}
 			}
+			jsonErr := json.Unmarshal(out, &report)
+			switch {
+			case strings.HasPrefix(report.Error, "unable to connect") && sleep(limit, 100*time.Millisecond) == nil:
+				continue // after a test the server listens anew
+			case err != nil || jsonErr != nil || report.Error != "":
+				return 0, errors.Join(err, jsonErr, errors.New("iperf3: "+report.Error))
+			}
+			return report.End.Received.BitsPerSecond / 1e9, nil
 		}
-		if jsonErr := json.Unmarshal(out, &report); err != nil || jsonErr != nil || report.Error != "" {
-			return 0, errors.Join(err, jsonErr, errors.New("iperf3: "+report.Error))
-		}
-		return report.End.Received.BitsPerSecond / 1e9, nil
 	}
 }
 

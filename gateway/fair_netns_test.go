@@ -161,6 +161,7 @@ func TestAFloodLeavesTheOthersTheirPlan(t *testing.T) {
 	neighbour.run("ping", "-c", "1", "-W", "2", serverIP)
 	quiet := map[string]float64{}
 	for _, way := range []string{"", "-R"} {
+		l.iperfReady()
 		quiet[way] = neighbour.rate(strings.Fields(seconds + " " + way)...)
 	}
 	pids := d.children()

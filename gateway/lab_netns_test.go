@@ -60,6 +60,7 @@ type lab struct {
 	newest                  *daemon
 	client, gateway, server *namespace
 	atClient, atServer      *counter // what arrives at the far ends
+	iperf3                  *program // the server's; nil: none
 }
 
 // newLab makes the network, without a gateway yet. config replaces lines of

@@ -98,6 +98,7 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 
 	slowly := rogue.start("nping", "-q", "-c", "4000", "--rate", "2000", "--udp", "-p", "9", "--data-length", "1300", serverIP) // over its rate
 	for _, way := range []string{"-t1", "-t1 -R -P2", "-t1 -u -b50M -l 1372", "-t1 -u -b20M -l 60 -R"} {
+		l.iperfReady()
 		done := l.client.start("iperf3", append([]string{"-c", serverIP}, strings.Fields(way)...)...)
 		for ended := false; !ended; {
 			select {

@@ -5,6 +5,7 @@ package gateway_test
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -57,6 +58,7 @@ func depot(size int64) http.Handler {
 // returns how many bytes arrived.
 func (l *lab) iperf(args ...string) (received uint64) {
 	l.t.Helper()
+	l.iperfReady()
 	out, err := l.client.try("iperf3", append([]string{"-J", "-c", serverIP}, args...)...)
 	var report struct {
 		Error string `json:"error"`
@@ -77,7 +79,21 @@ func (l *lab) iperf(args ...string) (received uint64) {
 // iperfServer starts iperf3 at the server.
 func (l *lab) iperfServer() {
 	l.t.Helper()
-	l.server.start("iperf3", "-s", "-B", serverIP, "--forceflush").says("listening")
+	l.iperf3 = l.server.start("iperf3", "-s", "-B", serverIP, "--forceflush")
+	l.iperfReady()
+}
+
+// iperfReady waits until iperf3 at the server listens again, which it does anew after
+// each test.
+func (l *lab) iperfReady() {
+	l.t.Helper()
+	eventually(l.t, soon, "iperf3 listens", func() error {
+		said := l.iperf3.out.String()
+		if strings.Count(said, "Server listening") <= strings.Count(said, "Accepted connection") {
+			return errors.New(said)
+		}
+		return nil
+	})
 }
 
 func TestProgramsNobodyHereWroteWork(t *testing.T) {
