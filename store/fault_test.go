@@ -160,7 +160,7 @@ func cutPower(t *testing.T, card *card, cuts int) {
 	var acked [callers]int
 	for range cuts {
 		child := startChild(t, c, dir)
-		check(t, c, acked[:])
+		check(t, c, child, acked[:])
 		var wrote atomic.Int64
 		var wg sync.WaitGroup
 		ctx := patient(t)
@@ -188,7 +188,7 @@ func cutPower(t *testing.T, card *card, cuts int) {
 		card.insert()
 	}
 	child := startChild(t, c, dir)
-	check(t, c, acked[:])
+	check(t, c, child, acked[:])
 	if h, err := c.Health(patient(t)); err != nil || h.Notice != "" {
 		t.Errorf("health: %+v, %v", h, err)
 	}
