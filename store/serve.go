@@ -75,23 +75,29 @@ func newDisk(dir string, opt Option) *disk {
 // ServeMemory is Serve of a store that lives in memory and ends with ctx, for the tests
 // of other rooms: the real protocol and the real database, and no disk to wait for.
 func ServeMemory(ctx context.Context, conns <-chan net.Conn) error {
-	d := &disk{log: slog.New(slog.DiscardHandler), now: time.Now}
-	if err := d.open(ctx); err != nil {
+	d, err := openInMemory(ctx)
+	if err != nil {
 		return err
 	}
 	return errors.Join(attendAll(ctx, d, conns), d.close())
+}
+
+// openInMemory opens a disk that is none.
+func openInMemory(ctx context.Context) (*disk, error) {
+	d := &disk{log: slog.New(slog.DiscardHandler), now: time.Now}
+	return d, d.open(ctx)
 }
 
 // OpenMemory serves a store that lives in memory, over a pipe, for the tests of other
 // rooms: the real protocol and the real database. The function it returns closes
 // both.
 func OpenMemory() (*client.Client, func(), error) {
-	d := &disk{log: slog.New(slog.DiscardHandler), now: time.Now}
 	near, far := net.Pipe()
 	conns := make(chan net.Conn, 1)
 	conns <- far
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := d.open(ctx); err != nil {
+	d, err := openInMemory(ctx)
+	if err != nil {
 		cancel()
 		return nil, nil, err
 	}
