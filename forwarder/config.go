@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"gatewayd/forwarder/link"
+	"gatewayd/forwarder/nat"
 )
 
 // Config holds the plain values a forwarder works by. It travels as JSON.
@@ -18,9 +19,10 @@ type Config struct {
 	HostAll     bool       // clients reach every port of the box
 	HostPorts   []HostPort // else these, ascending or not
 	HostRoute   bool       // the box's own traffic goes out through the WAN
-	NATFlows    int        // flows in the table
-	ClientFlows int        // flows a client may have
-	ClientPorts int        // external ports a client may have
+	Filtering   nat.Filtering
+	NATFlows    int // flows in the table
+	ClientFlows int // flows a client may have
+	ClientPorts int // external ports a client may have
 }
 
 // HostPort is a range of ports that clients may reach on the box.

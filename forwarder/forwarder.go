@@ -64,13 +64,14 @@ type Forwarder struct {
 	publisher    *clients.Publisher
 	busy         bool // the last round had frames
 
-	arpIO      *arpParser
-	answers    [clients.NumPorts]*rate.Limiter // ARP replies and ICMP errors to whom no client is known
-	neighbours map[uint32]*neighbour
-	hop        *neighbour // the gateway's
-	heldFrames int
-	fragments  fragments
-	seen       [1024]glimpse
+	arpIO       *arpParser
+	answers     [clients.NumPorts]*rate.Limiter // ARP replies and ICMP errors to whom no client is known
+	neighbours  map[uint32]*neighbour
+	hop         *neighbour // the gateway's
+	heldFrames  int
+	fragments   fragments
+	unsolicited unsolicitedSYNs
+	seen        [1024]glimpse
 
 	ready  [clients.NumPorts]bool // may have frames waiting
 	downed [clients.NumPorts]bool // did not serve; tried again soon
@@ -133,7 +134,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.publisher = clients.NewPublisher(f.header)
 	var err error
 	f.nat, err = nat.Attach(table.NAT(), nat.Options{
-		External: f.wan, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
+		External: f.wan, Filtering: cfg.Filtering, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
 		MaxClients: table.Slots(),
 	}, int64(f.now))
 	if err != nil {
@@ -312,6 +313,7 @@ func (f *Forwarder) mind() {
 	f.mindNeighbours()
 	f.mindAnnouncements()
 	f.fragments.expire(f.now)
+	f.answerSYNs()
 	for port, l := range f.links {
 		if s, ok := l.(interface{ Stats() link.Stats }); ok {
 			st := s.Stats()

@@ -68,16 +68,21 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, mtu uint16)
 		ours = f.wan
 		fr.SetDst(f.wan, fr.external) // as the sender knows it
 	}
-	quote := fr.Raw[fr.L3:min(len(fr.Raw), fr.L3+maxQuote)]
-	eth := layers.Ethernet{SrcMAC: unpackMAC(f.mac[fr.from]), DstMAC: unpackMAC(fr.SrcMAC), EthernetType: layers.EthernetTypeIPv4}
-	ip := layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Protocol: layers.IPProtocolICMPv4, SrcIP: unpackIP(ours), DstIP: unpackIP(fr.Src)}
+	f.report(fr.from, fr.SrcMAC, ours, fr.Src, code, mtu, fr.Raw[fr.L3:min(len(fr.Raw), fr.L3+maxQuote)])
+}
+
+// report sends an ICMP error from our address at a port. quote is what it is
+// about, from layer 3 on.
+func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.ICMPv4TypeCode, mtu uint16, quote []byte) {
+	eth := layers.Ethernet{SrcMAC: unpackMAC(f.mac[port]), DstMAC: unpackMAC(mac), EthernetType: layers.EthernetTypeIPv4}
+	ip := layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Protocol: layers.IPProtocolICMPv4, SrcIP: unpackIP(ours), DstIP: unpackIP(to)}
 	icmp := layers.ICMPv4{TypeCode: code, Seq: mtu} // the next-hop MTU stands where echo keeps its sequence number
 	raw := f.build(&eth, &ip, &icmp, gopacket.Payload(quote))
 	if raw == nil {
 		return
 	}
 	n := len(raw) - packet.VirtioLen - packet.EthernetLen
-	f.enqueue(fr.from, raw, queued{bytes: uint32(n), packets: 1, charge: own})
+	f.enqueue(port, raw, queued{bytes: uint32(n), packets: 1, charge: own})
 	f.flushAll()
 }
 

@@ -57,6 +57,7 @@ func (f *Forwarder) restore(fr *frame) Reason {
 		addr, port, id, v = f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
 	}
 	if v != nat.Translated {
+		f.suspect(fr)
 		return ofNAT(v)
 	}
 	if fr.Proto == packet.TCP && fr.Flags&packet.SYN != 0 {

@@ -9,6 +9,7 @@ import (
 
 	"gatewayd/forwarder"
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
 	"gatewayd/gateway/config"
 	"gatewayd/gateway/ports"
@@ -173,13 +174,19 @@ func (k *keeper) beginForward() error {
 	return k.forward.wire.send(message{Forward: order}, files...)
 }
 
+// filterings are the translations' names for nat.filtering.
+var filterings = map[string]nat.Filtering{
+	config.FilterEndpoint: nat.AnyRemote, config.FilterAddress: nat.ByAddress, config.FilterAddressPort: nat.ByAddressAndPort,
+}
+
 // forwardConfig is what the forwarder needs to know of the config.
 func forwardConfig(cfg *config.Config, lan, wan *ports.Port) forwarder.Config {
 	c := forwarder.Config{
 		LAN: cfg.LAN.Address, WAN: cfg.WAN.Address, Gateway: cfg.WAN.Gateway,
 		LANMAC: packet.MAC(lan.MAC()), WANMAC: packet.MAC(wan.MAC()), LANMTU: lan.MTU(), WANMTU: wan.MTU(),
 		HostAll: cfg.Host.Ports.All, HostRoute: cfg.Host.DefaultRoute,
-		NATFlows: cfg.Limits.NATFlows, ClientFlows: cfg.Limits.FlowsPerClient, ClientPorts: cfg.Limits.PortsPerClient,
+		Filtering: filterings[cfg.NAT.Filtering],
+		NATFlows:  cfg.Limits.NATFlows, ClientFlows: cfg.Limits.FlowsPerClient, ClientPorts: cfg.Limits.PortsPerClient,
 	}
 	for _, p := range cfg.Host.Ports.List {
 		proto := uint8(packet.TCP)

@@ -21,11 +21,11 @@
 //     ones. When a slice has no TCP port left, one in use is shared as long as
 //     the external five-tuple stays unique.
 //  3. In looks the external five-tuple up. On a miss, a mapping that has sent
-//     to this remote address lets any of its ports in (address-dependent
-//     filtering) and a flow is opened, under the same caps. TCP opens only
-//     with a SYN. A shared port lets in exact five-tuples only. A remote that
+//     to this remote address lets any of its ports in, and a flow is opened,
+//     under the same caps: that is Filtering ByAddress; AnyRemote lets in
+//     everybody, ByAddressAndPort nobody. TCP opens only with a SYN. A shared port lets in exact five-tuples only. A remote that
 //     is the external address itself is a client that came back by a hairpin;
-//     it reaches every mapping (RFC 4787 REQ-9, RFC 5382 REQ-8): the WAN side
+//     it reaches every mapping, however it filters (RFC 4787 REQ-9, RFC 5382 REQ-8): the WAN side
 //     drops the own address as a source before it gets here.
 //  4. TCP: opening (transitory timer) → established once each side's SYN was
 //     acknowledged by the other → closing once both FINs were seen (transitory
@@ -35,8 +35,8 @@
 //     never seen (the box was rebooted) is opened by the client's first
 //     segment, unless that is an RST, and established by the answer.
 //  5. Only outbound packets refresh, so that nobody outside keeps a port open
-//     (RFC 4787 REQ-6). A flow let in by its peer inherits the peer's
-//     last-seen. ICMP errors look up and do nothing else (RFC 5508 REQ-3, 4).
+//     (RFC 4787 REQ-6). A flow that is let in inherits last-seen from
+//     its peer, or from its mapping where the filter does not go by peers. ICMP errors look up and do nothing else (RFC 5508 REQ-3, 4).
 //  6. Expire walks a wheel of seconds, a bounded number of entries a call.
 //     Refreshing never touches the wheel; a flow found early is put back.
 //     Inbound lookups treat what has run out as gone even before that.

@@ -129,7 +129,9 @@ func (t *Table) add(k *Tuple, m, seen uint32) uint32 {
 func (t *Table) hang(i, m uint32) {
 	f, l := &t.flows[i], &t.links[i]
 	*l = link{mapping: m}
-	t.mappings[m].flows++
+	g := &t.mappings[m]
+	g.flows++
+	g.seen = max(g.seen, f.seen)
 	t.liveFlows++
 
 	t.byInside.insert(t.insideOf(i), i)

@@ -198,9 +198,10 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 	var owner Client
 	for k, owner = range behind {
 	}
-	seen, allowed := int64(0), remote == m.opt.External
+	anybody := remote == m.opt.External || m.opt.Filtering == AnyRemote
+	seen, allowed := int64(0), anybody
 	for o, f := range m.flows {
-		if o.Proto == proto && f.ext == ext && o.Remote == remote {
+		if o.Proto == proto && f.ext == ext && (anybody || o.Remote == remote && m.opt.Filtering == ByAddress) {
 			seen, allowed = max(seen, f.seen), true
 		}
 	}
@@ -212,7 +213,7 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 		m.expect(v, Filtered) // it has that flow on another port
 		return
 	}
-	if proto == TCP || remote == m.opt.External {
+	if proto == TCP {
 		seen = m.now
 	}
 	switch flows, _ := m.held(owner.Slot); {
@@ -299,6 +300,7 @@ func runModel(t *rapid.T) {
 	opt := Options{
 		External: external, PortLow: 2000, PortHigh: 2000 + uint16(rapid.IntRange(0, 7).Draw(t, "ports")),
 		MaxFlows: rapid.IntRange(1, 24).Draw(t, "flows"), FlowsPerClient: rapid.IntRange(1, 12).Draw(t, "flowsPerClient"),
+		Filtering:      Filtering(rapid.IntRange(0, 2).Draw(t, "filtering")),
 		PortsPerClient: rapid.IntRange(1, 8).Draw(t, "portsPerClient"), MaxClients: 3, Seed: [32]byte{1},
 	}
 	mem := make([]byte, Layout(opt.MaxFlows))
@@ -506,6 +508,17 @@ func runModel(t *rapid.T) {
 			step(func() { table.Drop(c) })
 		},
 		"slot reused": func(*rapid.T) { generation[rapid.IntRange(0, 3).Draw(t, "slot")]++ },
+		"filtering": func(*rapid.T) {
+			opt.Filtering = Filtering(rapid.IntRange(0, 2).Draw(t, "filtering"))
+			m.opt.Filtering = opt.Filtering
+			if table, err = Attach(mem, opt, nanos()); err != nil {
+				t.Fatal(err)
+			}
+			if kept, _ := table.Recovered(); kept != len(m.flows) {
+				t.Fatalf("kept %d of %d", kept, len(m.flows))
+			}
+			clear(m.dirty)
+		},
 		"kill": func(*rapid.T) {
 			table, err = Attach(mem, opt, nanos())
 			if err != nil {

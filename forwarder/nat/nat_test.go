@@ -91,6 +91,9 @@ func tcp(addr uint32, port uint16, remote uint32, remotePort uint16) Tuple {
 
 var none Segment
 
+// filters is a table that filters in a way.
+func filters(how Filtering) func(*Options) { return func(o *Options) { o.Filtering = how } }
+
 func TestRFC(t *testing.T) {
 	rows := []struct {
 		name   string
@@ -169,6 +172,62 @@ func TestRFC(t *testing.T) {
 			if addr != alice || port != 5000 || c != (Client{1, 77}) || v != Translated {
 				w.t.Error(addr, port, c, v)
 			}
+		}},
+		{"RFC 4787 REQ-8 endpoint-independent filtering lets everybody in", filters(AnyRemote), func(w *world) {
+			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
+			w.want(w.in(UDP, ext, server, 54, none), Translated)
+			w.want(w.in(UDP, ext, other, 99, none), Translated)
+			w.want(w.in(UDP, ext+1, other, 99, none), NoMapping)
+		}},
+		{"RFC 4787 REQ-8 address- and port-dependent filtering lets in only whom was sent to", filters(ByAddressAndPort), func(w *world) {
+			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
+			w.want(w.in(UDP, ext, server, 53, none), Translated)
+			w.want(w.in(UDP, ext, server, 54, none), Filtered)
+			w.want(w.in(UDP, ext, other, 53, none), Filtered)
+		}},
+		{"RFC 4787 REQ-6 whom endpoint-independent filtering lets in keeps no port open", filters(AnyRemote), func(w *world) {
+			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
+			for i := range uint16(4) {
+				w.wait(75 * time.Second)
+				w.want(w.in(UDP, ext, other, 1+i, none), Translated)
+			}
+			w.wait(2 * time.Second)
+			w.want(w.in(UDP, ext, other, 9, none), Resting)
+			if m, f := w.Counts(); m != 0 || f != 0 {
+				w.t.Errorf("%d mappings, %d flows", m, f)
+			}
+		}},
+		{"RFC 4787 REQ-6 a hairpin keeps no port open", nil, func(w *world) {
+			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
+			w.wait(299 * time.Second)
+			w.want(w.in(UDP, ext, external, 2000, none), Translated)
+			w.wait(2 * time.Second)
+			w.want(w.in(UDP, ext, external, 2000, none), Resting)
+		}},
+		{"RFC 5382 REQ-3 endpoint-independent filtering lets in a SYN of anybody, nothing else", filters(AnyRemote), func(w *world) {
+			ext := w.must(tcp(alice, 5000, server, 80), clientA, Segment{Flags: SYN})
+			w.want(w.in(TCP, ext, other, 99, Segment{Flags: ACK}), Filtered)
+			w.want(w.in(TCP, ext, other, 99, Segment{Flags: SYN}), Translated)
+			w.want(w.in(TCP, ext, other, 99, Segment{Flags: ACK}), Translated)
+		}},
+		{"RFC 5382 REQ-3 address- and port-dependent filtering lets in no SYN from another port", filters(ByAddressAndPort), func(w *world) {
+			ext := w.must(tcp(alice, 5000, server, 80), clientA, Segment{Flags: SYN})
+			w.want(w.in(TCP, ext, server, 81, Segment{Flags: SYN}), Filtered)
+			w.want(w.in(TCP, ext, server, 80, Segment{Flags: SYN}), Translated) // simultaneous open
+		}},
+		{"flows stay when filtering is changed", filters(AnyRemote), func(w *world) {
+			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
+			w.want(w.in(UDP, ext, other, 99, none), Translated)
+			w.opt.Filtering = ByAddressAndPort
+			w.attach()
+			w.want(w.in(UDP, ext, other, 99, none), Translated)
+			w.want(w.in(UDP, ext, other, 98, none), Filtered)
+			if again := w.must(udp(alice, 5000, server, 53), clientA, none); again != ext {
+				w.t.Errorf("port %d, not %d", again, ext)
+			}
+			w.opt.Filtering = AnyRemote
+			w.attach()
+			w.want(w.in(UDP, ext, other, 98, none), Translated)
 		}},
 		{"RFC 4787 REQ-9 a hairpin reaches a mapping that sent elsewhere", nil, func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)

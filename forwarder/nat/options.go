@@ -17,9 +17,22 @@ const (
 // the position must still tell flows apart.
 const maxFlows = 1 << 24
 
+// Filtering is whom a mapping lets in beside its flows' remotes (RFC 4787 section
+// 5, RFC 5382 REQ-3). It may change between two attaches; flows stay.
+type Filtering uint8
+
+const (
+	ByAddress        Filtering = iota // the addresses that it has sent to, from any port (address-dependent)
+	AnyRemote                         // everybody (endpoint-independent)
+	ByAddressAndPort                  // nobody (address- and port-dependent)
+	numFilterings
+)
+
 // Options say how a Table behaves. Zero means the default wherever one is named.
 type Options struct {
 	External uint32 // the WAN address that all clients share
+
+	Filtering Filtering // default ByAddress
 
 	Owner  uint8 // the worker this table belongs to, 0 … Owners−1
 	Owners int   // workers that share the external ports; default 1
@@ -87,6 +100,8 @@ func (o *Options) defaults() {
 // check refuses what cannot work; o has its defaults.
 func (o *Options) check() error {
 	switch {
+	case o.Filtering >= numFilterings:
+		return fmt.Errorf("filtering %d is none", o.Filtering)
 	case o.Owners < 1 || o.Owners > 256 || int(o.Owner) >= o.Owners:
 		return fmt.Errorf("owner %d of %d", o.Owner, o.Owners)
 	case o.PortLow > o.PortHigh || int(o.PortHigh)-int(o.PortLow)+1 < o.Owners:

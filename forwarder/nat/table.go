@@ -63,6 +63,7 @@ type mapping struct {
 	slot       uint32
 	generation uint32
 	flows      uint32
+	seen       uint32 // the last outbound packet of all its flows, in seconds
 	extNext    uint32 // the next mapping that shares the external port
 	port       uint16
 	ext        uint16

@@ -26,6 +26,7 @@ func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Ve
 // refresh notes that a flow's client has just sent.
 func (t *Table) refresh(i uint32) {
 	t.flows[i].seen = t.second
+	t.mappings[t.links[i].mapping].seen = t.second
 	if t.links[i].peerPrev != 0 {
 		t.promote(i)
 	}
@@ -131,15 +132,9 @@ func (t *Table) admit(proto uint8, ext uint16, remote uint32, remotePort uint16,
 	if proto == ICMP || proto == TCP && (seg.Flags&(SYN|ACK|RST|FIN) != SYN || !t.alone(m)) {
 		return 0, Filtered
 	}
-	seen := t.second
-	if remote != t.opt.External {
-		head := t.peer(m, remote)
-		if head == 0 || t.over(&t.flows[head]) {
-			return 0, Filtered
-		}
-		if proto == UDP {
-			seen = t.flows[head].seen
-		}
+	seen, ok := t.lets(m, remote)
+	if !ok {
+		return 0, Filtered
 	}
 	g := &t.mappings[m]
 	k := Tuple{proto, g.addr, g.port, remote, remotePort}
@@ -155,6 +150,25 @@ func (t *Table) admit(proto uint8, ext uint16, remote uint32, remotePort uint16,
 	return t.add(&k, m, seen), Translated
 }
 
+// lets says whether a mapping's filter lets a new port of a remote in, and what
+// the flow's last-seen starts from: for UDP the packet that the filter goes by,
+// since an inbound one refreshes nothing.
+func (t *Table) lets(m, remote uint32) (seen uint32, ok bool) {
+	g := &t.mappings[m]
+	seen = g.seen
+	if remote != t.opt.External && t.opt.Filtering != AnyRemote {
+		head := t.peer(m, remote)
+		if head == 0 || t.over(&t.flows[head]) || t.opt.Filtering == ByAddressAndPort {
+			return 0, false
+		}
+		seen = t.flows[head].seen
+	}
+	if g.proto == TCP {
+		return t.second, true
+	}
+	return seen, seen+t.timeouts[udpFlow] >= t.second
+}
+
 // OutError finds the external port for an ICMP error that a client sends about
 // a packet of the flow k. It changes nothing (RFC 5508 REQ-5).
 func (t *Table) OutError(k Tuple) (ext uint16, v Verdict) {
@@ -163,6 +177,13 @@ func (t *Table) OutError(k Tuple) (ext uint16, v Verdict) {
 		return 0, NoMapping
 	}
 	return t.flows[i].ext, Translated
+}
+
+// Known says whether there is a flow of this tuple on the WAN. It changes
+// nothing.
+func (t *Table) Known(proto uint8, ext uint16, remote uint32, remotePort uint16) bool {
+	i := t.outside(proto, ext, remote, remotePort)
+	return i != 0 && !t.over(&t.flows[i])
 }
 
 // InError finds the endpoint and client for an ICMP error from the WAN about a

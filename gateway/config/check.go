@@ -33,6 +33,7 @@ const missing = "missing; "
 var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
+	filterings = []string{FilterEndpoint, FilterAddress, FilterAddressPort}
 
 	shared = []netip.Prefix{ // RFC 1918 and RFC 6598
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
@@ -81,6 +82,7 @@ func (c *Config) problems() []problem {
 	k.samePort(c)
 	c.addresses(&k)
 	c.hostPorts(&k)
+	k.say("nat.filtering", oneOf(c.NAT.Filtering, filterings))
 	k.say("bandwidth.global.down", checkRate(c.Bandwidth.Global.Down))
 	k.say("bandwidth.global.up", checkRate(c.Bandwidth.Global.Up))
 	if d := c.Sessions.LedgerKeep; d < minKeep || d > maxKeep {

@@ -436,6 +436,11 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:3:15: api.socket: /var/lib/gatewayd is store.path, a directory; write a file such as /run/gatewayd/gatewayd.sock\n" +
 				"    3 | api: {socket: /var/lib/gatewayd}\n" +
 				"      |               ^"},
+		{"a filtering that is none",
+			sides + "nat: {filtering: adress}\n",
+			"gw.yaml:3:18: nat.filtering: \"adress\" is not known; did you mean address? (it can be endpoint-independent, address, address-and-port)\n" +
+				"    3 | nat: {filtering: adress}\n" +
+				"      |                  ^"},
 		{"an unknown level with a near one",
 			sides + "log: {level: Info, format: xml}\n",
 			"gw.yaml:3:14: log.level: \"Info\" is not known; did you mean info? (it can be debug, info, warn, error)\n" +

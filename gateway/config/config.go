@@ -28,6 +28,7 @@ type Config struct {
 	LAN       LAN       `json:"lan"`
 	WAN       WAN       `json:"wan"`
 	Host      Host      `json:"host"`
+	NAT       NAT       `json:"nat"`
 	Bandwidth Bandwidth `json:"bandwidth"`
 	Sessions  Sessions  `json:"sessions"`
 	Store     Store     `json:"store"`
@@ -67,6 +68,20 @@ type Host struct {
 	DefaultRoute bool  `json:"default_route"` // the box's own traffic leaves through gatewayd
 	Ports        Ports `json:"ports"`         // what clients may reach on the box
 }
+
+// NAT is how the clients' addresses are translated.
+type NAT struct {
+	// Filtering is whom a client's WAN port lets in once the client has sent from
+	// it: FilterEndpoint, FilterAddress or FilterAddressPort.
+	Filtering string `json:"filtering"`
+}
+
+// The kinds of filtering of RFC 4787, section 5, strictest last.
+const (
+	FilterEndpoint    = "endpoint-independent" // everybody
+	FilterAddress     = "address"              // the addresses that the client has sent to
+	FilterAddressPort = "address-and-port"     // the addresses and ports that the client has sent to
+)
 
 // Bandwidth holds speeds shared by more than one session.
 type Bandwidth struct {
@@ -130,6 +145,7 @@ func Default() Config {
 		Mode:      ModeRoute,
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{Ports: Ports{All: true}},
+		NAT:       NAT{Filtering: FilterAddress},
 		Bandwidth: Bandwidth{Global: Speed{Down: 10 * Mbit, Up: 10 * Mbit}},
 		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * day, PauseOnCarrierLoss: true, PauseOnSilentGateway: 10 * time.Second},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},

@@ -33,6 +33,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 		Mode:      "route",
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{DefaultRoute: false, Ports: Ports{All: true}},
+		NAT:       NAT{Filtering: "address"},
 		Bandwidth: Bandwidth{Global: Speed{Down: 10_000_000, Up: 10_000_000}},
 		Sessions:  Sessions{ResumeOnRestart: true, LedgerKeep: 90 * 24 * time.Hour, PauseOnCarrierLoss: true, PauseOnSilentGateway: 10 * time.Second},
 		Store:     Store{Path: "/var/lib/gatewayd", Checkpoint: 5 * time.Second},
@@ -55,6 +56,7 @@ mode: route
 lan: {interface: enp1s0, address: 192.168.7.1/24}
 wan: {interface: enp2s0, address: 100.64.3.3/31, gateway: 100.64.3.2}
 host: {default_route: true, ports: [tcp/80, udp/53, tcp/8000-8010]}
+nat: {filtering: address-and-port}
 bandwidth: {global: {down: 1.5 Gbit, up: 500 kbit}}
 sessions: {resume_on_restart: false, ledger_keep: 30d, idle_pause: 10m, pause_on_carrier_loss: false, pause_on_silent_gateway: 30s}
 store: {path: /srv/gw, checkpoint: 1m30s}
@@ -68,6 +70,7 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 		LAN:  LAN{"enp1s0", "", netip.MustParsePrefix("192.168.7.1/24")},
 		WAN:  WAN{"enp2s0", "", netip.MustParsePrefix("100.64.3.3/31"), netip.MustParseAddr("100.64.3.2")},
 		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
+		NAT:  NAT{"address-and-port"},
 		Bandwidth: Bandwidth{Speed{
 			Down: 1_500_000_000, Up: 500_000}},
 		Sessions: Sessions{ResumeOnRestart: false, LedgerKeep: 30 * day, IdlePause: 10 * time.Minute, PauseOnSilentGateway: 30 * time.Second},
@@ -94,6 +97,7 @@ func TestTheEdgesOfEachRangeAreAccepted(t *testing.T) {
 		"limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}",
 		"api: {socket: /run/" + strings.Repeat("x", 102) + "}",
 		"host: {ports: [tcp/1-65535, udp/65535]}",
+		"nat: {filtering: endpoint-independent}", "nat: {filtering: address}",
 		"metrics: {listen: ''}", "metrics: {listen: 0.0.0.0:1}", "metrics: {listen: '[::]:65535'}", "metrics: {listen: 10.10.0.1:9464}",
 	} {
 		if _, err := Parse("gw.yaml", []byte(sides+text+"\n")); err != nil {

@@ -37,6 +37,7 @@ var keys = []key{
 	{path: "wan.gateway", set: into(parseAddr, func(c *Config) *netip.Addr { return &c.WAN.Gateway })},
 	{path: "host.default_route", set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},
 	{path: "host.ports", set: setPorts, size: sizePorts, item: setPort},
+	{path: "nat.filtering", set: into(parseText, func(c *Config) *string { return &c.NAT.Filtering })},
 	{path: "bandwidth.global.down", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Down })},
 	{path: "bandwidth.global.up", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Up })},
 	{path: "sessions.resume_on_restart", set: into(parseBool, func(c *Config) *bool { return &c.Sessions.ResumeOnRestart })},
