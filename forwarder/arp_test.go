@@ -175,7 +175,7 @@ func TestFramesWaitForTheNextHop(t *testing.T) {
 		t.Errorf("%d packets wait", got)
 	}
 	b.dropped(ResolveFull, 20-maxHeldEach)
-	if h.Resolved.Load() != 0 {
+	if h.Resolved() {
 		t.Error("resolved without an answer")
 	}
 	b.silent(clients.WAN, clients.LAN)
@@ -201,7 +201,7 @@ func TestFramesWaitForTheNextHop(t *testing.T) {
 		t.Error("still queued")
 	}
 	b.pass(100 * time.Millisecond)
-	if h.Resolved.Load() != 1 {
+	if !h.Resolved() {
 		t.Error("not resolved")
 	}
 }
@@ -286,19 +286,19 @@ func TestTheRouterIsAskedAgain(t *testing.T) {
 		t.Fatalf("asked %v", asked)
 	}
 	b.pass(1100 * time.Millisecond)
-	if b.table.Header().Resolved.Load() != 0 {
+	if b.table.Header().Resolved() {
 		t.Error("a silent router is resolved")
 	}
-	if at := time.Duration(b.table.Header().HopHeard.Load()); at != heard {
+	if at := b.table.Header().HopHeard(); at != heard {
 		t.Errorf("heard at %v, want %v", at, heard)
 	}
 	b.resolve()
 	heard = b.now
 	b.pass(100 * time.Millisecond)
-	if at := time.Duration(b.table.Header().HopHeard.Load()); at != heard {
+	if at := b.table.Header().HopHeard(); at != heard {
 		t.Errorf("heard at %v, want %v", at, heard)
 	}
-	if b.table.Header().Resolved.Load() != 1 {
+	if !b.table.Header().Resolved() {
 		t.Error("not resolved again")
 	}
 }

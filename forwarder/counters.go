@@ -10,8 +10,8 @@ type counters struct{ clients.Counters }
 
 // load takes over what the last forwarder published. What waited in it is
 // lost, which is known now.
-func (c *counters) load(h *clients.Header) {
-	c.Counters = h.Counters()
+func (c *counters) load(w *clients.Worker) {
+	c.Counters = w.Counters()
 	t := &c.Totals
 	c.drop(ForwarderEnded, int(t.QueuedPackets), int(t.QueuedBytes))
 	t.QueuedPackets, t.QueuedBytes = 0, 0

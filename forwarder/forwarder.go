@@ -26,6 +26,7 @@ type Forwarder struct {
 
 	table   *clients.Table
 	header  *clients.Header
+	said    *clients.Worker // what this worker says in it
 	clients []client
 	policy  []uint64 // policy generations taken in
 	changes uint64
@@ -106,7 +107,7 @@ func New(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake
 func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func(), clock func() time.Duration) (*Forwarder, error) {
 	f := &Forwarder{
 		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock,
-		table: table, header: table.Header(),
+		table: table, header: table.Header(), said: table.Worker(0),
 		clients: make([]client, table.Slots()), policy: make([]uint64, table.Slots()),
 		byMAC: newIndex(table.Slots()), byIP: newIndex(table.Slots()),
 		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
@@ -129,9 +130,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.list()
 	f.now = f.clock()
 	f.nextDeadline = clients.NoTime
-	f.counters.load(f.header)
+	f.counters.load(f.said)
 	f.base = f.counters.Ports
-	f.publisher = clients.NewPublisher(f.header)
+	f.publisher = clients.NewPublisher(f.said)
 	var err error
 	f.nat, err = nat.Attach(table.NAT(), nat.Options{
 		External: f.wan, Filtering: cfg.Filtering, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
@@ -147,8 +148,8 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
 	f.sync()
 	f.publish()
-	f.header.Beat.Store(int64(f.now))
-	f.header.Attached.Store(f.header.Alive.Load())
+	f.said.Beat.Store(int64(f.now))
+	f.said.Attached.Store(f.header.Alive.Load())
 	f.wake()
 	return f, nil
 }
@@ -170,7 +171,7 @@ func (f *Forwarder) sight(kind clients.Kind, slot uint32, mac uint64, ip uint32)
 	if g.mac == mac && g.ip == ip && g.kind == kind && f.now-g.when < time.Second {
 		return false
 	}
-	if !f.table.Sight(clients.Sighting{Kind: kind, Slot: int(slot), MAC: mac, IP: ip, When: f.now}) {
+	if !f.table.Sight(0, clients.Sighting{Kind: kind, Slot: int(slot), MAC: mac, IP: ip, When: f.now}) {
 		return false
 	}
 	*g = glimpse{mac, ip, kind, f.now}
@@ -231,7 +232,7 @@ func (f *Forwarder) Run() error {
 	}
 	f.flushAll()
 	f.publish()
-	f.header.Attached.Store(0) // the counters are final
+	f.said.Attached.Store(0) // the counters are final
 	return nil
 }
 
@@ -292,10 +293,10 @@ func (f *Forwarder) Round() bool {
 	}
 	f.nat.Expire(int64(f.now), 64)
 	mappings, flows := f.nat.Counts()
-	f.header.Mappings.Store(uint64(mappings))
-	f.header.Flows.Store(uint64(flows))
+	f.said.Mappings.Store(uint64(mappings))
+	f.said.Flows.Store(uint64(flows))
 	f.publish()
-	f.header.Beat.Store(int64(f.now))
+	f.said.Beat.Store(int64(f.now))
 	if f.ring || f.hint && f.now-f.rang >= hintEvery {
 		f.ring, f.hint, f.rang = false, false, f.now
 		f.wake()

@@ -77,7 +77,7 @@ func newColdBench(t testing.TB, change ...func(*Config)) *bench {
 		c(&b.cfg)
 	}
 	natBytes := TableBytes(b.cfg.NATFlows)
-	table, err := clients.Format(make([]byte, clients.Size(16, natBytes)), 16, natBytes)
+	table, err := clients.Format(make([]byte, clients.Size(clients.Shape{Slots: 16, NATBytes: natBytes})), clients.Shape{Slots: 16, NATBytes: natBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

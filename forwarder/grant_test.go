@@ -242,7 +242,7 @@ func TestANewAddressTakesTheOldTranslationsAway(t *testing.T) {
 	s := b.table.Slot(alice)
 	s.IP.Store(bobIP)
 	b.changed(alice)
-	if n := b.table.Header().Mappings.Load(); n != 0 {
+	if n, _ := b.table.Header().Translations(); n != 0 {
 		t.Errorf("%d mappings lead to the old address", n)
 	}
 	b.in(clients.WAN, reply.udp(100))

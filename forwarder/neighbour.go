@@ -160,15 +160,15 @@ func (f *Forwarder) mindNeighbours() {
 			delete(f.neighbours, ip)
 		}
 	}
-	if heard := int64(f.hop.confirmed); heard > f.header.HopHeard.Load() {
-		f.header.HopHeard.Store(heard)
+	if heard := int64(f.hop.confirmed); heard > f.said.HopHeard.Load() {
+		f.said.HopHeard.Store(heard)
 	}
 	ready := uint64(0)
 	if f.hop.mac != 0 {
 		ready = 1
 	}
-	if f.header.Resolved.Load() != ready {
-		f.header.Resolved.Store(ready)
+	if f.said.Resolved.Load() != ready {
+		f.said.Resolved.Store(ready)
 		f.ring = true
 	}
 }

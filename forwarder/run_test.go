@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 	until("the router", func() bool {
 		now.Add(int64(time.Second))
 		bell.Ring()
-		return b.table.Header().Resolved.Load() == 1
+		return b.table.Header().Resolved()
 	})
 	b.take(clients.WAN)
 	for i := range 100 {

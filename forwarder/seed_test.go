@@ -28,7 +28,7 @@ func TestCountersCarryOnFromAnySeed(t *testing.T) {
 			c.Drops[NoGrant], c.DropBytes[NoGrant] = seed, seed
 			c.Ports[clients.LAN].RxPackets += seed
 			c.Ports[clients.LAN].RxBytes += seed
-			clients.NewPublisher(h).Publish(&c)
+			clients.NewPublisher(&h.Worker[0]).Publish(&c)
 			rx := h.Counters().Ports[clients.LAN].RxPackets
 			for forwarder := uint64(1); forwarder <= 3; forwarder++ {
 				b.start()

@@ -122,7 +122,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 func (c *control) awaitForwarder() {
 	h := c.table.Header()
 	for range 300 {
-		if h.Attached.Load() == 0 || h.Alive.Load() == 0 {
+		if h.Final() || h.Alive.Load() == 0 {
 			return
 		}
 		time.Sleep(time.Millisecond)

@@ -16,7 +16,7 @@ import (
 // The store ends when its caller has hung up; a control inside a program does
 // not end with a process.
 func TestControlHangsUpOnTheStoreWhenItEnds(t *testing.T) {
-	table, memory, err := clients.Create(8, 0)
+	table, memory, err := clients.Create(clients.Shape{Slots: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,9 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	if err := k.identify(); err != nil {
 		return nil, err
 	}
-	k.table, k.memory, err = clients.Create(cfg.Limits.Clients+1, forwarder.TableBytes(cfg.Limits.NATFlows))
+	k.table, k.memory, err = clients.Create(clients.Shape{
+		Slots: clients.SlotsFor(cfg.Limits.Clients, 1), Clients: cfg.Limits.Clients, NATBytes: forwarder.TableBytes(cfg.Limits.NATFlows),
+	})
 	if err != nil {
 		return nil, err
 	}

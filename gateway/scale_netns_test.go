@@ -186,7 +186,7 @@ func TestAMillionSessions(t *testing.T) {
 		_, err := c.Health(context.Background())
 		return err
 	})
-	table, memory, err := clients.Create(16, 0)
+	table, memory, err := clients.Create(clients.Shape{Slots: 16})
 	check(t, err)
 	defer memory.Close()
 	clock := clients.NewClock()

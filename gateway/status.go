@@ -25,9 +25,10 @@ func (c *control) status(context.Context) api.Status {
 	state := c.told()
 	h := c.table.Header()
 	counters := h.Counters()
+	mappings, flows := h.Translations()
 	s := api.Status{
 		Sessions:    c.manager.Counts(),
-		NAT:         api.NAT{Mappings: int(h.Mappings.Load()), Flows: int(h.Flows.Load())},
+		NAT:         api.NAT{Mappings: int(mappings), Flows: int(flows)},
 		Drops:       map[string]uint64{},
 		BilledBytes: counters.Totals.BilledBytes,
 		ExemptBytes: counters.Totals.ExemptBytes,
@@ -72,7 +73,7 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	forwards := c.forwards(h)
 	if !forwards {
 		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
-	} else if h.Resolved.Load() == 0 {
+	} else if !h.Resolved() {
 		degraded = append(degraded, "the next router "+c.cfg.WAN.Gateway.String()+" does not answer ARP on "+
 			c.cfg.WAN.Port()+": check the cable and wan.gateway")
 	}
@@ -130,8 +131,7 @@ func verdict(ready bool, degraded []string) string {
 
 // forwards says whether the forwarder goes round.
 func (c *control) forwards(h *clients.Header) bool {
-	return h.Alive.Load() != 0 && h.Attached.Load() == h.Alive.Load() &&
-		c.clock.Now()-time.Duration(h.Beat.Load()) < silence
+	return h.GoesRound(c.clock.Now(), silence)
 }
 
 func count(p *api.Port, n *clients.PortCounters) {

@@ -76,9 +76,10 @@ func (c *control) why(ctx context.Context, key string) (api.Why, error) {
 	}
 	state := c.told()
 	h := c.table.Header()
+	_, flows := h.Translations()
 	sc := &scene{
 		Standing: s, asked: key, cfg: c.cfg, lan: state.Ports["lan"], wan: state.Ports["wan"],
-		forwards: c.forwards(h), stopped: h.Stop.Load() != 0, resolved: h.Resolved.Load() != 0, flows: int(h.Flows.Load()),
+		forwards: c.forwards(h), stopped: h.Stop.Load() != 0, resolved: h.Resolved(), flows: int(flows),
 	}
 	if s.Passing != nil {
 		sc.global = s.Passing.Session.UseGlobalSpeed

@@ -18,8 +18,8 @@ func BenchmarkRoundAll(b *testing.B)  { benchmarkRound(b, 4096, Options{}) }
 
 func benchmarkRound(b *testing.B, n int, opt Options) {
 	w := &world{t: &testing.T{}}
-	mem := make([]uint64, clients.Size(n+100, 0)/8)
-	table, err := clients.Format(bytesOf(mem), n+100, 0)
+	mem := make([]uint64, clients.Size(clients.Shape{Slots: n + 100})/8)
+	table, err := clients.Format(bytesOf(mem), clients.Shape{Slots: n + 100})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -52,8 +52,8 @@ func (m *Manager) houses(tb testing.TB, n int, p Plan) {
 func BenchmarkPausedDue(b *testing.B) {
 	const n = 10_000
 	w := &world{t: &testing.T{}}
-	mem := make([]uint64, clients.Size(16, 0)/8)
-	table, err := clients.Format(bytesOf(mem), 16, 0)
+	mem := make([]uint64, clients.Size(clients.Shape{Slots: 16})/8)
+	table, err := clients.Format(bytesOf(mem), clients.Shape{Slots: 16})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -419,7 +419,7 @@ func (m *Manager) Degraded() []string {
 		why = append(why, standing)
 	}
 	if full {
-		why = append(why, fmt.Sprintf("the client table is full, and newcomers are not served: raise limits.clients, which is %d", m.table.Slots()-1))
+		why = append(why, fmt.Sprintf("the client table is full, and newcomers are not served: raise limits.clients, which is %d", m.table.Clients()))
 	}
 	if unsaved > 0 && len(why) > 0 {
 		why = append(why, fmt.Sprintf("%d devices have changes that are not on disk yet", unsaved))

@@ -27,8 +27,8 @@ func NewHotspot() *Hotspot {
 	h := &Hotspot{}
 	h.now.Store(int64(time.Minute))
 	boot := func() time.Duration { return time.Duration(h.now.Load()) }
-	memory := make([]uint64, clients.Size(64, 0)/8)
-	table, err := clients.Format(bytesOf(memory), 64, 0)
+	memory := make([]uint64, clients.Size(clients.Shape{Slots: 64})/8)
+	table, err := clients.Format(bytesOf(memory), clients.Shape{Slots: 64})
 	must(err)
 	kept, closeStore, err := store.OpenMemory()
 	must(err)

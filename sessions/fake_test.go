@@ -61,10 +61,10 @@ func (f *fakeForwarder) round() {
 		return
 	}
 	h := f.table.Header()
-	h.Attached.Store(h.Alive.Load())
-	h.Beat.Store(int64(f.boot()))
+	h.Worker[0].Attached.Store(h.Alive.Load())
+	h.Worker[0].Beat.Store(int64(f.boot()))
 	if !f.alone {
-		h.HopHeard.Store(int64(f.boot()))
+		h.Worker[0].HopHeard.Store(int64(f.boot()))
 	}
 	for i := 1; i < f.table.Slots(); i++ {
 		gen := f.table.Policy(i)
@@ -208,7 +208,7 @@ func (f *fakeForwarder) pass(mac uint64, up, down uint64) (passed uint64) {
 		}
 		f.goOn(s)
 		if up > 0 && f.active(s) == nil {
-			f.table.Sight(clients.Sighting{Kind: clients.NoGrant, Slot: i, MAC: mac, IP: f.ips[i], When: f.boot()})
+			f.table.Sight(0, clients.Sighting{Kind: clients.NoGrant, Slot: i, MAC: mac, IP: f.ips[i], When: f.boot()})
 			f.wake()
 		}
 		for up+down > 0 {

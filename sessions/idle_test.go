@@ -22,7 +22,7 @@ func TestAnIdleSessionIsPausedUntilTheNextPacket(t *testing.T) {
 		{"its slot is needed meanwhile", timePlan(3600), func(w *world, d Device) {
 			w.until("on disk", w.clean)
 			w.m.mu.Lock()
-			w.m.vacate(1)
+			w.m.vacate(1, anyWorker)
 			w.m.mu.Unlock()
 		}},
 		{"the WAN goes and comes meanwhile", timePlan(3600), func(w *world, d Device) {

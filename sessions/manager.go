@@ -108,7 +108,8 @@ type Manager struct {
 	idleLooked time.Duration // since boot; when it was last looked
 	paused     pauseIndex
 	slots      []*device // by slot; nil: none
-	free       []int
+	bound      int       // slots that have a device
+	free       [][]int   // slots that have none, by the worker whose they are
 	leaving    []leaving
 	contests   map[uint32]bool // addresses whose holder is being asked
 	moving     map[uint64]bool // MACs that a device is about to take
@@ -147,7 +148,7 @@ func New(opt Options) *Manager {
 		clock: newClock(opt.Now, opt.Boot), desk: newDesk(),
 		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
-		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()),
+		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()), free: make([][]int, opt.Table.Workers()),
 		moves:    make(map[int64]time.Duration),
 		regulars: newRegulars(),
 		contests: make(map[uint32]bool), moving: make(map[uint64]bool), dirty: make(map[*device]bool),

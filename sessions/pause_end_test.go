@@ -156,6 +156,6 @@ func (w *world) goesRound() {
 	w.fake.mu.Unlock()
 	at := w.boot()
 	w.until("the forwarder goes round", func() bool {
-		return stalled || time.Duration(w.table.Header().Beat.Load()) >= at
+		return stalled || time.Duration(w.table.Header().Worker[0].Beat.Load()) >= at
 	})
 }

@@ -14,7 +14,7 @@ func TestWhatIsPausedExpiresWithoutASlotToo(t *testing.T) {
 		{"its slot was needed", func(w *world) {
 			w.until("on disk", w.clean)
 			w.m.mu.Lock()
-			w.m.vacate(1)
+			w.m.vacate(1, anyWorker)
 			w.m.mu.Unlock()
 		}},
 		{"after a power cut", func(w *world) {

@@ -195,14 +195,14 @@ func TestThePausedOneIsDeletedAsControlDies(t *testing.T) {
 // losesSlot takes the slot of a device that is not granted away from it.
 func (w *world) losesSlot() {
 	w.m.mu.Lock()
-	w.m.vacate(1)
+	w.m.vacate(1, anyWorker)
 	w.m.mu.Unlock()
 }
 
 // meets waits until all who were seen have been looked up.
 func (w *world) meets() {
 	w.until("sightings are read", func() bool {
-		h := w.table.Header()
+		h := w.table.Worker(0)
 		return h.Head.Load() == h.Tail.Load()
 	})
 	w.until("all are looked up", func() bool {

@@ -182,7 +182,7 @@ func TestWhatHappensToAPausedSession(t *testing.T) {
 		{"it is edited to nothing, and none is left", true, edit(Change{TimeCons: &all}), [2]State{Consumed}, 0, 0},
 		{"it expires out of its slot, and none is left", true, func(w *world, d Device) {
 			w.m.mu.Lock()
-			w.m.vacate(1)
+			w.m.vacate(1, anyWorker)
 			w.m.mu.Unlock()
 			w.advance(200 * time.Second)
 			_, err := w.m.PauseDevice(bg(), d.ID, "")
@@ -191,7 +191,7 @@ func TestWhatHappensToAPausedSession(t *testing.T) {
 		{"it is deleted", false, func(w *world, d Device) { w.m.Delete(bg(), 1) }, [2]State{"", Paused}, 2, 0},
 		{"it is deleted, and none is left", true, func(w *world, d Device) { w.m.Delete(bg(), 1) }, [2]State{}, 0, 0},
 		{"the next one is deleted", false, func(w *world, d Device) { w.m.Delete(bg(), 2) }, [2]State{Paused, ""}, 1, 90},
-		{"its slot is needed", false, func(w *world, d Device) { w.m.mu.Lock(); w.m.vacate(1); w.m.mu.Unlock() }, [2]State{Paused, Available}, 1, 90},
+		{"its slot is needed", false, func(w *world, d Device) { w.m.mu.Lock(); w.m.vacate(1, anyWorker); w.m.mu.Unlock() }, [2]State{Paused, Available}, 1, 90},
 		{"the device moves", false, func(w *world, d Device) {
 			if err := w.m.ClientDevice(d).Update(bg(), macB, "10.10.0.9", ""); err != nil {
 				w.t.Error(err)
@@ -280,7 +280,7 @@ func TestPauseOutlivesWhatEnds(t *testing.T) {
 		}},
 		{"its slot is another, and control is killed with the store away", func(w *world, d Device) {
 			w.m.mu.Lock()
-			w.m.vacate(1)
+			w.m.vacate(1, anyWorker)
 			w.m.mu.Unlock()
 			w.add(macB, "10.10.0.3")
 			w.add(macA, "10.10.0.2")
@@ -310,7 +310,7 @@ func TestPauseOutlivesWhatEnds(t *testing.T) {
 		{"the power fails twice", func(w *world, d Device) { w.kills(); w.boots().runs(); w.kills(); w.boots().runs() }},
 		{"the device is forgotten", func(w *world, d Device) {
 			w.m.mu.Lock()
-			w.m.vacate(1)
+			w.m.vacate(1, anyWorker)
 			w.m.mu.Unlock()
 			w.advance(2 * idle)
 			w.m.forget()

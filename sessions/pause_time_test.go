@@ -19,7 +19,7 @@ func (w *world) roundDone() {
 				return false
 			}
 		}
-		return time.Duration(w.table.Header().Beat.Load()) >= at
+		return time.Duration(w.table.Header().Worker[0].Beat.Load()) >= at
 	})
 }
 

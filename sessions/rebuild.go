@@ -23,7 +23,7 @@ func (m *Manager) takeOver() {
 				slot.State.Store(clients.SlotFree)
 			}
 			if m.table.Policy(i) == 0 {
-				m.free = append(m.free, i)
+				m.setFree(i)
 			} else {
 				m.leaving = append(m.leaving, leaving{i, m.table.Changed(i)})
 			}
@@ -48,6 +48,7 @@ func (m *Manager) takeOver() {
 			}
 		}
 		m.slots[i] = d
+		m.bound++
 		m.byMAC[mac] = d
 		if d.id != 0 {
 			m.byID[d.id] = d

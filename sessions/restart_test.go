@@ -289,6 +289,6 @@ func TestADeviceThatWouldGoOnCanBeDisconnected(t *testing.T) {
 // see puts a sighting in the ring.
 func (w *world) see(s clients.Sighting) {
 	s.When = w.boot()
-	w.table.Sight(s)
+	w.table.Sight(0, s)
 	w.m.Wake()
 }

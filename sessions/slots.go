@@ -24,6 +24,21 @@ const (
 	fullTime    = 10 * time.Second // how long a full table is spoken of
 )
 
+// setFree adds a slot to its worker's free ones. m.mu is held.
+func (m *Manager) setFree(slot int) {
+	of := m.table.Owner(slot)
+	m.free[of] = append(m.free[of], slot)
+}
+
+// room is how many more clients can be bound now. m.mu is held.
+func (m *Manager) room() int { return m.table.Clients() - m.bound - len(m.leaving) }
+
+// ownerOf is the worker whose slots a device gets.
+func (m *Manager) ownerOf(mac uint64) int {
+	spread := m.table.Spread()
+	return spread.Of(mac)
+}
+
 // reap moves slots that the forwarder has let go to the free ones. m.mu is
 // held.
 func (m *Manager) reap() {
@@ -31,7 +46,7 @@ func (m *Manager) reap() {
 		if !m.acked(l.slot, l.gen) {
 			return false
 		}
-		m.free = append(m.free, l.slot)
+		m.setFree(l.slot)
 		return true
 	})
 }
@@ -42,22 +57,24 @@ func (m *Manager) keepSlotsFree() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reap()
-	want := min(max(m.table.Slots()/16, 1), freeTarget) - len(m.free) - len(m.leaving)
+	want := min(max((m.table.Clients()+1)/16, 1), freeTarget) - m.room() - len(m.leaving)
 	if want <= 0 {
 		return
 	}
-	m.vacate(want)
+	m.vacate(want, anyWorker)
 }
 
-// vacate empties up to n slots. m.mu is held.
-func (m *Manager) vacate(n int) {
+const anyWorker = -1
+
+// vacate empties up to n slots, of one worker or of any. m.mu is held.
+func (m *Manager) vacate(n, of int) {
 	type candidate struct {
 		d    *device
 		seen time.Duration
 	}
 	var all []candidate
 	for _, d := range m.slots {
-		if d != nil && !d.connected && len(d.grants) == 0 && !d.unread && d.resume == nil && !(d.paused != nil && d.paused.paused.byWAN()) {
+		if d != nil && (of == anyWorker || of == m.table.Owner(d.slot)) && !d.connected && len(d.grants) == 0 && !d.unread && d.resume == nil && !(d.paused != nil && d.paused.paused.byWAN()) {
 			seen := max(time.Duration(m.table.Slot(d.slot).LastSeen.Load()), d.boundAt)
 			all = append(all, candidate{d, seen})
 		}
@@ -96,6 +113,7 @@ func (m *Manager) unbind(d *device) {
 	m.leaving = append(m.leaving, leaving{d.slot, m.table.Changed(d.slot)})
 	m.opt.RingForwarder()
 	m.slots[d.slot] = nil
+	m.bound--
 	if d.ip != 0 {
 		delete(m.byIP, d.ip)
 		d.lastIP, d.ip = d.ip, 0
@@ -108,18 +126,24 @@ func (m *Manager) unbind(d *device) {
 // returned. m.mu is held, and ip is nobody's.
 func (m *Manager) bind(d *device, ip uint32) (gen uint64, err error) {
 	m.reap()
-	if len(m.free) == 0 {
-		m.vacate(1)
+	of := m.ownerOf(d.mac)
+	switch {
+	case m.room() == 0:
+		m.vacate(1, anyWorker)
+		m.reap()
+	case len(m.free[of]) == 0:
+		m.vacate(1, of)
 		m.reap()
 	}
-	if len(m.free) == 0 {
+	if m.room() == 0 || len(m.free[of]) == 0 {
 		if len(m.leaving) == 0 { // else one is free in a moment
 			m.full = max(m.opt.Boot(), 1)
 		}
 		return 0, fmt.Errorf("device %s: %w", macText(d.mac), ErrTableFull)
 	}
-	i := m.free[len(m.free)-1]
-	m.free = m.free[:len(m.free)-1]
+	free := m.free[of]
+	i := free[len(free)-1]
+	m.free[of] = free[:len(free)-1]
 	slot := m.table.Slot(i)
 	slot.MAC.Store(d.mac)
 	slot.IP.Store(uint64(ip))
@@ -131,6 +155,7 @@ func (m *Manager) bind(d *device, ip uint32) (gen uint64, err error) {
 	d.revokedAt = 0
 	m.markPaused(d)
 	m.slots[i] = d
+	m.bound++
 	if d.ip = ip; ip != 0 {
 		m.byIP[ip] = d
 	}
@@ -276,9 +301,9 @@ func (m *Manager) admits(mac uint64, now time.Duration) bool {
 		return false
 	}
 	m.newcomer.count[kind]++
-	if kind == 0 && len(m.free) <= min(forRegulars, m.table.Slots()/32) {
+	if kind == 0 && m.room() <= min(forRegulars, (m.table.Clients()+1)/32) {
 		if len(m.leaving) == 0 {
-			m.vacate(1)
+			m.vacate(1, anyWorker)
 		}
 		if len(m.leaving) == 0 {
 			m.full = max(now, 1)

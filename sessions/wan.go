@@ -54,10 +54,10 @@ func (w *wan) look(s sight, byCarrier bool, patience time.Duration) {
 // lookAtWAN sees whether the way out works. m.mu is held.
 func (m *Manager) lookAtWAN() {
 	now, h := m.opt.Boot(), m.table.Header()
-	alive, was := h.Alive.Load(), m.wan.away
+	was := m.wan.away
 	m.wan.look(sight{
-		now: now, carrier: h.Down.Load()>>clients.WAN&1 == 0, heard: time.Duration(h.HopHeard.Load()),
-		hears: alive != 0 && h.Attached.Load() == alive && now-time.Duration(h.Beat.Load()) < stuck,
+		now: now, carrier: h.Down.Load()>>clients.WAN&1 == 0, heard: h.HopHeard(),
+		hears: h.GoesRound(now, stuck),
 	}, m.opt.PauseOnCarrierLoss, m.opt.PauseOnSilence)
 	switch away := m.wan.away; {
 	case away == was:

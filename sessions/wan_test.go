@@ -125,7 +125,7 @@ func (w *world) skips(d time.Duration) {
 	w.t.Helper()
 	w.advance(d)
 	at := w.boot()
-	w.until("the forwarder goes round", func() bool { return time.Duration(w.table.Header().Beat.Load()) >= at })
+	w.until("the forwarder goes round", func() bool { return time.Duration(w.table.Header().Worker[0].Beat.Load()) >= at })
 	w.m.Wake()
 	w.until("the manager has looked", func() bool {
 		w.m.mu.Lock()

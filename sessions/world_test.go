@@ -22,6 +22,7 @@ type world struct {
 	t     *testing.T
 	opt   Options
 	slots int
+	team  clients.Shape // of a table for several workers; zero: one, with slots
 	table *clients.Table
 	fake  *fakeForwarder
 	m     *Manager
@@ -141,8 +142,12 @@ func (w *world) stepClock(d time.Duration) {
 // boots makes a new table and forwarder, as after a power cut.
 func (w *world) boots() *world {
 	w.stopsForwarder()
-	mem := make([]uint64, clients.Size(w.slots, 0)/8)
-	table, err := clients.Format(bytesOf(mem), w.slots, 0)
+	shape := w.team
+	if shape.Slots == 0 {
+		shape.Slots = w.slots
+	}
+	mem := make([]uint64, clients.Size(shape)/8)
+	table, err := clients.Format(bytesOf(mem), shape)
 	if err != nil {
 		w.t.Fatal(err)
 	}

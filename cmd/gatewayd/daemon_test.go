@@ -25,7 +25,7 @@ import (
 // memory and no forwarder, and returns its socket.
 func serveDaemon(t *testing.T, status api.Status) string {
 	t.Helper()
-	table, file, err := clients.Create(16, 4096)
+	table, file, err := clients.Create(clients.Shape{Slots: 16, NATBytes: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 
 func newTable(t testing.TB, slots, natBytes int) (*Table, []byte) {
 	t.Helper()
-	mem := make([]byte, Size(slots, natBytes))
-	table, err := Format(mem, slots, natBytes)
+	mem := make([]byte, Size(Shape{Slots: slots, NATBytes: natBytes}))
+	table, err := Format(mem, Shape{Slots: slots, NATBytes: natBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func newTable(t testing.TB, slots, natBytes int) (*Table, []byte) {
 }
 
 func TestFormatRefuses(t *testing.T) {
-	whole := make([]byte, Size(16, 1000)+8)
+	whole := make([]byte, Size(Shape{Slots: 16, NATBytes: 1000})+8)
 	rows := []struct {
 		name       string
 		mem        []byte
@@ -31,12 +31,12 @@ func TestFormatRefuses(t *testing.T) {
 		{"a table for the host alone", whole, 1, 0},
 		{"more slots than there can be", whole, MaxSlots + 1, 0},
 		{"a negative NAT region", whole, 16, -1},
-		{"too little memory", whole[:Size(16, 1000)-1], 16, 1000},
+		{"too little memory", whole[:Size(Shape{Slots: 16, NATBytes: 1000})-1], 16, 1000},
 		{"no memory", nil, 16, 1000},
 		{"memory that is not aligned", whole[4:], 16, 1000},
 	}
 	for _, row := range rows {
-		if _, err := Format(row.mem, row.slots, row.nat); err == nil {
+		if _, err := Format(row.mem, Shape{Slots: row.slots, NATBytes: row.nat}); err == nil {
 			t.Errorf("%s: formatted", row.name)
 		}
 	}
@@ -51,7 +51,7 @@ func TestAttachRefusesWhatIsNoTable(t *testing.T) {
 		change func([]byte) []byte
 	}{
 		{"no memory", func([]byte) []byte { return nil }},
-		{"less than a page", func(m []byte) []byte { return m[:4095] }},
+		{"less than a header", func(m []byte) []byte { return m[:headerBytes-1] }},
 		{"zeros", func(m []byte) []byte { clear(m); return m }},
 		{"another version", word(8, Version+1)},
 		{"no slots", word(16, 0)},
@@ -63,6 +63,10 @@ func TestAttachRefusesWhatIsNoTable(t *testing.T) {
 		{"a NAT region of the whole memory", func(m []byte) []byte { return word(24, uint64(len(m)))(m) }},
 		{"as much NAT as a word can say", word(24, math.MaxUint64)},
 		{"as much NAT as an int can say", word(24, math.MaxInt64)},
+		{"no workers", word(32, 0)},
+		{"more workers than there can be", word(32, MaxWorkers+1)},
+		{"no clients", word(40, 0)},
+		{"more clients than slots", word(40, 16)},
 		{"memory cut short", func(m []byte) []byte { return m[:len(m)-1] }},
 		{"memory that is not aligned", func(m []byte) []byte { return m[4:] }},
 	}
@@ -78,7 +82,7 @@ func FuzzAttach(f *testing.F) {
 	f.Add(uint64(magic), uint64(Version), uint64(16), uint64(1000))
 	f.Add(uint64(magic), uint64(Version), uint64(65536), uint64(1<<63))
 	f.Fuzz(func(t *testing.T, m, version, slots, nat uint64) {
-		mem := make([]byte, Size(16, 1000))
+		mem := make([]byte, Size(Shape{Slots: 16, NATBytes: 1000}))
 		for i, v := range []uint64{m, version, slots, nat} {
 			binary.NativeEndian.PutUint64(mem[8*i:], v)
 		}
@@ -89,7 +93,7 @@ func FuzzAttach(f *testing.F) {
 		last := table.Slots() - 1
 		table.Slot(last).Grants[3].DownPackets.Store(1)
 		table.Ack(last, table.Changed(last))
-		table.Sight(Sighting{})
+		table.Sight(0, Sighting{})
 		if n := len(table.NAT()); uint64(n) < nat {
 			t.Errorf("%d bytes of NAT, want %d", n, nat)
 		}
@@ -104,7 +108,7 @@ func TestTheHostHasASlot(t *testing.T) {
 }
 
 func TestTwoProcessesSeeOneTable(t *testing.T) {
-	table, f, err := Create(16, 1000)
+	table, f, err := Create(Shape{Slots: 16, NATBytes: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +247,7 @@ func TestTheSightingsRingWraps(t *testing.T) {
 	written, read := 0, 0
 	for read < 5*sightings {
 		for range 700 {
-			if !table.Sight(Sighting{Kind: NewAddress, Slot: 3, MAC: uint64(written), IP: 0xffffffff, When: time.Duration(written)}) {
+			if !table.Sight(0, Sighting{Kind: NewAddress, Slot: 3, MAC: uint64(written), IP: 0xffffffff, When: time.Duration(written)}) {
 				break
 			}
 			written++
@@ -265,18 +269,18 @@ func TestTheSightingsRingWraps(t *testing.T) {
 func TestAFullSightingsRingLosesTheNewest(t *testing.T) {
 	table, _ := newTable(t, 16, 0)
 	for i := range sightings {
-		if !table.Sight(Sighting{MAC: uint64(i)}) {
+		if !table.Sight(0, Sighting{MAC: uint64(i)}) {
 			t.Fatalf("sighting %d does not fit", i)
 		}
 	}
-	if table.Sight(Sighting{}) || table.Header().Lost.Load() != 1 {
+	if table.Sight(0, Sighting{}) || table.Worker(0).Lost.Load() != 1 {
 		t.Error("one more fits")
 	}
 	var one [1]Sighting
-	if table.Sightings(one[:]); one[0].MAC != 0 || !table.Sight(Sighting{}) {
+	if table.Sightings(one[:]); one[0].MAC != 0 || !table.Sight(0, Sighting{}) {
 		t.Error("reading one makes no room for one")
 	}
-	table.Header().Head.Store(1 << 40) // a broken writer
+	table.Worker(0).Head.Store(1 << 40) // a broken writer
 	if n := table.Sightings(make([]Sighting, 10)); n != 0 {
 		t.Errorf("%d sightings of a broken writer", n)
 	}
@@ -287,7 +291,7 @@ func TestSightingsBetweenTwo(t *testing.T) {
 	const all = 20000
 	go func() {
 		for i := 0; i < all; {
-			if table.Sight(Sighting{MAC: uint64(i), When: time.Duration(i)}) {
+			if table.Sight(0, Sighting{MAC: uint64(i), When: time.Duration(i)}) {
 				i++
 			}
 		}
@@ -406,7 +410,7 @@ func TestTheSeamAllocatesNothing(t *testing.T) {
 	table, _ := newTable(t, 16, 0)
 	var buf [4]Sighting
 	n := testing.AllocsPerRun(100, func() {
-		table.Sight(Sighting{Kind: NoGrant})
+		table.Sight(0, Sighting{Kind: NoGrant})
 		table.Sightings(buf[:])
 		table.Ack(3, table.Changed(3))
 		g := table.Slot(3).Record(1)

@@ -7,7 +7,7 @@ import (
 )
 
 // Counters are what the packet path counts, since the table was formatted and
-// over all forwarders. Bytes are layer 3; packets are wire packets, a
+// over all forwarders; each worker has its own, and sums are what is said. Bytes are layer 3; packets are wire packets, a
 // super-packet the packets it becomes. No packet and no byte comes from nowhere
 // or is lost:
 //
@@ -34,7 +34,10 @@ type Totals struct {
 	OwnPackets    uint64
 	AddedBytes    uint64 // headers added by fragmenting
 	AddedPackets  uint64 // fragments beyond the first of each packet
-	QueuedBytes   uint64 // waiting now, for a next hop or for a client's rate
+	// Waiting now: for a next hop, for a client's rate, or on the way to another
+	// worker. Who sends there counts up, who takes counts down, so that one worker's
+	// may be below zero; their sum is not.
+	QueuedBytes   uint64
 	QueuedPackets uint64
 }
 
@@ -94,34 +97,34 @@ func (c *Counters) blocks() *[words / block][block]uint64 {
 	return (*[words / block][block]uint64)(unsafe.Pointer(c))
 }
 
-// Counters returns what was published last, all of the same moment.
-func (h *Header) Counters() (c Counters) {
+// Counters returns what a worker published last, all of the same moment.
+func (w *Worker) Counters() (c Counters) {
 	for {
-		n := h.counted.Load()
-		from, to := &h.counters[n%2], c.words()
+		n := w.counted.Load()
+		from, to := &w.counters[n%2], c.words()
 		for i := range from {
 			to[i] = from[i].Load()
 		}
-		if h.counted.Load() == n { // else the copy may have been written to meanwhile
+		if w.counted.Load() == n { // else the copy may have been written to meanwhile
 			return c
 		}
 	}
 }
 
-// A Publisher is the forwarder's way of publishing Counters. The table holds
+// A Publisher is a worker's way of publishing Counters. The table holds
 // two copies: one is valid while the other is written, so that neither a reader
-// nor who comes after a forwarder that was killed sees a half of each.
+// nor who comes after a worker that was killed sees a half of each.
 type Publisher struct {
-	header *Header
+	worker *Worker
 	copies [2]Counters // what the table holds
 }
 
-// NewPublisher goes on from what the last forwarder published.
-func NewPublisher(h *Header) *Publisher {
-	p := &Publisher{header: h}
+// NewPublisher goes on from what the last worker of this number published.
+func NewPublisher(w *Worker) *Publisher {
+	p := &Publisher{worker: w}
 	for i := range p.copies {
-		for j := range h.counters[i] {
-			p.copies[i].words()[j] = h.counters[i][j].Load()
+		for j := range w.counters[i] {
+			p.copies[i].words()[j] = w.counters[i][j].Load()
 		}
 	}
 	return p
@@ -129,8 +132,8 @@ func NewPublisher(h *Header) *Publisher {
 
 // Publish stores the counters.
 func (p *Publisher) Publish(c *Counters) {
-	n := p.header.counted.Load() + 1
-	last, to := p.copies[n%2].blocks(), &p.header.counters[n%2]
+	n := p.worker.counted.Load() + 1
+	last, to := p.copies[n%2].blocks(), &p.worker.counters[n%2]
 	from := c.blocks()
 	for i := range from {
 		if from[i] == last[i] {
@@ -143,5 +146,5 @@ func (p *Publisher) Publish(c *Counters) {
 			}
 		}
 	}
-	p.header.counted.Store(n)
+	p.worker.counted.Store(n)
 }

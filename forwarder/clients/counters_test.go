@@ -13,17 +13,17 @@ func counted(c *Counters, n uint64) *Counters {
 	return c
 }
 
-func newHeader(t *testing.T) *Header {
+func newWorker(t *testing.T) *Worker {
 	t.Helper()
-	table, err := Format(make([]byte, Size(2, 0)), 2, 0)
+	table, err := Format(make([]byte, Size(Shape{Slots: 2})), Shape{Slots: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return table.Header()
+	return table.Worker(0)
 }
 
 func TestCountersAreOfOneMoment(t *testing.T) {
-	h, end := newHeader(t), make(chan struct{})
+	h, end := newWorker(t), make(chan struct{})
 	go func() {
 		defer close(end)
 		p, c := NewPublisher(h), new(Counters)
@@ -56,7 +56,7 @@ func TestCountersAreOfOneMoment(t *testing.T) {
 }
 
 func TestAPublisherThatWasKilledHalfWay(t *testing.T) {
-	h := newHeader(t)
+	h := newWorker(t)
 	p, c := NewPublisher(h), new(Counters)
 	p.Publish(counted(c, 7))
 	for i := range words / 2 { // of what it was about to publish

@@ -7,6 +7,12 @@
 // that rises each time the slot is given to another client, and four grant
 // records. Slot 0 is the box itself: exempt, never granted, never reused.
 //
+// A worker is one thread of the forwarder. A hash of a client's MAC says whose it is
+// (Spread). Each slot has one worker for ever, its owner, and control gives a client
+// a slot of its worker's: what the forwarder writes there has one writer, with
+// nothing to be handed over. There are spare slots for that (SlotsFor). A client
+// that is given another MAC keeps its slot, and its worker.
+//
 // A grant is a permission to pass: a byte limit, a duration, an expiry and a
 // pair of rates. Grants of a slot are numbered from 1 and used in sequence;
 // the grant with sequence n lives in record n mod 4.
@@ -21,8 +27,8 @@
 //
 // # Who writes what
 //
-// Every field has one writer: the keeper, control or the forwarder. Layout.go
-// says which, with the unit. All fields that change while two processes look
+// Every field has one writer: the keeper, control or a worker of the forwarder.
+// Layout.go says which, with the unit. All fields that change while two processes look
 // are 64-bit atomics on multiples of 8, so that ARMv7 reads them whole.
 //
 // # The life of a grant

@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 6
+const Version = 7
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -14,13 +14,15 @@ const (
 	HostSlot = 0
 	// MaxSlots bounds the table.
 	MaxSlots = 65536
+	// MaxWorkers bounds the forwarder's workers.
+	MaxWorkers = 16
 	// MaxReasons is how many drop reasons the header has room for.
 	MaxReasons = 64
-	// sightings is the length of the ring, a power of two.
+	// sightings is the length of a worker's ring, a power of two.
 	sightings = 1024
 )
 
-// Ports of the packet path, as indices of Header.Ports.
+// Ports of the packet path, as indices of Counters.Ports.
 const (
 	LAN = iota
 	WAN
@@ -49,21 +51,30 @@ type Header struct {
 	Version  uint64
 	Slots    uint64 // slots, the host's included
 	NATBytes uint64 // bytes of the NAT region
+	Workers  uint64 // of the forwarder
+	Clients  uint64 // that may be bound at once
+	Seed     uint64 // of Spread
+	_        uint64
 
 	// Written by the keeper.
 	Stop  atomic.Uint64 // bit mask of Stop…: admission of clients is stopped
 	Alive atomic.Uint64 // number of the forwarder that runs, counted from 1; 0: none
 	Down  atomic.Uint64 // bit mask of ports, 1 << LAN or WAN, whose link does not work
-	_     uint64
+	_     [5]uint64
 
 	// Written by control.
 	Changes atomic.Uint64 // raised after a policy generation was raised
-	Tail    atomic.Uint64 // sightings read
 	Events  atomic.Uint64 // id of the newest event; 0: none yet
-	_       [5]uint64
+	_       [6]uint64
 
-	// Written by the forwarder.
-	Attached atomic.Uint64 // number of the forwarder that has read the whole table
+	Worker [MaxWorkers]Worker // as many as Workers says
+}
+
+// Worker is what one worker of the forwarder says of itself, on cache lines of
+// its own.
+type Worker struct {
+	// Written by the worker.
+	Attached atomic.Uint64 // number of the forwarder whose worker has read the whole table; 0: its counters are final
 	Beat     atomic.Int64  // when it last went round, ns since boot
 	Head     atomic.Uint64 // sightings written
 	Lost     atomic.Uint64 // sightings not written for want of room
@@ -72,10 +83,16 @@ type Header struct {
 	Resolved atomic.Uint64 // 1 while the WAN's next hop answers ARP
 	HopHeard atomic.Int64  // when that was last heard, ns since boot; 0: never
 	counted  atomic.Uint64 // how often counters were published; the last are in counters[counted%2]
+	_        [7]uint64
 	counters [2]published
+
+	// Written by control.
+	Tail atomic.Uint64 // sightings read
+	_    [7]uint64
 }
 
-// Slot is one client, 1024 bytes.
+// Slot is one client, 1024 bytes. What the forwarder writes is its owner's to write
+// (Table.Owner).
 type Slot struct {
 	// Written by control.
 	State      atomic.Uint64 // SlotFree or SlotBound
@@ -161,7 +178,7 @@ const (
 	NoTime  = 1<<63 - 1
 )
 
-// sighting is one entry of the ring. Written by the forwarder before Head.
+// sighting is one entry of a worker's ring. Written by the worker before Head.
 type sighting struct {
 	what atomic.Uint64 // Kind << 32 | slot
 	mac  atomic.Uint64

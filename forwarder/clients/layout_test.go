@@ -9,6 +9,7 @@ import (
 // same on every machine.
 func TestLayout(t *testing.T) {
 	var h Header
+	var k Worker
 	var s Slot
 	var g Grant
 	var c Counters
@@ -24,23 +25,29 @@ func TestLayout(t *testing.T) {
 		{"Header.Version", unsafe.Offsetof(h.Version), 8},
 		{"Header.Slots", unsafe.Offsetof(h.Slots), 16},
 		{"Header.NATBytes", unsafe.Offsetof(h.NATBytes), 24},
-		{"Header.Stop", unsafe.Offsetof(h.Stop), 32},
-		{"Header.Down", unsafe.Offsetof(h.Down), 48},
-		{"Header.Alive", unsafe.Offsetof(h.Alive), 40},
-		{"Header.Changes", unsafe.Offsetof(h.Changes), 64},
-		{"Header.Tail", unsafe.Offsetof(h.Tail), 72},
-		{"Header.Events", unsafe.Offsetof(h.Events), 80},
-		{"Header.Attached", unsafe.Offsetof(h.Attached), 128},
-		{"Header.Beat", unsafe.Offsetof(h.Beat), 136},
-		{"Header.Head", unsafe.Offsetof(h.Head), 144},
-		{"Header.Lost", unsafe.Offsetof(h.Lost), 152},
-		{"Header.Mappings", unsafe.Offsetof(h.Mappings), 160},
-		{"Header.Flows", unsafe.Offsetof(h.Flows), 168},
-		{"Header.Resolved", unsafe.Offsetof(h.Resolved), 176},
-		{"Header.HopHeard", unsafe.Offsetof(h.HopHeard), 184},
-		{"Header.counted", unsafe.Offsetof(h.counted), 192},
-		{"Header.counters", unsafe.Offsetof(h.counters), 200},
-		{"Header", unsafe.Sizeof(h), 3016},
+		{"Header.Workers", unsafe.Offsetof(h.Workers), 32},
+		{"Header.Clients", unsafe.Offsetof(h.Clients), 40},
+		{"Header.Seed", unsafe.Offsetof(h.Seed), 48},
+		{"Header.Stop", unsafe.Offsetof(h.Stop), 64},
+		{"Header.Alive", unsafe.Offsetof(h.Alive), 72},
+		{"Header.Down", unsafe.Offsetof(h.Down), 80},
+		{"Header.Changes", unsafe.Offsetof(h.Changes), 128},
+		{"Header.Events", unsafe.Offsetof(h.Events), 136},
+		{"Header.Worker", unsafe.Offsetof(h.Worker), 192},
+		{"Header", unsafe.Sizeof(h), 48320},
+
+		{"Worker.Attached", unsafe.Offsetof(k.Attached), 0},
+		{"Worker.Beat", unsafe.Offsetof(k.Beat), 8},
+		{"Worker.Head", unsafe.Offsetof(k.Head), 16},
+		{"Worker.Lost", unsafe.Offsetof(k.Lost), 24},
+		{"Worker.Mappings", unsafe.Offsetof(k.Mappings), 32},
+		{"Worker.Flows", unsafe.Offsetof(k.Flows), 40},
+		{"Worker.Resolved", unsafe.Offsetof(k.Resolved), 48},
+		{"Worker.HopHeard", unsafe.Offsetof(k.HopHeard), 56},
+		{"Worker.counted", unsafe.Offsetof(k.counted), 64},
+		{"Worker.counters", unsafe.Offsetof(k.counters), 128},
+		{"Worker.Tail", unsafe.Offsetof(k.Tail), 2944},
+		{"Worker", unsafe.Sizeof(k), 3008},
 
 		{"Counters", unsafe.Sizeof(c), 1408},
 		{"Counters.Totals", unsafe.Offsetof(c.Totals), 0},
@@ -126,8 +133,12 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	want := offsets{ring: 4096, policy: 36864, acks: 40960, slots: 45056, losses: 147456, nat: 249856, end: 253952}
-	if o := place(100, 1000); o != want {
-		t.Errorf("parts at %+v, want %+v", o, want)
+	one := offsets{rings: 49152, policy: 81920, acks: 86016, slots: 90112, losses: 192512, nat: 294912, end: 299008}
+	if o := place(100, 1000, 1); o != one {
+		t.Errorf("parts at %+v, want %+v", o, one)
+	}
+	two := offsets{rings: 49152, policy: 114688, acks: 118784, slots: 122880, losses: 225280, nat: 327680, end: 331776}
+	if o := place(100, 1000, 2); o != two {
+		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}
 }

@@ -20,31 +20,44 @@ type Sighting struct {
 	When time.Duration
 }
 
-// Sight writes a sighting; false when the ring is full. Forwarder's side.
-func (t *Table) Sight(s Sighting) bool {
-	head := t.hdr.Head.Load()
-	if head-t.hdr.Tail.Load() >= sightings {
-		t.hdr.Lost.Add(1)
+// Sight writes a sighting of a worker; false when its ring is full. Forwarder's
+// side.
+func (t *Table) Sight(worker int, s Sighting) bool {
+	w := &t.hdr.Worker[worker]
+	head := w.Head.Load()
+	if head-w.Tail.Load() >= sightings {
+		w.Lost.Add(1)
 		return false
 	}
-	e := &t.ring[head%sightings]
+	e := &t.rings[worker][head%sightings]
 	e.what.Store(uint64(s.Kind)<<32 | uint64(uint32(s.Slot)))
 	e.mac.Store(s.MAC)
 	e.ip.Store(uint64(s.IP))
 	e.when.Store(int64(s.When))
-	t.hdr.Head.Store(head + 1)
+	w.Head.Store(head + 1)
 	return true
 }
 
-// Sightings reads what waits into buf and returns how many. Control's side.
-func (t *Table) Sightings(buf []Sighting) int {
-	tail, head := t.hdr.Tail.Load(), t.hdr.Head.Load()
+// Sightings reads what waits into buf and returns how many. Control's side, one
+// goroutine. Each call begins with another worker, so that one with much to say
+// keeps no other's from being heard.
+func (t *Table) Sightings(buf []Sighting) (n int) {
+	first := int(t.listened.Add(1) % MaxWorkers)
+	for i := range t.rings {
+		n += t.sightingsOf((first+i)%len(t.rings), buf[n:])
+	}
+	return n
+}
+
+// sightingsOf reads what waits of one worker.
+func (t *Table) sightingsOf(worker int, buf []Sighting) (n int) {
+	w := &t.hdr.Worker[worker]
+	tail, head := w.Tail.Load(), w.Head.Load()
 	if head-tail > sightings { // only a broken writer does that
 		tail = head
 	}
-	n := 0
 	for ; n < len(buf) && tail != head; n, tail = n+1, tail+1 {
-		e := &t.ring[tail%sightings]
+		e := &t.rings[worker][tail%sightings]
 		what := e.what.Load()
 		buf[n] = Sighting{
 			Kind: Kind(what >> 32),
@@ -54,6 +67,6 @@ func (t *Table) Sightings(buf []Sighting) int {
 			When: time.Duration(e.when.Load()),
 		}
 	}
-	t.hdr.Tail.Store(tail)
+	w.Tail.Store(tail)
 	return n
 }

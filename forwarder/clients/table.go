@@ -13,27 +13,51 @@ import (
 // Table is one process's view of the shared memory. Its methods may be called
 // from several goroutines as far as the fields' single writers allow.
 type Table struct {
-	mem    []byte
-	hdr    *Header
-	ring   []sighting
-	policy []atomic.Uint64 // by slot; written by control
-	acks   []atomic.Uint64 // by slot; written by the forwarder
-	slots  []Slot
-	losses []Losses
-	nat    []byte
+	mem      []byte
+	hdr      *Header
+	clients  int
+	spread   Spread
+	rings    []*[sightings]sighting // by worker
+	listened atomic.Uint32          // calls of Sightings
+	policy   []atomic.Uint64        // by slot; written by control
+	acks     []atomic.Uint64        // by slot; written by the forwarder
+	slots    []Slot
+	losses   []Losses
+	nat      []byte
 }
 
-const page = 4096 // bytes; the header fits
+// Shape is what a table is made for.
+type Shape struct {
+	Slots    int    // the host's included
+	NATBytes int    // of the NAT region
+	Workers  int    // of the forwarder, 1 to MaxWorkers; 0: one
+	Clients  int    // that may be bound at once; 0: as many as there are slots for
+	Seed     uint64 // of Spread; a secret
+}
+
+func (s Shape) complete() Shape {
+	if s.Workers == 0 {
+		s.Workers = 1
+	}
+	if s.Clients == 0 {
+		s.Clients = s.Slots - 1
+	}
+	return s
+}
+
+const page = 4096 // bytes
 
 func align(n int) int { return (n + page - 1) &^ (page - 1) }
 
 // offsets of the parts, in bytes.
-type offsets struct{ ring, policy, acks, slots, losses, nat, end int }
+type offsets struct{ rings, policy, acks, slots, losses, nat, end int }
 
-func place(slots, natBytes int) offsets {
+const headerBytes = int(unsafe.Sizeof(Header{}))
+
+func place(slots, natBytes, workers int) offsets {
 	var o offsets
-	o.ring = align(int(unsafe.Sizeof(Header{})))
-	o.policy = o.ring + align(sightings*int(unsafe.Sizeof(sighting{})))
+	o.rings = align(headerBytes)
+	o.policy = o.rings + workers*align(sightings*int(unsafe.Sizeof(sighting{})))
 	o.acks = o.policy + align(slots*8)
 	o.slots = o.acks + align(slots*8)
 	o.losses = o.slots + align(slots*int(unsafe.Sizeof(Slot{})))
@@ -42,27 +66,33 @@ func place(slots, natBytes int) offsets {
 	return o
 }
 
-// Size returns the bytes that a table of so many slots and so large a NAT
-// region needs.
-func Size(slots, natBytes int) int { return place(slots, natBytes).end }
+// Size returns the bytes that a table of this shape needs.
+func Size(s Shape) int {
+	s = s.complete()
+	return place(s.Slots, s.NATBytes, s.Workers).end
+}
 
-// Format makes a new table in zeroed memory of at least Size bytes, aligned
-// to 8. slots includes the host's.
-func Format(mem []byte, slots, natBytes int) (*Table, error) {
-	if slots < 2 || slots > MaxSlots {
-		return nil, fmt.Errorf("format client table: %d slots: want 2 to %d", slots, MaxSlots)
-	}
-	if natBytes < 0 || len(mem) < Size(slots, natBytes) {
+// Format makes a new table in zeroed memory of at least Size bytes, aligned to 8.
+func Format(mem []byte, s Shape) (*Table, error) {
+	s = s.complete()
+	switch {
+	case s.Slots < 2 || s.Slots > MaxSlots:
+		return nil, fmt.Errorf("format client table: %d slots: want 2 to %d", s.Slots, MaxSlots)
+	case s.Workers < 1 || s.Workers > MaxWorkers:
+		return nil, fmt.Errorf("format client table: %d workers: want 1 to %d", s.Workers, MaxWorkers)
+	case s.Clients < 1 || s.Clients >= s.Slots:
+		return nil, fmt.Errorf("format client table: %d clients: want 1 to %d, one less than slots", s.Clients, s.Slots-1)
+	case s.NATBytes < 0 || len(mem) < Size(s):
 		return nil, fmt.Errorf("format client table: %d bytes of memory for %d slots and %d bytes of NAT: want %d",
-			len(mem), slots, natBytes, Size(slots, natBytes))
+			len(mem), s.Slots, s.NATBytes, Size(s))
 	}
 	hdr := (*Header)(unsafe.Pointer(&mem[0]))
 	if uintptr(unsafe.Pointer(hdr))%8 != 0 {
 		return nil, fmt.Errorf("format client table: memory at %p: want a multiple of 8", hdr)
 	}
 	hdr.Version = Version
-	hdr.Slots = uint64(slots)
-	hdr.NATBytes = uint64(natBytes)
+	hdr.Slots, hdr.NATBytes = uint64(s.Slots), uint64(s.NATBytes)
+	hdr.Workers, hdr.Clients, hdr.Seed = uint64(s.Workers), uint64(s.Clients), s.Seed
 	atomic.StoreUint64(&hdr.Magic, magic)
 	t, err := Attach(mem)
 	if err != nil {
@@ -78,43 +108,49 @@ var ErrLayout = errors.New("not a client table of this version")
 
 // Attach views memory that Format prepared, in this or another process.
 func Attach(mem []byte) (*Table, error) {
-	if len(mem) < page || uintptr(unsafe.Pointer(&mem[0]))%8 != 0 {
+	if len(mem) < headerBytes || uintptr(unsafe.Pointer(&mem[0]))%8 != 0 {
 		return nil, fmt.Errorf("attach client table: %d bytes: %w", len(mem), ErrLayout)
 	}
 	hdr := (*Header)(unsafe.Pointer(&mem[0]))
 	if m, v := atomic.LoadUint64(&hdr.Magic), hdr.Version; m != magic || v != Version {
 		return nil, fmt.Errorf("attach client table: magic %#x version %d: %w", m, v, ErrLayout)
 	}
-	slots, natBytes := hdr.Slots, hdr.NATBytes // read once: what was checked is what is used
-	if slots < 2 || slots > MaxSlots || natBytes > uint64(len(mem)) {
-		return nil, fmt.Errorf("attach client table: %d slots, %d bytes of NAT: %w", slots, natBytes, ErrLayout)
+	// Read once: what was checked is what is used.
+	slots, natBytes, workers, clients := hdr.Slots, hdr.NATBytes, hdr.Workers, hdr.Clients
+	if slots < 2 || slots > MaxSlots || natBytes > uint64(len(mem)) || workers < 1 || workers > MaxWorkers || clients < 1 || clients >= slots {
+		return nil, fmt.Errorf("attach client table: %d slots, %d clients, %d workers, %d bytes of NAT: %w", slots, clients, workers, natBytes, ErrLayout)
 	}
 	n := int(slots)
-	o := place(n, int(natBytes))
+	o := place(n, int(natBytes), int(workers))
 	if o.end < o.nat || len(mem) < o.end {
 		return nil, fmt.Errorf("attach client table: %d bytes, want %d: %w", len(mem), o.end, ErrLayout)
 	}
-	return &Table{
-		mem:    mem,
-		hdr:    hdr,
-		ring:   unsafe.Slice((*sighting)(unsafe.Pointer(&mem[o.ring])), sightings),
-		policy: unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.policy])), n),
-		acks:   unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.acks])), n),
-		slots:  unsafe.Slice((*Slot)(unsafe.Pointer(&mem[o.slots])), n),
-		losses: unsafe.Slice((*Losses)(unsafe.Pointer(&mem[o.losses])), n),
-		nat:    mem[o.nat:o.end:o.end],
-	}, nil
+	t := &Table{
+		mem:     mem,
+		hdr:     hdr,
+		clients: int(clients),
+		spread:  NewSpread(hdr.Seed, int(workers)),
+		policy:  unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.policy])), n),
+		acks:    unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.acks])), n),
+		slots:   unsafe.Slice((*Slot)(unsafe.Pointer(&mem[o.slots])), n),
+		losses:  unsafe.Slice((*Losses)(unsafe.Pointer(&mem[o.losses])), n),
+		nat:     mem[o.nat:o.end:o.end],
+	}
+	for at := o.rings; at < o.policy; at += (o.policy - o.rings) / int(workers) {
+		t.rings = append(t.rings, (*[sightings]sighting)(unsafe.Pointer(&mem[at])))
+	}
+	return t, nil
 }
 
 // Create makes the shared memory and formats a table in it. The file is to be
 // handed to other processes, which call Open.
-func Create(slots, natBytes int) (*Table, *os.File, error) {
+func Create(s Shape) (*Table, *os.File, error) {
 	fd, err := unix.MemfdCreate("gatewayd-clients", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, nil, fmt.Errorf("create client table: memfd: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "client table")
-	if err := f.Truncate(int64(Size(slots, natBytes))); err != nil {
+	if err := f.Truncate(int64(Size(s))); err != nil {
 		f.Close()
 		return nil, nil, fmt.Errorf("create client table: %w", err)
 	}
@@ -123,7 +159,7 @@ func Create(slots, natBytes int) (*Table, *os.File, error) {
 		f.Close()
 		return nil, nil, fmt.Errorf("create client table: %w", err)
 	}
-	t, err := Format(mem, slots, natBytes)
+	t, err := Format(mem, s)
 	if err != nil {
 		_ = unix.Munmap(mem)
 		f.Close()
@@ -151,7 +187,7 @@ func mapFile(f *os.File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Size() < page || st.Size() != int64(int(st.Size())) {
+	if st.Size() < int64(headerBytes) || st.Size() != int64(int(st.Size())) {
 		return nil, fmt.Errorf("%d bytes: %w", st.Size(), ErrLayout)
 	}
 	mem, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -170,6 +206,22 @@ func (t *Table) Header() *Header { return t.hdr }
 
 // Slots returns the number of slots, the host's included.
 func (t *Table) Slots() int { return len(t.slots) }
+
+// Clients returns how many clients may be bound at once. There may be more slots.
+func (t *Table) Clients() int { return t.clients }
+
+// Workers returns how many workers the forwarder has.
+func (t *Table) Workers() int { return len(t.rings) }
+
+// Worker returns worker i's part of the header.
+func (t *Table) Worker(i int) *Worker { return &t.hdr.Worker[i] }
+
+// Spread says which worker is a client's.
+func (t *Table) Spread() Spread { return t.spread }
+
+// Owner returns the worker whose slot i is, for ever: a client's slot is one of
+// its worker's.
+func (t *Table) Owner(i int) int { return i % len(t.rings) }
 
 // Slot returns slot i.
 func (t *Table) Slot(i int) *Slot { return &t.slots[i] }

@@ -230,7 +230,7 @@ func (c eventCore) Events(after uint64, f sessions.EventFilter) *sessions.EventR
 // bubble serves events over a pipe, in the time of a synctest bubble, and
 // returns its far end after the call.
 func bubble(t *testing.T, path string) (dev sessions.ClientDevice, far net.Conn) {
-	table, file, err := clients.Create(16, 0)
+	table, file, err := clients.Create(clients.Shape{Slots: 16})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -171,7 +171,7 @@ func (f *fakeCore) Events(after uint64, filter sessions.EventFilter) *sessions.E
 
 // quiet is a manager in which nothing happens.
 var quiet = sync.OnceValue(func() *sessions.Manager {
-	table, _, err := clients.Create(16, 0)
+	table, _, err := clients.Create(clients.Shape{Slots: 16})
 	if err != nil {
 		panic(err)
 	}

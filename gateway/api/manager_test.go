@@ -22,7 +22,7 @@ var _ api.Core = (*sessions.Manager)(nil)
 // forwarder.
 func newManager(t *testing.T) *sessions.Manager {
 	t.Helper()
-	table, file, err := clients.Create(16, 4096)
+	table, file, err := clients.Create(clients.Shape{Slots: 16, NATBytes: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,11 +89,12 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	s.state(m.opt.State())
 	h := m.opt.Header
 	s.counters(h.Counters(), m.opt.Reasons)
-	s.gauge(natMappings, float64(h.Mappings.Load()))
-	s.gauge(natFlows, float64(h.Flows.Load()))
+	mappings, flows := h.Translations()
+	s.gauge(natMappings, float64(mappings))
+	s.gauge(natFlows, float64(flows))
 	s.gauge(natFlowsMax, float64(m.opt.Flows))
 	s.gauge(clientsMax, float64(m.opt.Clients))
-	s.count(unseen, h.Lost.Load())
+	s.count(unseen, h.LostSightings())
 	s.gauge(build, 1, m.opt.Version, runtime.Version())
 }
 

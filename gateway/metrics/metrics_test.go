@@ -20,14 +20,14 @@ import (
 // sample is a Metrics of a table in which every counter has a value of its own.
 func sample(t *testing.T) *Metrics {
 	t.Helper()
-	table, err := clients.Format(make([]byte, clients.Size(2, 0)), 2, 0)
+	table, err := clients.Format(make([]byte, clients.Size(clients.Shape{Slots: 2})), clients.Shape{Slots: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := table.Header()
-	h.Mappings.Store(17)
-	h.Flows.Store(18)
-	h.Lost.Store(19)
+	h.Worker[0].Mappings.Store(17)
+	h.Worker[0].Flows.Store(18)
+	h.Worker[0].Lost.Store(19)
 	c := clients.Counters{
 		Totals: clients.Totals{BilledBytes: 1, BilledPackets: 2, ExemptBytes: 3, ExemptPackets: 4, OwnBytes: 5, OwnPackets: 6,
 			AddedBytes: 7, AddedPackets: 8, QueuedBytes: 9, QueuedPackets: 10},
@@ -40,7 +40,7 @@ func sample(t *testing.T) *Metrics {
 	for _, d := range []time.Duration{5 * time.Microsecond, 30 * time.Microsecond, 30 * time.Microsecond, 2 * time.Second} {
 		c.Batches.Observe(d)
 	}
-	clients.NewPublisher(h).Publish(&c)
+	clients.NewPublisher(&h.Worker[0]).Publish(&c)
 	m := New(Options{
 		Header: h, Reasons: []string{"kept", "taken", "malformed", "no_grant"}, Version: "1.2", Clients: 4096, Flows: 262144,
 		State: func() State {
