@@ -12,7 +12,7 @@ PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
 # Namespace tests that mostly wait run so many at once, whatever cores there are.
 BESIDE      := 4
-MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame
 FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
 export CGO_ENABLED ?= 0
 # The binary is built with it: so everything is, and nothing is compiled twice.
@@ -98,12 +98,17 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nsenter:util-linux mount:mount nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
 	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng \
-	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser systemd-analyze:systemd chromium:chromium
+	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser systemd-analyze:systemd chromium:chromium scapy:python3-scapy tracepath:iputils-tracepath
+
+# Programs whose packages would start a server: unpacked, with the libraries they link.
+UNPACKED := promtool:prometheus turnserver:coturn
 
 deps:
 	@missing=(); for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \
 	if [ $${#missing[@]} -gt 0 ]; then echo "installing $${missing[*]}"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; fi
-	@command -v promtool >/dev/null || { echo "unpacking promtool into bin/tools (its package would start a server)"; \
-	  d=$$(mktemp -d) && chmod 755 $$d && (cd $$d && (apt-get download -qq -o APT::Sandbox::User=root prometheus || (apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root prometheus))) && \
-	  mkdir -p bin/tools && dpkg -x $$d/prometheus_*.deb bin/tools && rm -rf $$d; }
+	@for p in $(UNPACKED); do command -v $${p%%:*} >/dev/null && continue; p=$${p##*:}; \
+	  echo "unpacking $$p into bin/tools (its package would start a server)"; \
+	  d=$$(mktemp -d) && chmod 755 $$d && (cd $$d && (apt-get download -qq -o APT::Sandbox::User=root $$p || (apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root $$p))) && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$(dpkg-deb -f $$d/$${p}_*.deb Depends | tr ',' '\n' | sed -n '/libjs/d; s/^ *\(lib[^ ]*\).*/\1/p') >/dev/null && \
+	  mkdir -p bin/tools && dpkg -x $$d/$${p}_*.deb bin/tools && rm -rf $$d || exit 1; done

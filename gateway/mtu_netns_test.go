@@ -3,6 +3,8 @@
 package gateway_test
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -68,5 +70,42 @@ func TestASmallerWANIsFoundOut(t *testing.T) {
 				t.Errorf("billed %d up and %d down, arrived %d and %d", now.UpBytes-v.UpBytes, now.DownBytes-v.DownBytes, u.bytes-up.bytes, w.bytes-down.bytes)
 			}
 		})
+	}
+}
+
+// times are what programs print of how long it took.
+var times = regexp.MustCompile(` *[0-9.]+ ?ms\b|time [0-9]+ms|rtt .*`)
+
+// TestThePathIsFoundAsThroughTheKernel: programs that look for the path and its
+// MTU find through gatewayd what they find through the kernel's own NAT.
+func TestThePathIsFoundAsThroughTheKernel(t *testing.T) {
+	t.Parallel()
+	ours, kernels := newLab(t), newLab(t)
+	for _, l := range []*lab{ours, kernels} {
+		l.gateway.run("ip", "link", "set", "eth0", "mtu", fmt.Sprint(wanMTU))
+		l.server.run("ip", "link", "set", "eth0", "mtu", fmt.Sprint(wanMTU))
+	}
+	ours.start().admit(anHour)
+	kernels.kernelIsTheGateway()
+	for _, row := range []struct{ command, says string }{
+		{"tracepath -n -m 4 " + serverIP, "pmtu 1400 hops 2"},
+		{"traceroute --mtu -n -q 1 -w 5 -m 4 " + serverIP, "F=1400"},
+		{"traceroute -I -n -q 1 -w 5 -m 4 " + serverIP, " 2  " + serverIP},
+		{"traceroute -U -n -q 1 -w 5 -m 4 " + serverIP, " 2  " + serverIP},
+		{"traceroute -T -n -q 1 -w 5 -m 4 " + serverIP, " 2  " + serverIP},
+		{"ping -n -c 1 -W 5 -M do -s 1372 " + serverIP, " 1 received"},
+		{"ping -n -c 1 -W 5 -M do -s 1373 " + serverIP, "mtu = 1400"},
+		{"ping -n -c 1 -W 5 -t 1 " + serverIP, "Time to live exceeded"},
+		{"ping -n -c 1 -W 5 -M dont -s 3000 " + serverIP, " 1 received"},
+	} {
+		var said [2]string
+		for i, l := range []*lab{ours, kernels} {
+			l.client.run("ip", "route", "flush", "cache")
+			said[i], _ = l.client.try("sh", "-c", row.command+" 2>&1") // ping ends with 1 when it was told of an error
+			said[i] = times.ReplaceAllString(said[i], "")
+		}
+		if !strings.Contains(said[0], row.says) || said[0] != said[1] {
+			t.Errorf("%s: want %q, by gatewayd:\n%s\nby the kernel:\n%s", row.command, row.says, said[0], said[1])
+		}
 	}
 }
