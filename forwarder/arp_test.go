@@ -73,6 +73,8 @@ func TestContradictoryARPIsDropped(t *testing.T) {
 	}{
 		{"a sender that is not the frame's", func(r []byte) []byte { r[24+13]++; return r }},
 		{"a hardware address of 7 bytes", func(r []byte) []byte { r[24+4] = 7; return r }},
+		{"a protocol address of 5 bytes", func(r []byte) []byte { r[24+5] = 5; return r }},
+		{"another hardware", func(r []byte) []byte { r[24+1] = 6; return r }},
 		{"lengths that wrap in 8 bits", func(r []byte) []byte { r[24+4], r[24+5] = 200, 100; return append(r, make([]byte, 500)...) }},
 		{"another protocol", func(r []byte) []byte { r[24+2]++; return r }},
 		{"another operation", func(r []byte) []byte { r[24+7] = 3; return r }},

@@ -54,9 +54,7 @@ type message struct {
 type forwardOrder struct {
 	Config forwarder.Config       `json:"config"`
 	TAP    [clients.NumPorts]bool `json:"tap"` // ports that are TAPs; the others are packet sockets
-	// Packet sockets are received from by system calls.
-	Ringless bool       `json:"ringless"`
-	Log      config.Log `json:"log"`
+	Log    config.Log             `json:"log"`
 }
 
 type controlOrder struct {

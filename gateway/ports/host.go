@@ -25,8 +25,6 @@ type HostOptions struct {
 	// DefaultRoute sends what the box itself has to say to the world through
 	// gatewayd.
 	DefaultRoute bool
-
-	CutUDP bool // as in Options
 }
 
 // A Host is the box's own way to the clients and, with a default route, to the
@@ -49,7 +47,7 @@ func OpenHost(opt HostOptions) (*Host, error) {
 			return nil, fmt.Errorf("open host link: %w", err)
 		}
 	}
-	tap, err := OpenTap(opt.Name, opt.CutUDP)
+	tap, err := OpenTap(opt.Name)
 	if err != nil {
 		return nil, fmt.Errorf("open host link: %w", err)
 	}
@@ -67,7 +65,7 @@ func HostTaken(name string) error {
 	if old == nil || err != nil {
 		return nil // what is wrong with it is OpenHost's to say
 	}
-	switch fd, err := attachTap(name, tapOptions{}); {
+	switch fd, err := attachTap(name, false); {
 	case err == nil:
 		return unix.Close(fd)
 	case errors.Is(err, unix.EBUSY):

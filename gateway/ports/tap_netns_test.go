@@ -24,7 +24,7 @@ func TestATapOpensWhileChildrenStart(t *testing.T) {
 		}
 	}()
 	for range 50 {
-		tap, err := OpenTap("gw-test", false)
+		tap, err := OpenTap("gw-test")
 		if err != nil {
 			t.Error(err)
 			break

@@ -106,7 +106,7 @@ func answersOnlyItsOwn(name string) (bool, error) {
 // takes in what the device now is.
 func (p *Port) openTAP() error {
 	if p.file == nil {
-		fd, err := openTapDevice(p.side.Name, tapOptions{stays: true, cutUDP: p.opt.CutUDP})
+		fd, err := openTapDevice(p.side.Name, true)
 		if err != nil {
 			return err
 		}
