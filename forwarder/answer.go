@@ -1,21 +1,35 @@
 package forwarder
 
-import "golang.org/x/time/rate"
+import (
+	"time"
 
-// maxAnswers is how many frames the gateway makes for one client in a second,
-// and at once.
-const maxAnswers = 50
+	"gatewayd/forwarder/clients"
+	"gatewayd/limiter"
+)
 
-// newAnswers is the allowance of one client.
-func newAnswers() *rate.Limiter { return rate.NewLimiter(maxAnswers, maxAnswers) }
+// ration is how often the gateway makes a frame, an ARP reply or an ICMP error.
+type ration struct {
+	every time.Duration // in the long run
+	burst int           // at once
+}
 
-// mayAnswer says whether an ARP reply or an ICMP error may be made. Each client
-// has an allowance of its own, so that one that floods takes none from the
-// others; those who are no client share their port's. c may be nil.
-func (f *Forwarder) mayAnswer(port uint8, c *client) bool {
-	allowance := f.answers[port]
-	if c != nil {
-		allowance = c.answers
+// Each client has a ration of its own, so that one that floods takes none from
+// the others; those who are no client share their port's.
+var (
+	clientRation = ration{time.Second / 50, 50}
+	portRations  = [clients.NumPorts]ration{
+		clients.LAN: {time.Second / 2000, 500}, clients.WAN: {time.Second / 500, 100}, clients.Host: {time.Second / 2000, 500},
 	}
-	return allowance.AllowN(f.wall(), 1)
+)
+
+func (r ration) allows(a *limiter.Allowance, now time.Duration) bool {
+	return a.Take(r.every, r.burst, now)
+}
+
+// mayAnswer says whether an ARP reply or an ICMP error may be made. c may be nil.
+func (f *Forwarder) mayAnswer(port uint8, c *client) bool {
+	if c != nil {
+		return clientRation.allows(&c.answers, f.now)
+	}
+	return portRations[port].allows(&f.answers[port], f.now)
 }

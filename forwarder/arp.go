@@ -75,7 +75,7 @@ func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) {
 		case c.ip != ip:
 			f.sight(clients.NewAddress, slot, mac, ip)
 		default:
-			c.slot.Heard.Store(int64(f.now))
+			f.slot(c).Heard.Store(int64(f.now))
 		}
 	}
 	if op == layers.ARPRequest && target == f.lan && ip != f.lan && f.mayAnswer(clients.LAN, c) {

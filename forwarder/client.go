@@ -4,43 +4,55 @@ import (
 	"math"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/nat"
 	"gatewayd/limiter"
 )
 
-// client is the forwarder's private side of a slot.
+// client is the forwarder's private side of a slot. It holds no pointer, for it
+// lies outside the heap, and what each packet needs lies together: on a 64-bit
+// machine the first two cache lines, and the two of its direction's side.
 type client struct {
-	slot    *clients.Slot
-	id      nat.Client // slot and generation
-	mac     uint64     // 0: free
-	ip      uint32     // 0: none yet
-	waiting uint32     // next in the list of clients whose counters are to be stored
-	dirty   bool
-	sighted time.Duration // when NoGrant was last reported, since boot; 0: not since control changed anything
-	answers *rate.Limiter // ARP replies and ICMP errors made for it
+	mac      uint64     // 0: free
+	id       nat.Client // slot and generation; slot 0: never adopted
+	ip       uint32     // 0: none yet
+	waiting  uint32     // next in the list of clients whose counters are to be stored
+	limit    uint64     // up + down bytes
+	used     uint64     // up + down bytes that the kernel took
+	flight   uint64     // bytes in batches not sent yet
+	lastSeen time.Duration
+	running  bool     // the grant with sequence active
+	dirty    bool     // in the list of clients whose counters are to be stored
+	unstored bool     // use is ahead of the table
+	promised promises // grants that pay for the packet on the edge
+	_        [4]byte
 
-	grant    *clients.Grant // the one in use; nil: none
-	active   uint64         // its sequence, or that of the last one
-	taken    uint64         // highest sequence taken in
-	deadline time.Duration  // since boot
-	why      uint64         // what the deadline means: clients.EndTime or EndExpiry
-	limit    uint64         // up + down bytes
-	used     uint64         // up + down bytes that the kernel took
-	flight   uint64         // bytes in batches not sent yet
-	promised promises       // grants that pay for the packet on the edge
-	unstored bool           // use is ahead of the table
-	use      clients.Use    // counters, stored as soon as the kernel has taken a batch
+	use      use             // counters, stored as soon as the kernel has taken a batch
+	lastDown time.Duration   // likewise
+	active   uint64          // sequence of the grant in use, or of the last one
+	rates    [2]limiter.Rate // by direction, as set; -1: not yet
 
-	buckets            [2]limiter.Bucket // by direction
-	backlogs           [2]backlog        // likewise
-	rates              [2]limiter.Rate   // as set; -1: not yet
+	sides [2]side // by direction
+
+	taken              uint64            // highest sequence taken in
+	started            time.Duration     // since boot, the active grant
+	deadline           time.Duration     // since boot
+	why                uint64            // what the deadline means: clients.EndTime or EndExpiry
+	sighted            time.Duration     // when NoGrant was last reported, since boot; 0: not since control changed anything
+	answers            limiter.Allowance // ARP replies and ICMP errors made for it
 	probe              uint64
-	lastSeen, lastDown time.Duration
 	waited             [2]time.Duration // by direction: when a frame last had to wait for the rate
 	exemptUp, exemptDn uint64
+	_                  [5]uint64
+}
+
+// use is what the kernel took of the active grant: layer-3 bytes and wire packets.
+type use struct{ up, down, upPackets, downPackets uint64 }
+
+// side is one direction of a client's traffic.
+type side struct {
+	backlog backlog
+	bucket  limiter.Bucket
 }
 
 // Directions of a client's traffic.
@@ -87,7 +99,7 @@ func (f *Forwarder) take(i int) {
 			f.nat.Drop(c.id) // its translations lead to the old address
 		}
 	}
-	if c.slot == nil || c.id.Generation != gen {
+	if c.id.Slot == 0 || c.id.Generation != gen {
 		f.adopt(c, s, nat.Client{Slot: uint32(i), Generation: gen})
 	}
 	c.mac, c.ip = mac, ip
@@ -126,7 +138,7 @@ func least(published uint64) uint64 {
 // adopt starts a slot's private side from what its shared half says: from
 // nothing for a new client, from where the last forwarder stood otherwise.
 func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
-	*c = client{slot: s, id: id, probe: s.Probe.Load(), rates: [2]limiter.Rate{-1, -1}, answers: newAnswers()}
+	*c = client{id: id, probe: s.Probe.Load(), rates: [2]limiter.Rate{-1, -1}}
 	if s.Served.Load() == uint64(id.Generation) {
 		c.lastSeen = time.Duration(s.LastSeen.Load())
 		c.lastDown = time.Duration(s.LastDown.Load())
@@ -145,9 +157,16 @@ func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
 		c.taken = max(c.taken, s.Grants[i].Taken.Load())
 	}
 	if g, u := running(s); g != nil {
-		c.grant, c.use, c.used = g, u, u.Up+u.Down
+		c.running, c.started, c.used = true, u.Started, u.Up+u.Down
+		c.use = use{u.Up, u.Down, u.UpPackets, u.DownPackets}
 	}
 }
+
+// slot is a client's shared side.
+func (f *Forwarder) slot(c *client) *clients.Slot { return f.table.Slot(int(c.id.Slot)) }
+
+// grant is the record of a client's active grant.
+func (f *Forwarder) grant(c *client) *clients.Grant { return f.slot(c).Record(c.active) }
 
 // running is the grant of a slot that has started and not ended; nil if none.
 func running(s *clients.Slot) (*clients.Grant, clients.Use) {
@@ -172,10 +191,10 @@ func (f *Forwarder) disown(s *clients.Slot) {
 // review applies the records of a client: what was revoked ends, limits and
 // rates of the active grant are read again, the next one starts if none runs.
 func (f *Forwarder) review(c *client) {
-	if c.grant != nil {
+	if c.running {
 		f.adjust(c)
-		if r := time.Duration(c.grant.Revoked.Load()); r != 0 {
-			at := min(max(r, c.use.Started), f.now)
+		if r := time.Duration(f.grant(c).Revoked.Load()); r != 0 {
+			at := min(max(r, c.started), f.now)
 			if c.deadline <= at { // it had ended by itself
 				f.end(c, c.why, c.deadline)
 			} else {
@@ -183,23 +202,23 @@ func (f *Forwarder) review(c *client) {
 			}
 		}
 	}
-	if c.grant == nil {
+	if !c.running {
 		f.next(c, f.now)
 	}
 }
 
 // adjust reads limits and rates of the active grant.
 func (f *Forwarder) adjust(c *client) {
-	g := c.grant
+	g := f.grant(c)
 	if c.limit = g.ByteLimit.Load(); c.limit == clients.NoLimit {
 		c.limit = boundless
 	}
-	c.deadline, c.why = g.Deadline(c.use.Started)
+	c.deadline, c.why = g.Deadline(c.started)
 	f.nextDeadline = min(f.nextDeadline, c.deadline)
 	for dir, r := range [2]int64{up: g.RateUp.Load(), down: g.RateDown.Load()} {
 		if r := limiter.Rate(r); c.rates[dir] != r {
 			c.rates[dir] = r
-			c.buckets[dir].Set(r, f.now)
+			c.sides[dir].bucket.Set(r, f.now)
 		}
 	}
 }
@@ -211,20 +230,22 @@ const boundless = math.MaxUint64 - 1<<32
 // end closes the active grant as of at.
 func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {
 	f.store(c)
-	c.grant.Reason.Store(reason)
-	c.grant.EndLimit.Store(c.limit)
-	c.grant.Ended.Store(max(int64(at), 1))
-	c.grant = nil
+	g := f.grant(c)
+	g.Reason.Store(reason)
+	g.EndLimit.Store(c.limit)
+	g.Ended.Store(max(int64(at), 1))
+	c.running = false
 	f.ring = true
 }
 
 // next starts the next grant that was published and has something left, or was
 // promised; false when there is none. at is when it starts.
 func (f *Forwarder) next(c *client, at time.Duration) bool {
+	s := f.slot(c)
 	c.active = max(c.active, least(c.taken))
 	for c.active < c.taken {
 		seq := c.active + 1
-		g := c.slot.Record(seq)
+		g := s.Record(seq)
 		if g.Taken.Load() != seq {
 			c.active = seq
 			continue
@@ -234,15 +255,14 @@ func (f *Forwarder) next(c *client, at time.Duration) bool {
 			g.EndLimit.Store(g.ByteLimit.Load())
 			g.Ended.Store(max(int64(at), 1))
 			c.active = seq
-			c.slot.Active.Store(seq)
+			s.Active.Store(seq)
 			f.ring = true
 			continue
 		}
-		c.active, c.grant = seq, g
-		c.use = clients.Use{Started: max(at, 1)}
-		c.used, c.sighted, c.unstored = 0, 0, false
-		g.Started.Store(int64(c.use.Started))
-		c.slot.Active.Store(seq)
+		c.active, c.running, c.started = seq, true, max(at, 1)
+		c.use, c.used, c.sighted, c.unstored = use{}, 0, 0, false
+		g.Started.Store(int64(c.started))
+		s.Active.Store(seq)
 		f.adjust(c)
 		f.ring = true
 		return true
@@ -274,10 +294,10 @@ func (p promises) has(seq uint64) bool { return p>>(seq%clients.GrantsPerSlot)&1
 
 // covers says whether what is left of the active grant and of those that would
 // take over from it is at least n bytes, and promises these.
-func (c *client) covers(n uint64, now time.Duration) bool {
+func (f *Forwarder) covers(c *client, n uint64) bool {
 	left := c.limit - min(c.used, c.limit)
 	for seq := c.active + 1; seq <= c.taken && left < n; seq++ {
-		if g := c.slot.Record(seq); g.Taken.Load() == seq && void(g, now) == 0 {
+		if g := f.slot(c).Record(seq); g.Taken.Load() == seq && void(g, f.now) == 0 {
 			left += min(g.ByteLimit.Load(), clients.NoLimit-left)
 			c.promised |= 1 << (seq % clients.GrantsPerSlot)
 		}
@@ -297,7 +317,7 @@ func (c *client) pledged() bool {
 
 // expire ends what its deadline ended and starts what follows.
 func (f *Forwarder) expire(c *client) {
-	for c.grant != nil && c.deadline <= f.now {
+	for c.running && c.deadline <= f.now {
 		at := c.deadline
 		f.end(c, c.why, at)
 		if f.now-at > time.Second { // nobody forwarded meanwhile
@@ -315,11 +335,11 @@ func (f *Forwarder) tick() {
 	f.nextDeadline = clients.NoTime
 	for i := range f.clients {
 		c := &f.clients[i]
-		if c.grant == nil {
+		if !c.running {
 			continue
 		}
 		f.expire(c)
-		if c.grant != nil {
+		if c.running {
 			f.nextDeadline = min(f.nextDeadline, c.deadline)
 		}
 	}
@@ -336,12 +356,13 @@ func (f *Forwarder) touch(c *client) {
 
 // store writes a client's counters to the table.
 func (f *Forwarder) store(c *client) {
-	if g := c.grant; g != nil && c.unstored {
+	if c.running && c.unstored {
 		c.unstored = false
-		g.Up.Store(c.use.Up)
-		g.Down.Store(c.use.Down)
-		g.UpPackets.Store(c.use.UpPackets)
-		g.DownPackets.Store(c.use.DownPackets)
+		g := f.grant(c)
+		g.Up.Store(c.use.up)
+		g.Down.Store(c.use.down)
+		g.UpPackets.Store(c.use.upPackets)
+		g.DownPackets.Store(c.use.downPackets)
 	}
 }
 
@@ -351,10 +372,7 @@ func (f *Forwarder) publish() {
 	for f.touched != 0 {
 		c := &f.clients[f.touched]
 		f.touched, c.waiting, c.dirty = c.waiting, 0, false
-		if c.slot == nil {
-			continue
-		}
-		s := c.slot
+		s := f.slot(c)
 		s.LastSeen.Store(int64(c.lastSeen))
 		s.LastDown.Store(int64(c.lastDown))
 		s.WaitedUp.Store(int64(c.waited[up]))

@@ -45,7 +45,7 @@ func (c *counters) drop(r Reason, packets, bytes int) {
 // known; c may be nil.
 func (f *Forwarder) drop(c *client, r Reason, packets, bytes int) {
 	f.counters.drop(r, packets, bytes)
-	if c != nil && c.slot != nil {
+	if c != nil && c.id.Slot != 0 {
 		f.table.Losses(int(c.id.Slot)).Count(int(r), packets, f.now)
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"golang.org/x/time/rate"
 
+	"gatewayd/forwarder/arena"
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/link"
 	"gatewayd/forwarder/nat"
+	"gatewayd/limiter"
 )
 
 // Forwarder is the packet path of one box. One goroutine runs it.
@@ -27,6 +28,7 @@ type Forwarder struct {
 	table   *clients.Table
 	header  *clients.Header
 	said    *clients.Worker // what this worker says in it
+	tables  arena.Arena     // of what follows by client
 	clients []client
 	policy  []uint64 // policy generations taken in
 	changes uint64
@@ -66,13 +68,13 @@ type Forwarder struct {
 	busy         bool // the last round had frames
 
 	arpIO       *arpParser
-	answers     [clients.NumPorts]*rate.Limiter // ARP replies and ICMP errors to whom no client is known
+	answers     [clients.NumPorts]limiter.Allowance // ARP replies and ICMP errors to whom no client is known
 	neighbours  map[uint32]*neighbour
 	hop         *neighbour // the gateway's
 	heldFrames  int
 	fragments   fragments
 	unsolicited unsolicitedSYNs
-	seen        [1024]glimpse
+	seen        []glimpse // of glimpses
 
 	ready  [clients.NumPorts]bool // may have frames waiting
 	downed [clients.NumPorts]bool // did not serve; tried again soon
@@ -85,6 +87,8 @@ type Forwarder struct {
 // hintEvery is how often sightings alone wake control: those of a flood fill
 // their ring meanwhile.
 const hintEvery = 10 * time.Millisecond
+
+const glimpses = 1024
 
 // glimpse remembers a sighting, so that a flood makes few.
 type glimpse struct {
@@ -108,22 +112,20 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f := &Forwarder{
 		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock,
 		table: table, header: table.Header(), said: table.Worker(0),
-		clients: make([]client, table.Slots()), policy: make([]uint64, table.Slots()),
-		byMAC: newIndex(table.Slots()), byIP: newIndex(table.Slots()),
 		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
-		mac:     [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
-		mtu:     [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
-		mss:     uint16(min(cfg.LANMTU, cfg.WANMTU) - 40),
-		scratch: make([]byte, link.MaxFrame),
-		built:   make([]byte, 0, 2048),
-		arpIO:   newARPParser(),
-		answers: [clients.NumPorts]*rate.Limiter{
-			rate.NewLimiter(2000, 500), rate.NewLimiter(500, 100), rate.NewLimiter(2000, 500),
-		},
+		mac:       [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
+		mtu:       [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
+		mss:       uint16(min(cfg.LANMTU, cfg.WANMTU) - 40),
+		scratch:   make([]byte, link.MaxFrame),
+		built:     make([]byte, 0, 2048),
+		arpIO:     newARPParser(),
 		hop:       &neighbour{},
 		fragments: newFragments(),
 	}
-	f.turn = turn{counts: make([]turnCount, table.Slots()), last: nobody, mixed: -2 * alone}
+	if err := f.makeTables(table.Slots()); err != nil {
+		return nil, errors.Join(fmt.Errorf("tables of %d clients: %w", table.Slots(), err), f.Close())
+	}
+	f.turn.last, f.turn.mixed = nobody, -2*alone
 	f.lanMask, f.wanMask = mask(cfg.LAN), mask(cfg.WAN)
 	f.lanNet, f.wanNet = f.lan&f.lanMask, f.wan&f.wanMask
 	f.neighbours = map[uint32]*neighbour{f.gateway: f.hop}
@@ -139,7 +141,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		MaxClients: table.Slots(),
 	}, int64(f.now))
 	if err != nil {
-		return nil, fmt.Errorf("attach translations: %w", err)
+		return nil, errors.Join(fmt.Errorf("attach translations: %w", err), f.Close())
 	}
 	f.stopped = f.header.Stop.Load() != 0
 	f.down = f.header.Down.Load()
@@ -154,15 +156,29 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	return f, nil
 }
 
+// makeTables makes what is large or grows with the number of slots, outside the
+// heap, so that the collector has nothing to look at.
+func (f *Forwarder) makeTables(slots int) error {
+	var err [3]error
+	f.byMAC, err[0] = newIndex(&f.tables, slots-1)
+	f.byIP, err[1] = newIndex(&f.tables, slots-1)
+	f.pacer, err[2] = newPacer(&f.tables, slots)
+	return errors.Join(errors.Join(err[:]...),
+		arena.Make(&f.tables, &f.clients, slots),
+		arena.Make(&f.tables, &f.policy, slots),
+		arena.Make(&f.tables, &f.turn.counts, slots),
+		arena.Make(&f.tables, &f.seen, glimpses))
+}
+
+// Close gives the forwarder's tables back; it must not run any more.
+func (f *Forwarder) Close() error { return f.tables.Close() }
+
 func be(a netip.Addr) uint32 {
 	b := a.As4()
 	return binary.BigEndian.Uint32(b[:])
 }
 
 func mask(p netip.Prefix) uint32 { return uint32(uint64(0xffffffff) << (32 - p.Bits())) }
-
-// wall is now as rate.Limiter takes it.
-func (f *Forwarder) wall() time.Time { return time.Unix(0, int64(f.now)) }
 
 // sight tells control about a client, at most once a second each; false when
 // it was told too recently or the ring is full.

@@ -72,12 +72,26 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 // newColdBench starts a forwarder that knows no next hop yet.
 func newColdBench(t testing.TB, change ...func(*Config)) *bench {
 	t.Helper()
+	return newColdBenchFor(t, 16, change...)
+}
+
+// newBenchFor is newBench with a table of so many slots.
+func newBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
+	t.Helper()
+	b := newColdBenchFor(t, slots, change...)
+	b.resolve()
+	return b
+}
+
+func newColdBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
+	t.Helper()
 	b := &bench{TB: t, cfg: testConfig(), now: 1000 * time.Second}
 	for _, c := range change {
 		c(&b.cfg)
 	}
 	natBytes := TableBytes(b.cfg.NATFlows)
-	table, err := clients.Format(make([]byte, clients.Size(clients.Shape{Slots: 16, NATBytes: natBytes})), clients.Shape{Slots: 16, NATBytes: natBytes})
+	shape := clients.Shape{Slots: slots, NATBytes: natBytes}
+	table, err := clients.Format(make([]byte, clients.Size(shape)), shape)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +113,9 @@ func (b *bench) close() {
 		return
 	}
 	b.conserve()
+	if err := b.f.Close(); err != nil {
+		b.Error(err)
+	}
 	for port := range b.pipes {
 		b.pipes[port].Close()
 		b.ends[port].Close()
@@ -112,6 +129,11 @@ func (b *bench) start() {
 	f, err := attach(b.cfg, b.links, b.table, nil, func() { b.woken++ }, func() time.Duration { return b.now })
 	if err != nil {
 		b.Fatal(err)
+	}
+	if b.f != nil {
+		if err := b.f.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 	if !b.announces {
 		f.announcements = [clients.NumPorts]announcement{}

@@ -9,7 +9,7 @@ import (
 func TestIndexAgainstAMap(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		const slots = 16
-		x := newIndex(slots)
+		x, _ := newIndex(nil, slots)
 		want := map[uint64]uint32{}
 		for range rapid.IntRange(0, 200).Draw(r, "steps") {
 			key := rapid.Uint64Range(1, 20).Draw(r, "key")

@@ -44,12 +44,12 @@ func (f *Forwarder) atEdge(fr *frame) Reason {
 	first := f.pacing[fr.from] + 2
 	for {
 		c.promised = 0
-		if c.grant == nil { // control's word meanwhile
+		if !c.running { // control's word meanwhile
 			return NoGrant
 		}
 		n := fr.fit(int(min(c.limit-min(c.used, c.limit), maxUncounted)))
 		edge := n == 0
-		if n = max(n, 1); edge && !c.covers(fr.cost(n), f.now) {
+		if n = max(n, 1); edge && !f.covers(c, fr.cost(n)) {
 			c.promised = 0
 			for running := true; running; running = f.next(c, f.now) {
 				f.end(c, clients.EndData, f.now)

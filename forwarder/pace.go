@@ -1,9 +1,12 @@
 package forwarder
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"gatewayd/forwarder/arena"
 	"gatewayd/forwarder/link"
 	"gatewayd/forwarder/packet"
 	"gatewayd/limiter"
@@ -22,39 +25,59 @@ const (
 )
 
 // waiting is a copy of a frame that its client's rate holds back, with what
-// the steps before found out about it.
+// the steps before found out about it. It is numbered as its buffer is; number 0
+// is none.
 type waiting struct {
-	behind    *waiting
-	buffer    []byte
-	raw       []byte // in buffer
-	next      uint64
-	added     int
-	external  uint16
-	from, to  uint8
-	direction uint8
+	next          uint64
+	start, length int // of the frame in the buffer, bytes
+	added         int
+	behind        uint32 // the next one of its list
+	external      uint16
+	from, to      uint8
+	direction     uint8
 }
 
 // backlog is what waits for one client in one direction, in order.
 type backlog struct {
-	first, last *waiting
-	frames      int
-	buffers     [2]int // of them small, large
-	bytes       int    // as they leave
+	first, last uint32
+	bytes       int32     // as they leave
+	frames      uint16    // of them
+	buffers     [2]uint16 // small, large
 }
 
 // pace names a backlog with something in it.
 type pace struct {
-	client    *client
+	slot      uint32
 	direction uint8
 }
 
-// pacer holds the frames of all backlogs.
+// pacer holds the frames of all backlogs, in buffers made at the start whose
+// pages cost memory once something has waited there.
 type pacer struct {
 	due      []pace
-	idle     [2]*waiting // spare buffers: small, large
-	leaving  *waiting    // buffers of frames in the batches; spare once those are sent
+	frames   []waiting
+	small    []byte
+	large    []byte
+	idle     [2]uint32 // spare buffers: small, large
+	leaving  uint32    // buffers of frames in the batches; spare once those are sent
+	fresh    [2]uint32 // the first buffer that was never used
 	used     [2]int
 	released time.Duration
+}
+
+// newPacer makes room for what waits of so many slots' clients.
+func newPacer(a *arena.Arena, slots int) (p pacer, err error) {
+	err = errors.Join(
+		arena.Make(a, &p.due, 2*slots),
+		arena.Make(a, &p.frames, 1+maxSmallFrames+maxLargeFrames),
+		arena.Make(a, &p.small, maxSmallFrames*smallBuffer),
+		arena.Make(a, &p.large, maxLargeFrames*link.MaxFrame))
+	if err != nil {
+		return p, fmt.Errorf("buffers for what waits: %w", err)
+	}
+	p.due = p.due[:0]
+	p.fresh = [2]uint32{1, 1 + maxSmallFrames}
+	return p, nil
 }
 
 // backlogLimit is how much may wait at rate r, bytes.
@@ -62,47 +85,78 @@ func backlogLimit(r limiter.Rate) int {
 	return int(min(max(int64(r)/int64(time.Second/backlogTime), leastBacklog), mostBacklog))
 }
 
-// buffer returns a spare for n bytes of a backlog; nil when it has as many as
-// are left for all, so that one that fills leaves room for the others.
-func (p *pacer) buffer(q *backlog, n int) *waiting {
-	size, bytes, most := 0, smallBuffer, maxSmallFrames
+// buffer returns the number of a spare for n bytes of a backlog; 0 when it has
+// as many as are left for all, so that one that fills leaves room for the others.
+func (p *pacer) buffer(q *backlog, n int) uint32 {
+	size, most := 0, maxSmallFrames
 	if n > smallBuffer {
-		size, bytes, most = 1, link.MaxFrame, maxLargeFrames
+		size, most = 1, maxLargeFrames
 	}
-	if q.buffers[size] >= most-p.used[size] {
-		return nil
+	if int(q.buffers[size]) >= most-p.used[size] {
+		return 0
+	}
+	w := p.idle[size]
+	switch {
+	case w != 0:
+		p.idle[size] = p.frames[w].behind
+	case p.fresh[size] < p.end(size):
+		w = p.fresh[size]
+		p.fresh[size]++
+	default: // all others leave just now
+		return 0
 	}
 	q.buffers[size]++
 	p.used[size]++
-	w := p.idle[size]
-	if w == nil {
-		return &waiting{buffer: make([]byte, bytes)}
-	}
-	p.idle[size] = w.behind
 	return w
 }
 
+// end is the number behind the last buffer of a size.
+func (p *pacer) end(size int) uint32 {
+	return 1 + maxSmallFrames + uint32(size)*maxLargeFrames
+}
+
+// room is a buffer's memory.
+func (p *pacer) room(w uint32) []byte {
+	if i := int(w) - 1; i < maxSmallFrames {
+		return p.small[i*smallBuffer : (i+1)*smallBuffer : (i+1)*smallBuffer]
+	}
+	i := int(w) - 1 - maxSmallFrames
+	return p.large[i*link.MaxFrame : (i+1)*link.MaxFrame : (i+1)*link.MaxFrame]
+}
+
+// raw is the frame in a buffer, or what is left of it.
+func (p *pacer) raw(w uint32) []byte {
+	v := &p.frames[w]
+	return p.room(w)[v.start : v.start+v.length]
+}
+
+// hold notes what is left of the frame in a buffer.
+func (p *pacer) hold(w uint32, raw []byte) {
+	v := &p.frames[w]
+	v.start, v.length = cap(p.room(w))-cap(raw), len(raw) // both end where the buffer does
+}
+
 // spare takes a backlog's buffer back, whose frame may be in a batch.
-func (p *pacer) spare(q *backlog, w *waiting) {
-	size := w.size()
+func (p *pacer) spare(q *backlog, w uint32) {
+	size := sizeOf(w)
 	q.buffers[size]--
 	p.used[size]--
-	w.behind, w.raw = p.leaving, nil
+	p.frames[w].behind = p.leaving
 	p.leaving = w
 }
 
 // sent makes the buffers spare whose frames were in batches.
 func (p *pacer) sent() {
-	for w := p.leaving; w != nil; w = p.leaving {
-		size := w.size()
-		p.leaving, w.behind = w.behind, p.idle[size]
+	for w := p.leaving; w != 0; w = p.leaving {
+		v, size := &p.frames[w], sizeOf(w)
+		p.leaving, v.behind = v.behind, p.idle[size]
 		p.idle[size] = w
 	}
 }
 
-// size is 0 for a small buffer, 1 for a large one.
-func (w *waiting) size() int {
-	if len(w.buffer) > smallBuffer {
+// sizeOf is 0 for a small buffer, 1 for a large one.
+func sizeOf(w uint32) int {
+	if w > maxSmallFrames {
 		return 1
 	}
 	return 0
@@ -115,20 +169,20 @@ func (f *Forwarder) pace(fr *frame) Reason {
 		return Kept
 	}
 	c := fr.client
-	q, b := &c.backlogs[fr.direction], &c.buckets[fr.direction]
-	room := backlogLimit(c.rates[fr.direction]) - q.bytes
-	if q.first == nil {
-		if c.rates[fr.direction] == 0 || b.Take(fr.wireLen(), f.now) {
-			return Kept
-		}
+	rate, q, b := c.rates[fr.direction], &c.sides[fr.direction].backlog, &c.sides[fr.direction].bucket
+	if q.first == 0 && (rate == 0 || b.Take(fr.wireLen(), f.now)) {
+		return Kept
+	}
+	room := backlogLimit(rate) - int(q.bytes)
+	if q.first == 0 {
 		room += min(b.Available(f.now), 1<<30) // what conforms of it leaves soon
 	}
 	n := fr.fit(room)
-	var w *waiting
+	var w uint32
 	if n > 0 && q.frames < mostWaiting {
 		w = f.pacer.buffer(q, len(fr.Raw))
 	}
-	if w == nil {
+	if w == 0 {
 		f.wait(c, fr.direction)
 		return OverRate
 	}
@@ -137,18 +191,17 @@ func (f *Forwarder) pace(fr *frame) Reason {
 		f.drop(c, OverRate, lost, cost-fr.WireLen)
 	}
 	f.wait(c, fr.direction)
-	w.raw = w.buffer[:copy(w.buffer, fr.Raw)]
-	w.next, w.added, w.external = fr.next, fr.added, fr.external
-	w.from, w.to, w.direction, w.behind = fr.from, fr.to, fr.direction, nil
-	if q.first == nil {
+	f.pacer.frames[w] = waiting{length: copy(f.pacer.room(w), fr.Raw), next: fr.next, added: fr.added, external: fr.external,
+		from: fr.from, to: fr.to, direction: fr.direction}
+	if q.first == 0 {
 		q.first = w
-		f.pacer.due = append(f.pacer.due, pace{c, fr.direction})
+		f.pacer.due = append(f.pacer.due, pace{c.id.Slot, fr.direction})
 	} else {
-		q.last.behind = w
+		f.pacer.frames[q.last].behind = w
 	}
 	q.last = w
 	q.frames++
-	q.bytes += fr.wireLen()
+	q.bytes += int32(fr.wireLen())
 	f.counters.queue(fr.Segments, fr.WireLen)
 	return Taken
 }
@@ -168,14 +221,14 @@ func (f *Forwarder) releaseDue() {
 	p.released = f.now
 	kept := p.due[:0]
 	for _, d := range p.due {
-		q := &d.client.backlogs[d.direction]
-		for q.first != nil && f.releaseFirst(d.client, q, &d.client.buckets[d.direction]) {
+		c := &f.clients[d.slot]
+		s := &c.sides[d.direction]
+		for s.backlog.first != 0 && f.releaseFirst(c, s) {
 		}
-		if q.first != nil {
+		if s.backlog.first != 0 {
 			kept = append(kept, d)
 		}
 	}
-	clear(p.due[len(kept):])
 	p.due = kept
 	f.flushAll()
 	p.sent()
@@ -183,32 +236,34 @@ func (f *Forwarder) releaseDue() {
 
 // releaseFirst sends the first frame of a backlog, or as many of its wire
 // packets as conform; false when the rest has to wait on.
-func (f *Forwarder) releaseFirst(c *client, q *backlog, b *limiter.Bucket) bool {
-	w, fr := q.first, &f.frame
-	*fr = frame{Packet: packet.Packet{Raw: w.raw}, from: w.from, to: w.to, direction: w.direction, client: c,
-		next: w.next, added: w.added, external: w.external}
-	fr.Decode(w.raw) // as it was kept before
+func (f *Forwarder) releaseFirst(c *client, s *side) bool {
+	p, q, b, fr := &f.pacer, &s.backlog, &s.bucket, &f.frame
+	w := q.first
+	v, raw := &p.frames[w], p.raw(w)
+	*fr = frame{Packet: packet.Packet{Raw: raw}, from: v.from, to: v.to, direction: v.direction, client: c,
+		next: v.next, added: v.added, external: v.external}
+	fr.Decode(raw) // as it was kept before
 	n := fr.fit(b.Available(f.now))
-	if c.grant == nil || f.stopped {
+	if !c.running || f.stopped {
 		n = fr.Segments // admit says why it goes no further
 	}
 	if n == 0 {
 		return false
 	}
 	left := fr.Segments - n
-	first := f.pacing[w.from] + 1
+	first := f.pacing[v.from] + 1
 	if left > 0 {
 		cost := int(fr.cost(n))
 		b.Take(cost, f.now)
-		q.bytes -= cost
+		q.bytes -= int32(cost)
 		f.counters.unqueue(n, cost)
 		f.passHead(fr, n, false, first)
-		w.raw = fr.Raw
+		p.hold(w, fr.Raw)
 		return false
 	}
-	q.first = w.behind
+	q.first = v.behind
 	q.frames--
-	q.bytes -= fr.wireLen()
+	q.bytes -= int32(fr.wireLen())
 	f.counters.unqueue(fr.Segments, fr.WireLen)
 	if r := f.admit(fr); r != Kept {
 		f.drop(c, r, fr.Segments, fr.WireLen)
@@ -216,25 +271,26 @@ func (f *Forwarder) releaseFirst(c *client, q *backlog, b *limiter.Bucket) bool 
 		b.Take(fr.wireLen(), f.now)
 		f.run(fr, first)
 	}
-	f.pacer.spare(q, w)
+	p.spare(q, w)
 	return true
 }
 
 // forget drops what waits for a client that is another one now.
 func (f *Forwarder) forget(c *client) {
-	for direction := range c.backlogs {
-		q := &c.backlogs[direction]
-		for w := q.first; w != nil; {
-			fr, behind := &f.frame, w.behind
+	p := &f.pacer
+	for direction := range c.sides {
+		q := &c.sides[direction].backlog
+		for w := q.first; w != 0; {
+			fr, behind := &f.frame, p.frames[w].behind
 			*fr = frame{}
-			fr.Decode(w.raw)
+			fr.Decode(p.raw(w))
 			f.counters.unqueue(fr.Segments, fr.WireLen)
 			f.counters.drop(NoMapping, fr.Segments, fr.WireLen)
-			f.pacer.spare(q, w)
+			p.spare(q, w)
 			w = behind
 		}
 		*q = backlog{}
 	}
-	f.pacer.sent() // nothing is in flight when control's word is taken in
-	f.pacer.due = slices.DeleteFunc(f.pacer.due, func(p pace) bool { return p.client == c })
+	p.sent() // nothing is in flight when control's word is taken in
+	p.due = slices.DeleteFunc(p.due, func(d pace) bool { return d.slot == c.id.Slot })
 }

@@ -176,7 +176,7 @@ func (f *Forwarder) identify(fr *frame) Reason {
 		return Kept
 	}
 	if ok {
-		f.clients[slot].slot.Foreign.Store(uint64(fr.Src))
+		f.table.Slot(int(slot)).Foreign.Store(uint64(fr.Src))
 	}
 	switch {
 	case !f.host(fr.Src) || fr.SrcMAC>>40&1 == 1 || fr.SrcMAC == f.cfg.LANMAC:
@@ -223,7 +223,7 @@ func (f *Forwarder) admit(fr *frame) Reason {
 		return Stopped
 	}
 	c := fr.client
-	if c.grant == nil {
+	if !c.running {
 		if fr.direction == up && (c.sighted == 0 || f.now-c.sighted >= remindAfter) && f.sight(clients.NoGrant, c.id.Slot, c.mac, c.ip) {
 			c.sighted = max(f.now, 1)
 		}

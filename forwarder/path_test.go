@@ -420,7 +420,7 @@ func TestErrorsToOneClientLeaveTheOthersTheirs(t *testing.T) {
 	for range 1000 {
 		b.in(clients.LAN, w.udp(10))
 	}
-	if n := len(b.take(clients.LAN)); n != maxAnswers {
+	if n := len(b.take(clients.LAN)); n != clientRation.burst {
 		t.Errorf("%d errors in one moment", n)
 	}
 	w = bobUp

@@ -178,11 +178,11 @@ func (c *client) charge(direction uint8, bytes, packets uint64) {
 	c.used += bytes
 	c.unstored = true
 	if direction == up {
-		c.use.Up += bytes
-		c.use.UpPackets += packets
+		c.use.up += bytes
+		c.use.upPackets += packets
 	} else {
-		c.use.Down += bytes
-		c.use.DownPackets += packets
+		c.use.down += bytes
+		c.use.downPackets += packets
 	}
 }
 

@@ -131,6 +131,7 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	if err := w.send(message{Ready: true, Open: shut()}); err != nil {
 		return err
 	}
