@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 
 	"gatewayd/forwarder/clients"
@@ -359,10 +360,24 @@ func (f *Forwarder) store(c *client) {
 	if c.running && c.unstored {
 		c.unstored = false
 		g := f.grant(c)
-		g.Up.Store(c.use.up)
-		g.Down.Store(c.use.down)
-		g.UpPackets.Store(c.use.upPackets)
-		g.DownPackets.Store(c.use.downPackets)
+		renew(&g.Up, c.use.up)
+		renew(&g.Down, c.use.down)
+		renew(&g.UpPackets, c.use.upPackets)
+		renew(&g.DownPackets, c.use.downPackets)
+	}
+}
+
+// renew stores what has changed: to look costs nothing beside a store that others
+// must see, which waits for all before it.
+func renew(at *atomic.Uint64, v uint64) {
+	if at.Load() != v {
+		at.Store(v)
+	}
+}
+
+func renewTime(at *atomic.Int64, v time.Duration) {
+	if at.Load() != int64(v) {
+		at.Store(int64(v))
 	}
 }
 
@@ -373,12 +388,12 @@ func (f *Forwarder) publish() {
 		c := &f.clients[f.touched]
 		f.touched, c.waiting, c.dirty = c.waiting, 0, false
 		s := f.slot(c)
-		s.LastSeen.Store(int64(c.lastSeen))
-		s.LastDown.Store(int64(c.lastDown))
-		s.WaitedUp.Store(int64(c.waited[up]))
-		s.WaitedDown.Store(int64(c.waited[down]))
-		s.ExemptUp.Store(c.exemptUp)
-		s.ExemptDn.Store(c.exemptDn)
+		renewTime(&s.LastSeen, c.lastSeen)
+		renewTime(&s.LastDown, c.lastDown)
+		renewTime(&s.WaitedUp, c.waited[up])
+		renewTime(&s.WaitedDown, c.waited[down])
+		renew(&s.ExemptUp, c.exemptUp)
+		renew(&s.ExemptDn, c.exemptDn)
 	}
 	f.publisher.Publish(&f.counters.Counters)
 }

@@ -57,6 +57,8 @@ type Forwarder struct {
 	pacer        pacer
 	turn         turn
 	frame        frame
+	ahead        ahead
+	aheadFrom    int     // conversations from which on it is used
 	heads        [2]head // what conforms to the rate of a frame, and what of that fits the grant
 	portions     int     // heads on their way
 	queues       [clients.NumPorts]queue
@@ -298,6 +300,7 @@ func (f *Forwarder) Round() bool {
 			continue
 		}
 		busy = true
+		f.lookAhead(port, frames)
 		crowded := f.crowded(port, l)
 		for _, raw := range frames {
 			if crowded && f.overShare(raw) {

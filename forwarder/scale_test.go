@@ -113,6 +113,7 @@ func newCrowd(t testing.TB, s crowdSize, terms clients.Terms, scattered bool) (b
 		b.table.Changed(1 + i)
 	}
 	b.round()
+	b.f.aheadFrom = aheadFlows
 	lan := newOrder(s.flows, scattered)
 	lanMill := newCrowdMill(s.conversation(0).udp(18), func(raw []byte) {
 		c := s.conversation(lan.next())
@@ -177,6 +178,28 @@ func (m *noting) Send(frames [][]byte, taken []bool) error {
 		m.exts = append(m.exts, binary.BigEndian.Uint16(raw[rawL4:]))
 	}
 	return m.mill.Send(frames, taken)
+}
+
+func TestLookingAheadFindsWhatIsNeeded(t *testing.T) {
+	b, up, down := newCrowd(t, crowdSize{200, 2000}, free(), true)
+	for name, run := range map[string]func(){"up": up, "down": down} {
+		run()
+		found := map[uint32]bool{}
+		for _, slot := range b.f.ahead.slots {
+			found[slot] = true
+		}
+		delete(found, 0)
+		flows := 0
+		for _, n := range b.f.ahead.flows {
+			flows += int(min(n, 1))
+		}
+		if flows < link.Batch/2 {
+			t.Errorf("%s: %d conversations of a batch were looked for", name, flows)
+		}
+		if len(found) < link.Batch/4 { // of 200 clients in scattered order
+			t.Errorf("%s: %d clients of a batch were looked for", name, len(found))
+		}
+	}
 }
 
 // BenchmarkCrowd is the whole packet path without the kernel, by how many
