@@ -32,12 +32,12 @@ func (s crowdSize) conversation(i int) flow {
 // order goes through the numbers below n again and again: one after the other,
 // or scattered, as a linear congruential generator has them.
 type order struct {
-	n, at, mask int
+	n, at, mask uint32
 	scattered   bool
 }
 
 func newOrder(n int, scattered bool) *order {
-	return &order{n: n, mask: 1<<bits.Len(uint(n-1)) - 1, scattered: scattered}
+	return &order{n: uint32(n), mask: 1<<bits.Len(uint(n-1)) - 1, scattered: scattered}
 }
 
 func (o *order) next() int {
@@ -45,11 +45,11 @@ func (o *order) next() int {
 		if o.at++; o.at == o.n {
 			o.at = 0
 		}
-		return o.at
+		return int(o.at)
 	}
 	for {
-		if o.at = (o.at*0x5851f42d4c957f2d + 0x14057b7ef767814f) & o.mask; o.at < o.n {
-			return o.at
+		if o.at = (o.at*1664525 + 1013904223) & o.mask; o.at < o.n {
+			return int(o.at)
 		}
 	}
 }
