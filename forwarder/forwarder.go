@@ -338,7 +338,7 @@ func (f *Forwarder) mind() {
 		if s, ok := l.(interface{ Stats() link.Stats }); ok {
 			st := s.Stats()
 			f.counters.Ports[port].Overflow = f.base[port].Overflow + st.KernelDrops
-			f.counters.Ports[port].Truncated = f.base[port].Truncated + st.Truncated
+			f.counters.Ports[port].Truncated = f.base[port].Truncated + st.Truncated + st.Malformed
 		}
 		if l != nil && f.downed[port] {
 			f.downed[port], f.ready[port] = false, true

@@ -123,7 +123,7 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 		return err
 	}
 	bell, control := clients.OpenBell(files[1]), clients.OpenBell(files[2])
-	links, err := openLinks(files[3:], m.Forward.TAP)
+	links, err := openLinks(files[3:], m.Forward)
 	if err != nil {
 		return err
 	}
@@ -144,18 +144,18 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 }
 
 // openLinks opens all at once: the kernel waits 10 ms for each ring.
-func openLinks(files []*os.File, tap [clients.NumPorts]bool) (links forwarder.Links, err error) {
+func openLinks(files []*os.File, order *forwardOrder) (links forwarder.Links, err error) {
 	var group errgroup.Group
 	for i, f := range files {
 		group.Go(func() (err error) {
-			links[i], err = openLink(f, tap[i])
+			links[i], err = openLink(f, order.TAP[i], order.Ringless)
 			return err
 		})
 	}
 	return links, group.Wait()
 }
 
-func openLink(f *os.File, tap bool) (link.Link, error) {
+func openLink(f *os.File, tap, ringless bool) (link.Link, error) {
 	fd, err := clients.FD(f)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func openLink(f *os.File, tap bool) (link.Link, error) {
 	if tap {
 		return link.NewTAP(own)
 	}
-	return link.NewPacket(own)
+	return link.NewPacket(own, ringless)
 }
 
 // runStore is the store's process. It outlives a keeper that is gone for as

@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // traffic is IPv4 packets as they are on the wire.
@@ -58,9 +61,23 @@ func newCounter(n *namespace) *counter {
 		if err == nil {
 			n.t.Cleanup(func() { l.Close() })
 		}
+		if errors.Is(err, ebpf.ErrNotSupported) { // before 6.6
+			return classify(eth0.Index, program.FD())
+		}
 		return err
 	}))
 	return c
+}
+
+// classify attaches a counter by clsact and cls_bpf, for which its verdict means the
+// same.
+func classify(index, program int) error {
+	at := netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
+	if err := netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: at}); err != nil {
+		return err
+	}
+	return netlink.FilterAdd(&netlink.BpfFilter{Fd: program, Name: "count", DirectAction: true, FilterAttrs: netlink.FilterAttrs{
+		LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Priority: 1, Protocol: unix.ETH_P_ALL}})
 }
 
 // Offsets in struct __sk_buff (linux/bpf.h).

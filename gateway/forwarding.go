@@ -17,7 +17,7 @@ import (
 
 // openPorts takes both ports away from the kernel and makes the host link.
 func (k *keeper) openPorts() error {
-	opt := ports.Options{StateDir: k.stateDir()}
+	opt := ports.Options{StateDir: k.stateDir(), ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
 	for i, port := range []**ports.Port{clients.LAN: &k.lan, clients.WAN: &k.wan} {
 		p, err := ports.Open(sides(k.cfg)[i], opt)
 		if err != nil {
@@ -40,6 +40,7 @@ func (k *keeper) stateDir() string { return k.cfg.API.Socket + ".ports" }
 func (k *keeper) openHost() error {
 	host, err := ports.OpenHost(ports.HostOptions{
 		Name: config.HostLink, MAC: k.lan.MAC(), MTU: k.lan.MTU(), Address: k.cfg.LAN.Address, DefaultRoute: k.cfg.Host.DefaultRoute,
+		CutUDP: k.cfg.Kernel.Lacks(config.TapUDP),
 	})
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (k *keeper) troubled(why string) {
 
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
-	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Log: k.cfg.Log,
+	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
 		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}}
 	files := []*os.File{k.memory, k.toBell.File(), k.fromBell.File(), k.lan.File(), k.wan.File(), k.host.File()}
 	return k.forward.wire.send(message{Forward: order}, files...)

@@ -118,7 +118,11 @@ func (k *keeper) identify() error {
 	if weak != "" {
 		k.log.Warn("children run without capabilities, but as the keeper's own user", "because", weak)
 	}
-	if landlockABI() < leastABI {
+	k.store.confined.loose = k.cfg.Kernel.Lacks(config.Landlock)
+	switch {
+	case k.store.confined.loose:
+		k.log.Info("the store is not held to its directory: kernel.without has landlock")
+	case landlockABI() < leastABI:
 		k.log.Info("the store is not held to its directory: this kernel has no Landlock, or one before Linux 5.19 (CONFIG_SECURITY_LANDLOCK and lsm=landlock)")
 	}
 	return nil

@@ -123,15 +123,17 @@ func (l *lab) neighbour(mac, ip string) *namespace {
 // offloads switches all that the four interfaces do for their kernels.
 func (l *lab) offloads(on bool) {
 	l.t.Helper()
+	l.client.offload("eth0", on)
+	l.gateway.offload("eth0", on)
+	l.gateway.offload("eth1", on)
+	l.server.offload("eth0", on)
+}
+
+// offload switches all that an interface does for the kernel.
+func (n *namespace) offload(port string, on bool) {
+	n.t.Helper()
 	word := map[bool]string{true: "on", false: "off"}[on]
-	for _, at := range []struct {
-		ns    *namespace
-		ports []string
-	}{{l.client, []string{"eth0"}}, {l.gateway, []string{"eth0", "eth1"}}, {l.server, []string{"eth0"}}} {
-		for _, port := range at.ports {
-			at.ns.run("ethtool", "-K", port, "rx", word, "tx", word, "sg", word, "tso", word, "gso", word, "gro", word)
-		}
-	}
+	n.run("ethtool", "-K", port, "rx", word, "tx", word, "sg", word, "tso", word, "gso", word, "gro", word)
 }
 
 // writeConfig writes the gateway's config and returns its path.

@@ -54,7 +54,9 @@ type message struct {
 type forwardOrder struct {
 	Config forwarder.Config       `json:"config"`
 	TAP    [clients.NumPorts]bool `json:"tap"` // ports that are TAPs; the others are packet sockets
-	Log    config.Log             `json:"log"`
+	// Packet sockets are received from by system calls.
+	Ringless bool       `json:"ringless"`
+	Log      config.Log `json:"log"`
 }
 
 type controlOrder struct {

@@ -15,6 +15,7 @@ type confinement struct {
 	id      identity
 	program string   // the path of this binary
 	only    *os.File // the directory below which it may touch files; nil: its filter says that
+	loose   bool     // Landlock is not to hold it there
 }
 
 // onBareThread runs f on a thread of its own that ends afterwards, so that what f
@@ -42,7 +43,7 @@ func (c confinement) drop() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
-	if c.only != nil {
+	if c.only != nil && !c.loose {
 		if err := limitFiles(c.only, c.program); err != nil && !errors.Is(err, errNoLandlock) {
 			return err
 		}

@@ -49,7 +49,7 @@ type PortCounters struct {
 	TxBytes   uint64
 	Refused   uint64 // packets the kernel did not take
 	Overflow  uint64 // packets the kernel lost before they were read: never received
-	Truncated uint64 // frames longer than a buffer: never received
+	Truncated uint64 // frames longer than a buffer, or of a kind the kernel cannot tell of: never received
 }
 
 // BatchBounds are the upper bounds of a Histogram's buckets but the last, which

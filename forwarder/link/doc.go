@@ -23,6 +23,8 @@
 //     the frame, is put back in front of the EtherType, so that whoever decodes
 //     the frame sees it; a priority tag (VLAN 0, IEEE 802.1Q 6.9) is no VLAN and
 //     stays away.
+//     Where the kernel gives a port no ring, where none is wanted, and from when
+//     one stands still, Receive is one recvmmsg(2) into those buffers.
 //  3. The caller rewrites it in place. It belongs to the caller until the next
 //     Receive on the same link, which gives its slot back.
 //  4. Send hands it to the kernel of another link, in order, many in one system

@@ -24,22 +24,25 @@ type Packet struct {
 	fd     int
 	mem    *buffers // of frames longer than a slot
 	frames [Batch][]byte
-	ring   ring
+	ring   ring  // not mapped: there is none
+	calls  calls // what is received by then
 
-	rx        [Batch]mmsghdr // for frames longer than a slot
+	rx        [Batch]mmsghdr // for frames longer than a slot, or all
 	rxVectors [Batch]unix.Iovec
 	tags      [Batch]tag // theirs
 
 	tx        [Batch]mmsghdr
 	txVectors [Batch]unix.Iovec
 
-	stats Stats
+	stats  Stats
+	broken error // why nothing can be received any more
 }
 
 // NewPacket makes a link of an AF_PACKET socket of type SOCK_RAW that is bound
-// to its port and has PACKET_VNET_HDR set. The link owns fd from then on; on an
-// error it still belongs to the caller.
-func NewPacket(fd int) (*Packet, error) {
+// to its port and has PACKET_VNET_HDR set. It receives from a ring, or by system
+// calls if ringless is set or the kernel gives it none. The link owns fd from then
+// on; on an error it still belongs to the caller.
+func NewPacket(fd int, ringless bool) (*Packet, error) {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR)
 	if err != nil {
 		return nil, fmt.Errorf("read PACKET_VNET_HDR of descriptor %d: %w", fd, err)
@@ -52,11 +55,16 @@ func NewPacket(fd int) (*Packet, error) {
 		return nil, err
 	}
 	p := &Packet{fd: fd, mem: mem}
-	if p.ring, err = openRing(fd); err != nil {
-		_ = mem.release()
-		return nil, err
-	}
 	p.prepare()
+	if !ringless {
+		p.ring, err = openRing(fd)
+	}
+	if p.Ringless() {
+		if e := p.useCalls(); e != nil {
+			_ = mem.release()
+			return nil, errors.Join(err, e)
+		}
+	}
 	return p, nil
 }
 
@@ -76,12 +84,19 @@ func (p *Packet) prepare() {
 func (p *Packet) FD() int { return p.fd }
 
 // Stats returns the counters, after adding what the kernel dropped since the
-// last call. It belongs to the link's goroutine.
+// last call, and gives up a ring that these say stands still. It belongs to the
+// link's goroutine.
 func (p *Packet) Stats() Stats {
-	if p.fd >= 0 { // reading clears the kernel's counter
-		if s, err := unix.GetsockoptTpacketStats(p.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-			p.stats.KernelDrops += uint64(s.Drops)
-		}
+	if p.fd < 0 {
+		return p.stats
+	}
+	s, err := unix.GetsockoptTpacketStats(p.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS) // which clears it
+	if err != nil {
+		return p.stats
+	}
+	p.stats.KernelDrops += uint64(s.Drops)
+	if !p.Ringless() && p.ring.standsStill(s.Drops) {
+		p.broken = p.leaveRing()
 	}
 	return p.stats
 }

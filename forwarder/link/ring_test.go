@@ -158,3 +158,41 @@ func FuzzReceive(f *testing.F) {
 		p.ring.giveBack()
 	})
 }
+
+func TestARingStandsStillWhenTheKernelDropsAndGivesNothing(t *testing.T) {
+	type look struct {
+		came    string
+		dropped uint32
+	}
+	const frame, full, nothing = "a frame comes", "the ring is full", ""
+	for _, row := range []struct {
+		name  string
+		looks []look
+		want  bool
+	}{
+		{"nothing comes and nothing is dropped", []look{{nothing, 0}, {nothing, 0}, {nothing, 0}}, false},
+		{"a drop is a moment's", []look{{nothing, 1}, {nothing, 0}}, false},
+		{"two looks find drops and no frame", []look{{nothing, 1}, {nothing, 3}}, true},
+		{"they may be far apart", []look{{nothing, 1}, {nothing, 0}, {nothing, 0}, {nothing, 1}}, true},
+		{"a frame between them", []look{{nothing, 1}, {frame, 1}, {nothing, 1}}, false},
+		{"a full ring drops", []look{{full, 100}, {full, 100}, {full, 100}}, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p, _ := ringed(t)
+			got := false
+			for _, look := range row.looks {
+				if look.came != nothing {
+					p.kernel(p.ring.head, text(1, 60))
+				}
+				if look.came == frame {
+					_, _ = p.Receive()
+					_, _ = p.Receive() // gives it back
+				}
+				got = p.ring.standsStill(look.dropped)
+			}
+			if got != row.want {
+				t.Errorf("it stands still: %v", got)
+			}
+		})
+	}
+}

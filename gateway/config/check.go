@@ -34,6 +34,7 @@ var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
 	filterings = []string{FilterEndpoint, FilterAddress, FilterAddressPort}
+	features   = []string{TCX, Ring, TapUDP, Landlock}
 
 	shared = []netip.Prefix{ // RFC 1918 and RFC 6598
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
@@ -116,6 +117,9 @@ func (c *Config) problems() []problem {
 			"lower it, or raise limits.nat_flows", per, all), "limits.nat_flows")
 	}
 	k.say("limits.ports_per_client", checkRange(c.Limits.PortsPerClient, 1, maxPortsPerClient))
+	for i, f := range c.Kernel.Without {
+		k.say(fmt.Sprintf("kernel.without[%d]", i), oneOf(f, features))
+	}
 	return k
 }
 

@@ -290,6 +290,16 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:14:7: host.ports[9]: one value is wanted here, not a list or a section\n" +
 				"   14 |     - [tcp/1]\n" +
 				"      |       ^"},
+		{"a feature of the kernel outside a list",
+			sides + "kernel: {without: ring}\n",
+			"gw.yaml:3:19: kernel.without: \"ring\" is not a list; write [ring], or [] for none\n" +
+				"    3 | kernel: {without: ring}\n" +
+				"      |                   ^"},
+		{"a feature of the kernel that gatewayd cannot do without",
+			sides + "kernel: {without: [tcx, tun]}\n",
+			"gw.yaml:3:25: kernel.without[1]: \"tun\" is not known; it can be tcx, ring, tap_udp, landlock\n" +
+				"    3 | kernel: {without: [tcx, tun]}\n" +
+				"      |                         ^"},
 		{"a speed without its unit",
 			sides + "bandwidth: {global: {down: 10, up: 10}}\n",
 			"gw.yaml:3:28: bandwidth.global.down: \"10\" is not a speed: its unit is missing; write 10 Mbit if that is meant\n" +

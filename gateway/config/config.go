@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,7 @@ type Config struct {
 	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
 	Limits    Limits    `json:"limits"`
+	Kernel    Kernel    `json:"kernel"`
 }
 
 // LAN is the side of the clients. Its port is an interface or a TAP, one of both.
@@ -138,6 +141,24 @@ type Limits struct {
 	PortsPerClient int `json:"ports_per_client"` // WAN ports one client may hold, 1 to 64512
 }
 
+// Kernel is how gatewayd gets on with the kernel.
+type Kernel struct {
+	// Without are the features to be done without even where the kernel has
+	// them, as is done where it has them not: TCX and the like.
+	Without []string `json:"without,omitempty"`
+}
+
+// What gatewayd does without where the kernel does not have it.
+const (
+	TCX      = "tcx"      // ingress programs, Linux 6.6; else clsact and cls_bpf
+	Ring     = "ring"     // a port's receive ring; else a system call for each batch
+	TapUDP   = "tap_udp"  // UDP super-packets on TAPs, Linux 6.2; else the kernel cuts them
+	Landlock = "landlock" // Linux 5.19; else the store is held by its user and its system calls only
+)
+
+// Lacks says whether a feature is to be done without.
+func (k Kernel) Lacks(feature string) bool { return slices.Contains(k.Without, feature) }
+
 // Default returns every key's default. The ports and the WAN addresses have
 // none and are empty: Check refuses them until they are set.
 func Default() Config {
@@ -172,6 +193,10 @@ func (c *Config) Warnings() []string {
 	if !isShared(c.LAN.Address) {
 		warnings = append(warnings, fmt.Sprintf("lan.address: %v is not a private prefix (RFC 1918), so clients cannot reach "+
 			"the real owners of those addresses; use one such as 10.10.0.1/16", c.LAN.Address))
+	}
+	if len(c.Kernel.Without) > 0 {
+		warnings = append(warnings, fmt.Sprintf("kernel.without: what this kernel has of %s is not used; remove it unless you look for a fault",
+			strings.Join(c.Kernel.Without, ", ")))
 	}
 	return warnings
 }

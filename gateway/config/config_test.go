@@ -249,6 +249,11 @@ func TestWarningsNameTheKeyAndTheRemedy(t *testing.T) {
 			t.Errorf("%s, closed to clients: %q", listen, got)
 		}
 	}
+	c.Kernel.Without = []string{TCX, Ring}
+	if got, want := c.Warnings(), []string{"kernel.without: what this kernel has of tcx, ring is not used; remove it unless you look for a fault"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	c.Kernel.Without = nil
 	for _, private := range []string{"10.10.0.1/16", "172.31.0.1/16", "192.168.1.1/24", "100.64.0.1/10"} {
 		c.LAN.Address = netip.MustParsePrefix(private)
 		if got := c.Warnings(); len(got) > 0 {

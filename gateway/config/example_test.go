@@ -90,3 +90,11 @@ func ExamplePorts() {
 	// Output:
 	// [tcp/80, tcp/8000-8010] true false
 }
+
+func ExampleKernel_Lacks() {
+	c, err := config.Parse("gatewayd.yaml", []byte("lan: {interface: eth1}\nwan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n"+
+		"kernel: {without: [ring]}\n"))
+	fmt.Println(c.Kernel.Lacks(config.Ring), c.Kernel.Lacks(config.TCX), err)
+	// Output:
+	// true false <nil>
+}

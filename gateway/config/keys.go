@@ -55,6 +55,7 @@ var keys = []key{
 	{path: "limits.nat_flows", set: into(parseCount, func(c *Config) *int { return &c.Limits.NATFlows })},
 	{path: "limits.flows_per_client", set: into(parseCount, func(c *Config) *int { return &c.Limits.FlowsPerClient })},
 	{path: "limits.ports_per_client", set: into(parseCount, func(c *Config) *int { return &c.Limits.PortsPerClient })},
+	{path: "kernel.without", set: setWithout, size: sizeWithout, item: setFeature},
 }
 
 // into makes a setter that parses a value and stores it in one field.
@@ -174,6 +175,21 @@ func parseAddr(v value) (netip.Addr, error) {
 		return a, fmt.Errorf("%v has a prefix length, which belongs to wan.address; write %v", p, p.Addr())
 	}
 	return a, fmt.Errorf("%q is not an IPv4 address; write it such as 203.0.113.1", v.text)
+}
+
+func setWithout(_ *Config, v value) error {
+	return fmt.Errorf("%q is not a list; write [%s], or [] for none", v.text, v.text)
+}
+
+func sizeWithout(c *Config, n int) {
+	c.Kernel.Without = nil
+	if n > 0 {
+		c.Kernel.Without = make([]string, n)
+	}
+}
+
+func setFeature(i int) func(*Config, value) error {
+	return into(parseText, func(c *Config) *string { return &c.Kernel.Without[i] })
 }
 
 func setPorts(c *Config, v value) error {

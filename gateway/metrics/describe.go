@@ -23,7 +23,7 @@ var (
 
 	refused   = describe("tx_refused_packets_total", "Packets that the kernel did not take for sending.", "port")
 	overflow  = describe("rx_lost_packets_total", "Packets that the kernel lost before they were read; not received.", "port")
-	truncated = describe("rx_truncated_frames_total", "Frames longer than any packet; not received.", "port")
+	truncated = describe("rx_truncated_frames_total", "Frames longer than any packet, or of a kind that the kernel cannot describe; not received.", "port")
 	batch     = describe("batch_seconds", "Time that a round over the ports took, from receiving frames until they were sent.")
 
 	sessionsIn  = describe("sessions", "Sessions of the devices in memory, by state: all that run or are paused, and some of the others.", "state")

@@ -25,6 +25,8 @@ type HostOptions struct {
 	// DefaultRoute sends what the box itself has to say to the world through
 	// gatewayd.
 	DefaultRoute bool
+
+	CutUDP bool // as in Options
 }
 
 // A Host is the box's own way to the clients and, with a default route, to the
@@ -47,7 +49,7 @@ func OpenHost(opt HostOptions) (*Host, error) {
 			return nil, fmt.Errorf("open host link: %w", err)
 		}
 	}
-	tap, err := OpenTap(opt.Name)
+	tap, err := OpenTap(opt.Name, opt.CutUDP)
 	if err != nil {
 		return nil, fmt.Errorf("open host link: %w", err)
 	}
@@ -65,7 +67,7 @@ func HostTaken(name string) error {
 	if old == nil || err != nil {
 		return nil // what is wrong with it is OpenHost's to say
 	}
-	switch fd, err := attachTap(name, false); {
+	switch fd, err := attachTap(name, tapOptions{}); {
 	case err == nil:
 		return unix.Close(fd)
 	case errors.Is(err, unix.EBUSY):

@@ -281,16 +281,16 @@ func TestTapNamesThatAreTaken(t *testing.T) {
 	l := newLab(t)
 	t.Run("by another kind of interface: refused", func(t *testing.T) {
 		must(t, enter(l))
-		if _, err := OpenTap(l.port); err == nil || !strings.Contains(err.Error(), "veth") {
+		if _, err := OpenTap(l.port, false); err == nil || !strings.Contains(err.Error(), "veth") {
 			t.Errorf("error %v", err)
 		}
 	})
 	t.Run("by a TAP in use: refused, and it stays", func(t *testing.T) {
 		must(t, enter(l))
-		first, err := OpenTap("gw-tap")
+		first, err := OpenTap("gw-tap", false)
 		must(t, err)
 		defer first.Close()
-		if _, err := OpenTap("gw-tap"); !errors.Is(err, unix.EBUSY) {
+		if _, err := OpenTap("gw-tap", false); !errors.Is(err, unix.EBUSY) {
 			t.Errorf("error %v", err)
 		}
 		if _, err := netlink.LinkByName("gw-tap"); err != nil {
@@ -304,7 +304,7 @@ func TestTapNamesThatAreTaken(t *testing.T) {
 		left, err := water.New(config)
 		must(t, err)
 		must(t, left.Close())
-		tap, err := OpenTap("gw-left")
+		tap, err := OpenTap("gw-left", false)
 		must(t, err)
 		must(t, tap.Close())
 		if _, err := netlink.LinkByName("gw-left"); err == nil {

@@ -29,6 +29,10 @@ type Options struct {
 	// ClassicDrop attaches the ingress drop by clsact and cls_bpf, as is done
 	// on kernels before 6.6, even where TCX is to be had.
 	ClassicDrop bool
+
+	// CutUDP has the kernel cut UDP super-packets before a TAP gives them, as
+	// is done on kernels before 6.2, even where it would not.
+	CutUDP bool
 }
 
 // A Side is what belongs to gatewayd on one side.

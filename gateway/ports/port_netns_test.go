@@ -213,7 +213,7 @@ func packetLink(t *testing.T, p *Port) *link.Packet {
 	t.Helper()
 	fd, err := unix.Dup(int(p.File().Fd()))
 	must(t, err)
-	k, err := link.NewPacket(fd)
+	k, err := link.NewPacket(fd, false)
 	must(t, err)
 	t.Cleanup(func() { k.Close() })
 	return k

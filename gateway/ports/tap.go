@@ -32,19 +32,24 @@ type Tap struct {
 // descriptor speaks frames as package link describes them, and which takes
 // super-packets. A device of that name that a killed run left behind is taken
 // over; one that is in use, or is no TAP, is an error. The device is down and
-// has no address.
-func OpenTap(name string) (*Tap, error) {
-	fd, err := openTapDevice(name, false)
+// has no address. cutUDP is as in Options.
+func OpenTap(name string, cutUDP bool) (*Tap, error) {
+	fd, err := openTapDevice(name, tapOptions{cutUDP: cutUDP})
 	if err != nil {
 		return nil, err
 	}
 	return &Tap{name: name, file: os.NewFile(uintptr(fd), "TAP "+name)}, nil
 }
 
+// tapOptions say how a TAP device is attached to.
+type tapOptions struct {
+	stays  bool // it does not vanish with the descriptor
+	cutUDP bool // it takes no UDP super-packets
+}
+
 // openTapDevice attaches to the TAP device of that name, which is made if there
-// is none. Unless stays is set it vanishes with the descriptor. After an error a
-// device that was made is gone.
-func openTapDevice(name string, stays bool) (int, error) {
+// is none. After an error a device that was made is gone.
+func openTapDevice(name string, opt tapOptions) (int, error) {
 	old, err := findTAP(name)
 	if err != nil {
 		return -1, err
@@ -55,7 +60,7 @@ func openTapDevice(name string, stays bool) (int, error) {
 		}
 	}
 	// water knows no virtio_net_hdr, so the device is attached to once more.
-	fd, err := attachTap(name, stays)
+	fd, err := attachTap(name, opt)
 	if err == nil {
 		return fd, nil
 	}
@@ -83,19 +88,19 @@ func makeTap(name string) error {
 }
 
 // attachTap opens the queue of a TAP device that exists.
-func attachTap(name string, stays bool) (int, error) {
+func attachTap(name string, opt tapOptions) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open /dev/net/tun: %w", err)
 	}
-	if err := configureTap(fd, name, stays); err != nil {
+	if err := configureTap(fd, name, opt); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func configureTap(fd int, name string, stays bool) error {
+func configureTap(fd int, name string, opt tapOptions) error {
 	const flags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR
 	ifr, err := unix.NewIfreq(name)
 	if err != nil {
@@ -111,7 +116,7 @@ func configureTap(fd int, name string, stays bool) error {
 		return fmt.Errorf("TUNSETIFF: %w", err)
 	}
 	persist := 0
-	if stays {
+	if opt.stays {
 		persist = 1
 	}
 	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, persist); err != nil {
@@ -127,7 +132,7 @@ func configureTap(fd int, name string, stays bool) error {
 		return fmt.Errorf("TUNSETVNETHDRSZ: %w", err)
 	}
 	const tcp = tunCsum | tunTSO4 | tunTSO6 | tunTSOECN
-	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|tunUSO4|tunUSO6) == nil {
+	if !opt.cutUDP && unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|tunUSO4|tunUSO6) == nil {
 		return nil
 	}
 	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp); err != nil {

@@ -24,7 +24,7 @@ func TestATapOpensWhileChildrenStart(t *testing.T) {
 		}
 	}()
 	for range 50 {
-		tap, err := OpenTap("gw-test")
+		tap, err := OpenTap("gw-test", false)
 		if err != nil {
 			t.Error(err)
 			break

@@ -106,7 +106,7 @@ func answersOnlyItsOwn(name string) (bool, error) {
 // takes in what the device now is.
 func (p *Port) openTAP() error {
 	if p.file == nil {
-		fd, err := openTapDevice(p.side.Name, true)
+		fd, err := openTapDevice(p.side.Name, tapOptions{stays: true, cutUDP: p.opt.CutUDP})
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,97 @@
+//go:build netns
+
+package gateway_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// ways are what iperf3 is told so that small and large packets go up and down, as
+// many as take a moment.
+var ways = []string{"-n 20M", "-R -P4 -n 20M", "-u -b20M -l 60 -n 300K", "-u -b50M -l 1400 -R -n 2M", "-u -b50M -l 8000 -n 2M", "--set-mss 536 -n 5M"}
+
+// rings is how many receive rings the forwarder has.
+func (d *daemon) rings() int {
+	d.t.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", d.process("forward")))
+	check(d.t, err)
+	return strings.Count(string(maps), "socket:[")
+}
+
+// cutsUDP says whether the kernel cuts UDP super-packets before the host link gives
+// them to the forwarder.
+func (l *lab) cutsUDP() bool {
+	l.t.Helper()
+	return !strings.Contains(l.gateway.run("ethtool", "-k", "gw-host"), "tx-udp-segmentation: on")
+}
+
+// drops is how many ports have the ingress drop as a filter, which tc shows; what
+// TCX attaches it does not.
+func (l *lab) drops() (n int) {
+	l.t.Helper()
+	for _, port := range []string{"eth0", "eth1"} {
+		n += strings.Count(l.gateway.run("tc", "filter", "show", "dev", port, "ingress"), "gatewayd_drop direct-action")
+	}
+	return n
+}
+
+// The bill is what arrives without anything that an older kernel, or a poorer port,
+// does not have, and also after a death.
+func TestWithoutWhatTheKernelMayLack(t *testing.T) {
+	const all = "tcx, ring, tap_udp, landlock"
+	everywhere := func(l *lab) { l.offloads(false) }
+	atThePorts := func(l *lab) {
+		l.gateway.offload("eth0", false)
+		l.gateway.offload("eth1", false)
+	}
+	for _, row := range []struct {
+		name, without  string
+		change         func(l *lab)
+		filters, rings int
+		cuts           bool
+	}{
+		{"with all there is", "", nil, 0, 2, false},
+		{"tcx", "tcx", nil, 2, 2, false},
+		{"ring", "ring", nil, 0, 0, false},
+		{"tap_udp", "tap_udp", nil, 0, 2, true},
+		{"landlock", "landlock", nil, 0, 2, false},
+		{"all of them", all, nil, 2, 0, true},
+		{"offloads at the ports", "", atThePorts, 0, 2, false},
+		{"offloads at the ports, ring", "ring", atThePorts, 0, 0, false},
+		{"all of them and offloads", all, everywhere, 2, 0, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, "kernel: {without: ["+row.without+"]}")
+			if row.change != nil {
+				row.change(l)
+			}
+			d := l.start()
+			if said := strings.Contains(d.out.String(), "kernel.without has landlock"); said != strings.Contains(row.without, "landlock") {
+				t.Errorf("the log says that Landlock is done without: %v", said)
+			}
+			holds := func() {
+				if filters, rings, cuts := l.drops(), d.rings(), l.cutsUDP(); filters != row.filters || rings != row.rings || cuts != row.cuts {
+					t.Errorf("%d ports have a filter, want %d; %d a ring, want %d; UDP super-packets are cut: %v, want %v",
+						filters, row.filters, rings, row.rings, cuts, row.cuts)
+				}
+			}
+			holds()
+			l.iperfServer()
+			v := d.admit(anHour)
+			up, down := l.settle()
+			d.everyday(v, ways...)
+			d.replaced("forward", d.kill("forward"))
+			holds()
+			l.iperf(strings.Fields(ways[0])...)
+			d.billed(v.ID, up, down)
+			if s := d.status(); s.Ports["lan"].Refused+s.Ports["wan"].Refused != 0 {
+				t.Errorf("the ports refused packets: %+v", s.Ports)
+			}
+			d.stop()
+		})
+	}
+}
