@@ -21,7 +21,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: build deb check test demo bench fuzz deps unit race arm short-fuzz namespaces soak figures
+.PHONY: build deb check test demo bench bench-quick fuzz deps unit race arm short-fuzz namespaces soak figures
 
 build: ## the static binary, bin/gatewayd
 	go build $(TRIM) -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
@@ -83,8 +83,11 @@ test: deps check race arm short-fuzz namespaces ## everything
 demo: build ## the main job on real packets in namespaces of its own; 60 s
 	./bin/gatewayd demo
 
-bench: deps build ## beside the kernel's own hotspot, in the same run
+bench: deps build ## beside the kernel's own hotspot and NAT, in the same run; 15 min
 	go run ./bench -binary bin/gatewayd -out bench/out
+
+bench-quick: deps build ## the key figures of it; 3 min
+	go run ./bench -quick -binary bin/gatewayd -out bench/out
 
 soak: deps build ## the long matrices whole, hours; GATEWAYD_SEED=N draws others
 	$(call say,the long matrices)

@@ -32,9 +32,9 @@ type counter struct {
 	link    link.Link
 }
 
-// newCounter attaches a counter to the port of a namespace. It needs TCX (Linux
-// 6.6).
-func newCounter(namespace string) (c *counter, err error) {
+// newCounter attaches a counter to the port of a namespace; marks is where it marks
+// answers, nil to send back what asks for one. It needs TCX (Linux 6.6).
+func newCounter(namespace string, marks *answers) (c *counter, err error) {
 	c = &counter{}
 	defer func() {
 		if err != nil {
@@ -46,7 +46,7 @@ func newCounter(namespace string) (c *counter, err error) {
 		return c, err
 	}
 	c.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: counting(c.counts.FD()),
+		Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: whole(c.counts, marks),
 	})
 	if err != nil {
 		return c, err
@@ -62,10 +62,21 @@ func newCounter(namespace string) (c *counter, err error) {
 	return c, err
 }
 
+// whole is a counter's program.
+func whole(counts *ebpf.Map, marks *answers) asm.Instructions {
+	if marks != nil {
+		return append(counting(counts.FD()), marking(marks.words.FD())...)
+	}
+	return append(counting(counts.FD()), bouncing()...)
+}
+
 // Offsets in struct __sk_buff (linux/bpf.h), and verdicts.
 const (
 	skbLen      = 0
 	skbProtocol = 16
+	skbIfindex  = 40
+	skbData     = 76
+	skbDataEnd  = 80
 	skbGSOSize  = 176
 
 	tcxNext = -1
@@ -82,9 +93,13 @@ const (
 //	             packets = (bytes - header + gso_size - 1) / gso_size
 //	             bytes += (packets - 1) * header
 //	counts += packets, bytes
-//	if UDP to port discard: drop, else next
+//	if not UDP: next
+//	if to port discard: drop
+//
+// and goes on with bouncing or marking, R6 being the context and R7 the length of
+// the IP header.
 func counting(counts int) asm.Instructions {
-	const eth = 14
+	const eth = atIP
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1), // LoadAbs and LoadInd want the context here
 		asm.LoadMem(asm.R0, asm.R6, skbProtocol, asm.Word),
@@ -140,13 +155,81 @@ func counting(counts int) asm.Instructions {
 		asm.LoadAbs(eth+9, asm.Byte),
 		asm.JNE.Imm(asm.R0, 17, "next"),
 		asm.LoadInd(asm.R0, asm.R7, eth+2, asm.Half),
-		asm.JNE.Imm(asm.R0, discard, "next"),
+		asm.JNE.Imm(asm.R0, discard, "reply"),
 		asm.Mov.Imm(asm.R0, tcxDrop),
 		asm.Return(),
 
 		asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("next"),
 		asm.Return(),
 	}
+}
+
+// bouncing sends a packet to UDP port echo back where it came from: addresses and
+// ports change places, and no checksum changes.
+func bouncing() asm.Instructions {
+	swap := func(one, other int16, size asm.Size) asm.Instructions {
+		return asm.Instructions{
+			asm.LoadMem(asm.R4, asm.R2, one, size), asm.LoadMem(asm.R5, asm.R2, other, size),
+			asm.StoreMem(asm.R2, one, asm.R5, size), asm.StoreMem(asm.R2, other, asm.R4, size),
+		}
+	}
+	program := asm.Instructions{
+		asm.LoadInd(asm.R0, asm.R7, atIP+2, asm.Half).WithSymbol("reply"),
+		asm.JNE.Imm(asm.R0, echo, "next"),
+		asm.JNE.Imm(asm.R7, 20, "next"),
+		asm.LoadMem(asm.R2, asm.R6, skbData, asm.Word),
+		asm.LoadMem(asm.R3, asm.R6, skbDataEnd, asm.Word),
+		asm.Mov.Reg(asm.R4, asm.R2),
+		asm.Add.Imm(asm.R4, atPayload),
+		asm.JGT.Reg(asm.R4, asm.R3, "next"),
+	}
+	for _, part := range []asm.Instructions{
+		swap(0, 6, asm.Word), swap(4, 10, asm.Half), // Ethernet
+		swap(atIP+12, atIP+16, asm.Word), swap(atUDP, atUDP+2, asm.Half),
+	} {
+		program = append(program, part...)
+	}
+	return append(program,
+		asm.LoadMem(asm.R1, asm.R6, skbIfindex, asm.Word),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.FnRedirect.Call(),
+		asm.Return(),
+	)
+}
+
+// marking marks the flow that a packet from UDP port echo answers, and drops it:
+//
+//	if words[flow] == 0: words[flow] = 1; words[maxFlows]++
+func marking(words int) asm.Instructions {
+	lookup := asm.Instructions{
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.LoadMapPtr(asm.R1, words),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "drop"),
+		asm.Mov.Imm(asm.R1, 1),
+	}
+	exchange := asm.Xchg.Mem(asm.R0, asm.R1, asm.DWord, 0)
+	exchange.Constant = 0xe1 // BPF_XCHG, which cilium/ebpf 0.22 forgets
+	program := asm.Instructions{
+		asm.LoadInd(asm.R0, asm.R7, atIP, asm.Half).WithSymbol("reply"),
+		asm.JNE.Imm(asm.R0, echo, "next"),
+		asm.LoadInd(asm.R0, asm.R7, atIP+8, asm.Word),
+		asm.JGE.Imm(asm.R0, maxFlows, "drop"),
+		asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
+	}
+	program = append(program, lookup...)
+	program = append(program,
+		exchange,
+		asm.JNE.Imm(asm.R1, 0, "drop"),
+		asm.StoreImm(asm.RFP, -4, maxFlows, asm.Word),
+	)
+	program = append(program, lookup...)
+	return append(program,
+		asm.AddAtomic.Mem(asm.R0, asm.R1, asm.DWord, 0),
+		asm.Mov.Imm(asm.R0, tcxDrop).WithSymbol("drop"),
+		asm.Return(),
+	)
 }
 
 // read returns what has arrived so far. It is exact at rest.

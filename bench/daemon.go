@@ -5,93 +5,165 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gatewayd/gateway/api/client"
 )
 
-// A daemon is gatewayd with one paying client.
+// A daemon is gatewayd with paying clients.
 type daemon struct {
-	place   *lab
-	process *process
-	api     *client.Client
-	session int
+	place    *lab
+	binary   string
+	process  *process
+	api      *client.Client
+	clients  int
+	sessions map[int]int // number of the client whose session it is
 }
 
 // newDaemon makes a lab, starts the binary as its gateway and connects the
-// client.
-func newDaemon(ctx context.Context, binary string) (d *daemon, err error) {
-	place, err := newLab(ctx, "gatewayd")
+// clients.
+func newDaemon(ctx context.Context, binary string, s setting) (d *daemon, err error) {
+	place, err := newLab(ctx, "g"+s.key, s.plain)
 	if err != nil {
 		return nil, err
 	}
-	socket := filepath.Join(place.dir, "sock")
-	d = &daemon{place: place, api: client.New(socket, patience)}
+	d = &daemon{place: place, binary: binary, clients: s.clients, sessions: map[int]int{}, api: client.New(place.socket(), patience)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make gatewayd the gateway: %w", err), d.stop())
 		}
 	}()
-	config := fmt.Sprintf(`lan: {interface: %s, address: %s}
+	if err = os.WriteFile(d.config(), []byte(configText(place, s)), 0o600); err != nil {
+		return d, err
+	}
+	if err = d.start(ctx); err != nil {
+		return d, err
+	}
+	if err = d.letIn(ctx); err != nil {
+		return d, err
+	}
+	return d, place.ping(ctx)
+}
+
+func (l *lab) socket() string    { return filepath.Join(l.dir, "sock") }
+func (d *daemon) config() string { return filepath.Join(d.place.dir, "gatewayd.yaml") }
+
+// configText is gatewayd's config.
+func configText(l *lab, s setting) string {
+	text := fmt.Sprintf(`lan: {interface: %s, address: %s}
 wan: {interface: %s, address: %s, gateway: %s}
 host: {ports: none}
 bandwidth: {global: {down: 100 Gbit, up: 100 Gbit}}
 store: {path: %s}
 api: {socket: %s}
-`, lanPort, lanAddress, wanPort, wanAddress, serverIP, filepath.Join(place.dir, "store"), socket)
-	file := filepath.Join(place.dir, "gatewayd.yaml")
-	if err = os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return d, err
+`, lanPort, lanAddress, wanPort, wanAddress, serverIP, filepath.Join(l.dir, "store"), l.socket())
+	if s.raised {
+		text += "limits: {clients: 16384, nat_flows: 262144, flows_per_client: 16384, ports_per_client: 16384}\n"
 	}
-	if d.process, err = start(place.gateway, filepath.Join(place.dir, "log"), binary, "run", "--config", file); err != nil {
-		return d, err
-	}
-	if err = d.ready(ctx); err != nil {
-		return d, err
-	}
-	if err = d.connect(ctx); err != nil {
-		return d, err
-	}
-	err = place.answers(ctx)
-	return d, err
+	return text
 }
 
-// ready waits until gatewayd forwards.
-func (d *daemon) ready(ctx context.Context) error {
+// start starts the binary and waits until it forwards.
+func (d *daemon) start(ctx context.Context) (err error) {
+	d.process, err = start(d.place.gateway, filepath.Join(d.place.dir, "log"), d.binary, "run", "--config", d.config())
+	if err != nil {
+		return err
+	}
+	return d.ready(ctx, 0)
+}
+
+// ready waits until gatewayd forwards for so many clients.
+func (d *daemon) ready(ctx context.Context, connected int) error {
 	var err error
-	for begin := time.Now(); time.Since(begin) < 2*patience && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < 6*patience && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		if err := d.process.ended(); err != nil {
 			return err
 		}
-		var status struct{ Ready bool }
-		if err = d.api.Ask(ctx, http.MethodGet, "/status", nil, &status); err == nil && status.Ready {
+		var status struct {
+			Ready   bool
+			Clients struct{ Connected int }
+		}
+		if err = d.api.Ask(ctx, http.MethodGet, "/status", nil, &status); err == nil && status.Ready && status.Clients.Connected >= connected {
 			return nil
 		}
 	}
-	return errors.Join(errors.New("gatewayd does not become ready"), err, ctx.Err())
+	return errors.Join(fmt.Errorf("gatewayd does not become ready for %d clients", connected), err, ctx.Err())
 }
 
-// connect makes the client's device and plan, and lets it in.
-func (d *daemon) connect(ctx context.Context) error {
-	device := map[string]any{"mac": clientMAC, "ip": clientIP}
+// doors is how many clients are let in at once.
+const doors = 64
+
+// letIn makes each client's device and plan, and lets it in.
+func (d *daemon) letIn(ctx context.Context) error {
+	var (
+		wait    sync.WaitGroup
+		mu      sync.Mutex // guards d.sessions and problem
+		problem error
+	)
+	for door := range min(doors, d.clients) {
+		wait.Go(func() {
+			for i := door; i < d.clients; i += doors {
+				session, err := d.connect(ctx, memberAt(i))
+				mu.Lock()
+				d.sessions[session] = i
+				problem = errors.Join(problem, err)
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return problem
+}
+
+// connect makes one client's device and plan, lets it in and returns its session.
+func (d *daemon) connect(ctx context.Context, m member) (session int, err error) {
+	path := "/devices/" + m.mac.String()
+	device := map[string]any{"mac": m.mac.String(), "ip": m.ip.String()}
 	if err := d.api.Ask(ctx, http.MethodPost, "/devices", device, nil); err != nil {
-		return err
+		return 0, err
 	}
 	plan := map[string]any{"type": "time", "time_secs": 86400, "use_global_speed": true}
-	var session struct{ ID int }
-	if err := d.api.Ask(ctx, http.MethodPost, "/devices/"+clientMAC+"/sessions", plan, &session); err != nil {
-		return err
+	var made struct{ ID int }
+	if err := d.api.Ask(ctx, http.MethodPost, path+"/sessions", plan, &made); err != nil {
+		return 0, err
 	}
-	d.session = session.ID
-	return d.api.Ask(ctx, http.MethodPost, "/devices/"+clientMAC+"/connect", map[string]any{}, nil)
+	return made.ID, d.api.Ask(ctx, http.MethodPost, path+"/connect", map[string]any{}, nil)
 }
 
-func (d *daemon) name() string { return "gatewayd" }
+func (d *daemon) name() string { return ourselves }
 func (d *daemon) lab() *lab    { return d.place }
+
+// prepare starts gatewayd anew for a fresh trial: all its flows are gone, and its
+// clients go on with their next packet.
+func (d *daemon) prepare(ctx context.Context, t trial) error {
+	if !t.fresh {
+		return nil
+	}
+	err := d.process.end()
+	if d.process = nil; err != nil {
+		return err
+	}
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	hello := stream{clients: d.clients, mappings: d.clients, remotes: 1, first: newPort(), port: discard, size: smallFrame}
+	spoken := send(d.place, hello, 5000)
+	err = d.ready(ctx, d.clients)
+	_, problem := spoken.stop()
+	if err = errors.Join(err, problem); err != nil {
+		return err
+	}
+	return d.place.ping(ctx)
+}
 
 func (d *daemon) stop() error {
 	var err error
@@ -109,14 +181,12 @@ const (
 	overflowUp, overflowDown = "overflow_up_packets", "overflow_down_packets"     // dropped before gatewayd read them
 )
 
-// counts reads the session's bill, the status and the ports' own drops.
-func (d *daemon) counts(ctx context.Context) (counts, error) {
-	var bill struct {
-		Up   uint64 `json:"up_bytes"`
-		Down uint64 `json:"down_bytes"`
-	}
-	if err := d.api.Ask(ctx, http.MethodGet, "/sessions/"+strconv.Itoa(d.session), nil, &bill); err != nil {
-		return nil, err
+// counts reads the sessions' bills, the status and the ports' own drops.
+func (d *daemon) counts(ctx context.Context) (reading, error) {
+	r := reading{sums: counts{}, each: make([]uint64, d.clients)}
+	c := r.sums
+	if err := d.bills(ctx, &r); err != nil {
+		return r, err
 	}
 	type port struct{ Refused, Overflow uint64 }
 	var status struct {
@@ -124,13 +194,10 @@ func (d *daemon) counts(ctx context.Context) (counts, error) {
 		Drops map[string]uint64
 	}
 	if err := d.api.Ask(ctx, http.MethodGet, "/status", nil, &status); err != nil {
-		return nil, err
+		return r, err
 	}
-	c := counts{
-		billedUp: bill.Up, billedDown: bill.Down,
-		refusedUp: status.Ports.WAN.Refused, refusedDown: status.Ports.LAN.Refused,
-		overflowUp: status.Ports.LAN.Overflow, overflowDown: status.Ports.WAN.Overflow,
-	}
+	c[refusedUp], c[refusedDown] = status.Ports.WAN.Refused, status.Ports.LAN.Refused
+	c[overflowUp], c[overflowDown] = status.Ports.LAN.Overflow, status.Ports.WAN.Overflow
 	for reason, n := range status.Drops {
 		c["drop_"+reason] = n
 	}
@@ -140,7 +207,40 @@ func (d *daemon) counts(ctx context.Context) (counts, error) {
 		}
 		return err
 	})
-	return c, err
+	return r, err
+}
+
+// bills reads all sessions.
+func (d *daemon) bills(ctx context.Context, r *reading) error {
+	for cursor := ""; ; {
+		var page struct {
+			Items []struct {
+				ID   int
+				Up   uint64 `json:"up_bytes"`
+				Down uint64 `json:"down_bytes"`
+			}
+			Next string
+		}
+		query := url.Values{"limit": {"1000"}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		if err := d.api.Ask(ctx, http.MethodGet, "/sessions?"+query.Encode(), nil, &page); err != nil {
+			return err
+		}
+		for _, s := range page.Items {
+			client, known := d.sessions[s.ID]
+			if !known {
+				return fmt.Errorf("session %d is nobody's", s.ID)
+			}
+			r.sums[billedUp] += s.Up
+			r.sums[billedDown] += s.Down
+			r.each[client] += s.Up
+		}
+		if cursor = page.Next; cursor == "" {
+			return nil
+		}
+	}
 }
 
 // portDrops reads the transmit drops that an interface of the thread's namespace
@@ -161,24 +261,35 @@ func portDrops(name string) (uint64, error) {
 }
 
 // prove wants the bill to be what arrived, to the byte. Where ports dropped
-// packets that they had taken, the bill may be higher by at most their bytes.
-func (d *daemon) prove(rose counts, a arrival, f figure) error {
+// packets that they had taken, the bill may be higher by their bytes. Below
+// saturation every client's own bill must be what it sent.
+func (d *daemon) prove(rose reading, a arrival, t trial, o outcome) error {
+	c := rose.sums
+	longest := 65535
+	if o.wire != 0 {
+		longest = o.wire
+	}
 	for _, way := range []struct {
 		direction string
 		billed    uint64
 		arrived   traffic
 		lost      uint64 // packets
 	}{
-		{"up", rose[billedUp], a.Up, rose[vanishedUp] - min(rose[vanishedUp], rose[refusedUp])},
-		{"down", rose[billedDown], a.Down, rose[vanishedDown] - min(rose[vanishedDown], rose[refusedDown])},
+		{"up", c[billedUp], a.Up, c[vanishedUp] - min(c[vanishedUp], c[refusedUp])},
+		{"down", c[billedDown], a.Down, c[vanishedDown] - min(c[vanishedDown], c[refusedDown])},
 	} {
-		if over := int64(way.billed - way.arrived.Bytes); over < 0 || over > int64(way.lost)*65535 {
+		if over := int64(way.billed - way.arrived.Bytes); over < 0 || over > int64(way.lost)*int64(longest) {
 			return fmt.Errorf("billed %d bytes %s, but %d arrived and the port dropped %d packets (difference %d)",
 				way.billed, way.direction, way.arrived.Bytes, way.lost, over)
 		}
 	}
-	if a.Up.Packets == 0 || f.answers && a.Down.Packets == 0 {
+	if a.Up.Packets == 0 || t.answers && a.Down.Packets == 0 {
 		return errors.New("nothing arrived")
+	}
+	for i, sent := range o.sentBy {
+		if rose.each[i] != sent {
+			return fmt.Errorf("client %d of %d was billed %d bytes, but sent %d", i+1, d.clients, rose.each[i], sent)
+		}
 	}
 	return nil
 }

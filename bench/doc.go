@@ -1,41 +1,56 @@
 // Bench measures gatewayd beside the kernel doing the same job, in one run.
 //
 // A side is a gateway with a lab of its own: three network namespaces, joined by
-// veth with the offloads it comes with.
+// veth with the offloads it comes with, or with none.
 //
 //	client 10.10.0.2 ── eth1 gateway eth0 ── 203.0.113.1 server
 //	                10.10.0.1     203.0.113.2
 //
-// The two sides are
+// The sides are
 //
 //   - the kernel hotspot: nft masquerade, a set of clients with a counter each,
 //     everybody else dropped, and one HTB class per client and direction at 100
 //     Gbit/s with burst 1m, cburst 1m and a pfifo of 1000 packets;
-//   - gatewayd: the real binary, NAT, one client with a plan at 100 Gbit/s, which
+//   - the same with stock HTB: 10 Gbit/s and HTB's own burst;
+//   - kernel NAT: masquerade and counters;
+//   - gatewayd: the real binary, NAT, each client with a plan at 100 Gbit/s, which
 //     is billed.
 //
-// A figure is one number that both sides have: TCP bulk, small packets
-// delivered, round trip. How a run goes:
+// A trial is one thing done on each side; it gives one figure or more, and differs
+// from another trial in one factor: flows, size of packets, offloads, clients. How a
+// run goes:
 //
-//  1. Both labs are made and stay until the end; the side that is not measured
-//     is idle.
-//  2. A repeat measures every figure on one side and then on the other, and the
-//     next repeat in the other order, so that what else happens on the machine
-//     meets both. A ratio is of two runs that follow each other.
+//  1. Settings (one client; offloads off; 64 clients; 10,000 clients) follow each
+//     other. All labs of a setting are made before it is measured; the sides that
+//     are not measured are idle. gatewayd's clients are made through its API.
+//  2. A repeat makes every trial on one side after the other, gatewayd between the
+//     kernels, and the next repeat in the other order, so that what else happens on
+//     the machine meets all. A ratio is of two runs that follow each other.
 //  3. What arrives is counted at the far ends by a program on the client's and
 //     the server's interface (TCX), in IPv4 packets and layer-3 bytes as they
-//     are on the wire: a super-packet counts as the packets it becomes.
+//     are on the wire: a super-packet counts as the packets it becomes. The
+//     server's also sends back what opens a flow, the client's marks which flow was
+//     answered.
 //  4. A run counts only when it is proven. The kernel: client set, masquerade and
-//     class were hit, the class by at least what arrived. gatewayd: the bill is
-//     what arrived, to the byte, plus what its ports dropped after taking it. A
-//     run without proof is void; its pair is repeated, a few times.
-//  5. Median, minimum and maximum of the repeats go into a table, a JSON file and
-//     a plot. The exit code is 0 only if every figure has all its proven pairs.
+//     class were hit, the class by at least what arrived. gatewayd: the bills
+//     are what arrived, to the byte, plus what its ports dropped after taking it;
+//     below saturation nothing got lost and every client's bill is what it sent. A
+//     run without proof is void and made again, a few times.
+//  5. So is a kernel's run with less than 80 % of what the kernel usually has on
+//     this kind of machine; where it never has more, the figure is shown as void.
+//  6. Median, minimum and maximum of the repeats go into a table, a JSON file and
+//     a page with plots. The exit code is 0 only if every figure has all its
+//     proven rounds.
 //
-// Sender, gateway and receiver share the machine's cores, on both sides alike.
-// The sender of small packets is one thread on the last core. TCP uses CUBIC (RFC
-// 9438), what most senders have, and not what this machine happens to be set to;
-// -congestion takes another.
+// Sender, gateway and receiver share the machine's cores, on all sides alike. The
+// sender of UDP is one thread on the last core; it changes addresses and ports from
+// packet to packet, whether or not there are several. Where it sends as fast as
+// it can, the kernel's ports receive on the other cores (RPS), as real ports would;
+// else the kernel forwards on the sender's core and has half of what it can. New
+// flows are opened with at most 512 waiting for their answer, and what waits for
+// 20 ms is sent again. CPU is the whole machine's, from /proc/stat, sender included.
+// TCP uses CUBIC (RFC 9438), what most senders have, and not what this machine
+// happens to be set to; -congestion takes another.
 //
 // Bench does not tune the machine, does not pin a gateway, and does not judge: a
 // missed target is shown and is no failure.

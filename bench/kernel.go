@@ -5,56 +5,45 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 )
 
-// A kernel is the hotspot that the kernel is with nftables and HTB.
+// A kernel is the gateway that the kernel is with nftables and, as a hotspot, HTB.
 type kernel struct {
+	kind  string
 	place *lab
+	htb   *htb   // nil: NAT alone
+	cores string // that receive, a mask; empty: not set
 }
 
-// ruleset is the hotspot's. A packet's priority is the handle of its class,
-// which HTB takes without a filter: the cheapest classification there is.
-const ruleset = `
-table ip hotspot {
-	set up {
-		type ipv4_addr
-		counter
-		elements = { ` + clientIP + ` counter }
-	}
-	set down {
-		type ipv4_addr
-		counter
-		elements = { ` + clientIP + ` counter }
-	}
-	map class {
-		typeof ip saddr : meta priority
-		elements = { ` + clientIP + ` : 1:10 }
-	}
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		iif "` + lanPort + `" ip saddr @up meta priority set ip saddr map @class accept
-		iif "` + wanPort + `" ip daddr @down meta priority set ip daddr map @class accept
-	}
-	chain postrouting {
-		type nat hook postrouting priority srcnat;
-		oif "` + wanPort + `" ip saddr 10.10.0.0/16 counter masquerade
-	}
-}
-`
+// The sides' names.
+const (
+	hotspot   = "kernel hotspot"
+	stock     = "kernel hotspot, stock HTB"
+	natOnly   = "kernel NAT"
+	ourselves = "gatewayd"
+)
 
 // newKernel makes a lab and the kernel its gateway.
-func newKernel(ctx context.Context) (k *kernel, err error) {
-	place, err := newLab(ctx, "kernel")
+func newKernel(ctx context.Context, kind string, s setting) (k *kernel, err error) {
+	place, err := newLab(ctx, map[string]string{hotspot: "h", stock: "s", natOnly: "n"}[kind]+s.key, s.plain)
 	if err != nil {
 		return nil, err
 	}
-	k = &kernel{place}
+	k = &kernel{kind: kind, place: place}
+	switch kind {
+	case hotspot:
+		k.htb = &htb{"100gbit", "burst 1m cburst 1m"}
+	case stock:
+		k.htb = &htb{"10gbit", ""}
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("make the kernel a hotspot: %w", err), k.stop())
+			err = errors.Join(fmt.Errorf("make the %s: %w", kind, err), k.stop())
 		}
 	}()
 	gateway := place.gateway
@@ -68,57 +57,89 @@ func newKernel(ctx context.Context) (k *kernel, err error) {
 	if err = within(gateway, func() error { return sysctls("ipv4/ip_forward=1") }); err != nil {
 		return k, err
 	}
-	if err = feed(ctx, gateway, ruleset, "nft", "-f", "-"); err != nil {
+	if err = feed(ctx, gateway, neighbours(s.clients), "ip", "-batch", "-"); err != nil {
 		return k, err
 	}
-	for _, port := range []string{lanPort, wanPort} {
-		for _, args := range [][]string{
-			{"qdisc", "add", "dev", port, "root", "handle", "1:", "htb"},
-			{"class", "add", "dev", port, "parent", "1:", "classid", "1:10", "htb",
-				"rate", "100gbit", "ceil", "100gbit", "burst", "1m", "cburst", "1m"},
-			{"qdisc", "add", "dev", port, "parent", "1:10", "handle", "10:", "pfifo", "limit", "1000"},
-		} {
-			if _, err = run(ctx, gateway, "tc", args...); err != nil {
+	if err = feed(ctx, gateway, rules(s.clients, k.htb != nil), "nft", "-f", "-"); err != nil {
+		return k, err
+	}
+	if k.htb != nil {
+		for _, port := range []string{lanPort, wanPort} {
+			if err = feed(ctx, gateway, k.htb.queues(port, s.clients), "tc", "-batch", "-"); err != nil {
 				return k, err
 			}
 		}
 	}
-	err = place.answers(ctx)
+	err = place.ping(ctx)
 	return k, err
 }
 
-func (k *kernel) name() string { return "kernel hotspot" }
+// neighbours are the clients that answer no ARP, for ip -batch.
+func neighbours(clients int) string {
+	var b strings.Builder
+	for i := 1; i < clients; i++ {
+		m := memberAt(i)
+		fmt.Fprintf(&b, "neigh add %v lladdr %v nud permanent dev %s\n", m.ip, m.mac, lanPort)
+	}
+	return b.String()
+}
+
+func (k *kernel) name() string { return k.kind }
 func (k *kernel) lab() *lab    { return k.place }
 func (k *kernel) stop() error  { return k.place.remove() }
 
+// prepare has the cores that do not send receive, if the trial's sender has a core
+// of its own (RPS), as they would from a real port; else the core that sends does
+// all the work there is. A fresh trial forgets all flows.
+func (k *kernel) prepare(ctx context.Context, t trial) error {
+	cores := "0"
+	if t.spread {
+		cores = fmt.Sprintf("%x", uint64(1)<<min(runtime.NumCPU()-1, 32)-1)
+	}
+	if k.cores != cores {
+		for _, port := range []string{lanPort, wanPort} {
+			file := "/sys/class/net/" + port + "/queues/rx-0/rps_cpus"
+			if _, err := run(ctx, k.place.gateway, "sh", "-c", "echo "+cores+" > "+file); err != nil {
+				return err
+			}
+		}
+		k.cores = cores
+	}
+	if !t.fresh {
+		return nil
+	}
+	_, err := run(ctx, k.place.gateway, "conntrack", "-F")
+	return err
+}
+
 // Names of a kernel's counts.
 const (
-	setUp, setDown     = "set_up_packets", "set_down_packets" // a super-packet is one
+	setUp, setDown     = "set_up_packets", "set_down_packets" // a super-packet is one; of NAT alone, its counters
 	masqueraded        = "masqueraded_flows"
 	classUp, classDown = "class_up_bytes", "class_down_bytes" // with Ethernet headers
 	lostUp, lostDown   = "class_up_drops", "class_down_drops"
 )
 
-// counts reads the sets, the masquerade rule and the classes.
-func (k *kernel) counts(ctx context.Context) (counts, error) {
+// counts reads the sets, the rules and the classes.
+func (k *kernel) counts(ctx context.Context) (reading, error) {
 	c := counts{}
-	rules, err := run(ctx, k.place.gateway, "nft", "-j", "list", "table", "ip", "hotspot")
+	text, err := run(ctx, k.place.gateway, "nft", "-j", "list", "table", "ip", "bench")
 	if err != nil {
-		return nil, err
+		return reading{}, err
 	}
-	if err := readRules(rules, c); err != nil {
-		return nil, err
+	if err := readRules(text, c); err != nil || k.htb == nil {
+		return reading{sums: c}, err
 	}
 	err = within(k.place.gateway, func() (err error) {
-		if c[classUp], c[lostUp], err = readClass(wanPort); err == nil {
-			c[classDown], c[lostDown], err = readClass(lanPort)
+		if c[classUp], c[lostUp], err = readClasses(wanPort); err == nil {
+			c[classDown], c[lostDown], err = readClasses(lanPort)
 		}
 		return err
 	})
-	return c, err
+	return reading{sums: c}, err
 }
 
-// readRules reads what nft -j lists of the hotspot's table.
+// readRules reads what nft -j lists of the table.
 func readRules(text []byte, c counts) error {
 	type counter struct{ Packets uint64 }
 	var list struct {
@@ -130,7 +151,11 @@ func readRules(text []byte, c counts) error {
 				}
 			}
 			Rule *struct {
-				Expr []struct{ Counter *counter }
+				Chain string
+				Expr  []struct {
+					Match   *struct{ Right any }
+					Counter *counter
+				}
 			}
 		}
 	}
@@ -143,19 +168,25 @@ func readRules(text []byte, c counts) error {
 				c["set_"+s.Name+"_packets"] += e.Elem.Counter.Packets
 			}
 		}
-		if r := item.Rule; r != nil {
-			for _, e := range r.Expr {
-				if e.Counter != nil {
-					c[masqueraded] += e.Counter.Packets
-				}
+		r := item.Rule
+		if r == nil {
+			continue
+		}
+		name := masqueraded
+		if r.Chain == "forward" && len(r.Expr) > 0 && r.Expr[0].Match != nil {
+			name = map[any]string{lanPort: setUp, wanPort: setDown}[r.Expr[0].Match.Right]
+		}
+		for _, e := range r.Expr {
+			if e.Counter != nil {
+				c[name] += e.Counter.Packets
 			}
 		}
 	}
 	return nil
 }
 
-// readClass reads the client's class on a port of the thread's namespace.
-func readClass(name string) (bytes, drops uint64, err error) {
+// readClasses sums the clients' classes on a port of the thread's namespace.
+func readClasses(name string) (bytes, drops uint64, err error) {
 	port, err := netlink.LinkByName(name)
 	if err != nil {
 		return 0, 0, fmt.Errorf("find %s: %w", name, err)
@@ -164,17 +195,26 @@ func readClass(name string) (bytes, drops uint64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("list the classes of %s: %w", name, err)
 	}
+	found := false
 	for _, class := range classes {
-		if a := class.Attrs(); a.Handle == netlink.MakeHandle(1, 0x10) && a.Statistics != nil {
-			return a.Statistics.Basic.Bytes, uint64(a.Statistics.Queue.Drops), nil
+		a := class.Attrs()
+		if a.Handle < netlink.MakeHandle(1, firstClass) || a.Statistics == nil {
+			continue
 		}
+		found = true
+		bytes += a.Statistics.Basic.Bytes
+		drops += uint64(a.Statistics.Queue.Drops)
 	}
-	return 0, 0, fmt.Errorf("%s has no class 1:10", name)
+	if !found {
+		return 0, 0, fmt.Errorf("%s has no class of a client", name)
+	}
+	return bytes, drops, nil
 }
 
-// prove wants each rule hit, and all that arrived to have gone through the class.
-func (k *kernel) prove(rose counts, a arrival, f figure) error {
-	if rose[masqueraded] == 0 {
+// prove wants each rule hit, and all that arrived to have gone through the classes.
+func (k *kernel) prove(rose reading, a arrival, t trial, _ outcome) error {
+	c := rose.sums
+	if c[masqueraded] == 0 {
 		return errors.New("no flow was masqueraded")
 	}
 	for _, way := range []struct {
@@ -184,16 +224,16 @@ func (k *kernel) prove(rose counts, a arrival, f figure) error {
 		arrived          traffic
 	}{
 		{true, "up", setUp, classUp, wanPort, a.Up},
-		{f.answers, "down", setDown, classDown, lanPort, a.Down},
+		{t.answers, "down", setDown, classDown, lanPort, a.Down},
 	} {
 		switch {
 		case !way.used:
 		case way.arrived.Packets == 0:
 			return errors.New("nothing arrived " + way.direction)
-		case rose[way.set] == 0:
-			return errors.New("the set " + way.direction + " counted nothing")
-		case rose[way.class] < way.arrived.Bytes:
-			return errors.New("the class on " + way.port + " passed " + strconv.FormatUint(rose[way.class], 10) +
+		case c[way.set] == 0:
+			return errors.New("the set " + way.direction + ", or the counter, counted nothing")
+		case k.htb != nil && c[way.class] < way.arrived.Bytes:
+			return errors.New("the classes on " + way.port + " passed " + strconv.FormatUint(c[way.class], 10) +
 				" bytes, but " + strconv.FormatUint(way.arrived.Bytes, 10) + " arrived")
 		}
 	}

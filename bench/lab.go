@@ -34,13 +34,14 @@ type lab struct {
 	client, gateway, server string // namespaces
 	dir                     string // for sockets, logs and the store
 	gatewayMAC              net.HardwareAddr
+	answers                 *answers
 	atClient, atServer      *counter
 	iperf                   *process
 }
 
 // newLab makes the namespaces, their veth pairs and addresses, but nothing in
-// the gateway. On an error nothing is left.
-func newLab(ctx context.Context, name string) (l *lab, err error) {
+// the gateway. A plain one's ports have no offloads. On an error nothing is left.
+func newLab(ctx context.Context, name string, plain bool) (l *lab, err error) {
 	prefix := fmt.Sprintf("gwb-%d-%s-", os.Getpid(), name)
 	l = &lab{client: prefix + "c", gateway: prefix + "g", server: prefix + "s"}
 	defer func() {
@@ -76,6 +77,11 @@ func newLab(ctx context.Context, name string) (l *lab, err error) {
 	if err != nil {
 		return l, err
 	}
+	if plain {
+		if err = l.withoutOffloads(ctx); err != nil {
+			return l, err
+		}
+	}
 	err = within(l.gateway, func() error {
 		port, err := net.InterfaceByName(lanPort)
 		if err == nil {
@@ -86,14 +92,29 @@ func newLab(ctx context.Context, name string) (l *lab, err error) {
 	if err != nil {
 		return l, err
 	}
-	if l.atClient, err = newCounter(l.client); err != nil {
+	if l.answers, err = newAnswers(); err != nil {
 		return l, err
 	}
-	if l.atServer, err = newCounter(l.server); err != nil {
+	if l.atClient, err = newCounter(l.client, l.answers); err != nil {
+		return l, err
+	}
+	if l.atServer, err = newCounter(l.server, nil); err != nil {
 		return l, err
 	}
 	l.iperf, err = start(l.server, filepath.Join(l.dir, "iperf3.log"), "iperf3", "-s")
 	return l, err
+}
+
+// withoutOffloads leaves segments and checksums to the senders, on all ports.
+func (l *lab) withoutOffloads(ctx context.Context) error {
+	for _, at := range []struct{ namespace, port string }{
+		{l.client, farPort}, {l.gateway, lanPort}, {l.gateway, wanPort}, {l.server, farPort},
+	} {
+		if _, err := run(ctx, at.namespace, "ethtool", "-K", at.port, "tso", "off", "gso", "off", "gro", "off", "tx", "off"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *lab) namespaces() []string { return []string{l.client, l.gateway, l.server} }
@@ -143,8 +164,8 @@ func within(namespace string, do func() error) error {
 	return <-done
 }
 
-// answers waits until the server answers the client through the gateway.
-func (l *lab) answers(ctx context.Context) error {
+// ping waits until the server answers the client through the gateway.
+func (l *lab) ping(ctx context.Context) error {
 	var err error
 	for range 50 {
 		if _, err = run(ctx, l.client, "ping", "-c", "1", "-W", "1", serverIP); err == nil || ctx.Err() != nil {
@@ -174,6 +195,9 @@ func (l *lab) remove() error {
 		if c != nil {
 			problems = append(problems, c.close())
 		}
+	}
+	if l.answers != nil {
+		problems = append(problems, l.answers.close())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()

@@ -30,26 +30,21 @@ func main() {
 func bench(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	binary := flags.String("binary", "bin/gatewayd", "gatewayd's `file`")
-	out := flags.String("out", "bench/out", "`directory` for bench.json, bench.png and bench.svg")
-	repeats := flags.Int("repeats", 5, "how often each figure is measured on each side")
-	lasts := flags.Duration("time", 3*time.Second, "how long a bulk run lasts, whole seconds")
-	quick := flags.Bool("quick", false, "2 repeats of 1s, where -repeats and -time do not say otherwise")
+	out := flags.String("out", "bench/out", "`directory` for bench.json and bench.html")
+	repeats := flags.Int("repeats", 5, "how often each trial is made on each side")
+	lasts := flags.Duration("time", time.Second, "how long a run lasts, whole seconds")
+	quick := flags.Bool("quick", false, "the key figures, and 2 repeats where -repeats does not say otherwise")
 	congestion := flags.String("congestion", "cubic", "congestion control `name` of the TCP that is measured")
-	only := flags.String("only", "", "only figures whose key matches this `pattern`")
+	only := flags.String("only", "", "only trials whose key matches this `pattern`")
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(flag.ErrHelp, err)
 	}
-	if *quick {
-		given := map[string]bool{}
-		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		if !given["repeats"] {
-			*repeats = 2
-		}
-		if !given["time"] {
-			*lasts = time.Second
-		}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if *quick && !given["repeats"] {
+		*repeats = 2
 	}
-	list, err := chosen(*only, *congestion)
+	list, err := chosen(*only, *congestion, *quick)
 	if err != nil {
 		return err
 	}
@@ -64,16 +59,16 @@ func bench(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%w; make build makes it", err)
 	}
 
-	r := &report{Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Binary: file, Congestion: *congestion, Repeats: *repeats, Voids: []void{}}
-	s := &series{repeats: *repeats, lasts: *lasts, say: os.Stderr}
-	unproven := measureBoth(ctx, s, file, list)
-	if unproven != nil && !errors.Is(unproven, errVoid) {
-		return unproven
+	r := &report{Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Binary: file,
+		Congestion: *congestion, Repeats: *repeats, Lasts: lasts.Seconds(), Voids: []void{}}
+	var unproven error
+	for _, s := range settings {
+		err := r.phase(ctx, s, file, &series{repeats: *repeats, lasts: *lasts, say: os.Stderr, once: once}, of(list, s))
+		if err != nil && !errors.Is(err, errVoid) {
+			return err
+		}
+		unproven = errors.Join(unproven, err)
 	}
-	for i := range s.results {
-		r.add(&s.results[i])
-	}
-	r.Voids = append(r.Voids, s.voids...)
 	r.Took = time.Since(r.Started).Round(time.Second).Seconds()
 	if err := r.table(os.Stdout); err != nil {
 		return err
@@ -81,36 +76,98 @@ func bench(ctx context.Context, args []string) (err error) {
 	return errors.Join(unproven, r.save(*out))
 }
 
-// measureBoth makes both sides, measures and removes them.
-func measureBoth(ctx context.Context, s *series, binary string, list []figure) (err error) {
-	k, err := newKernel(ctx)
-	if err != nil {
+// phase makes the sides of a setting, measures its trials and removes the sides.
+func (r *report) phase(ctx context.Context, s setting, binary string, run *series, list []trial) (err error) {
+	if len(list) == 0 {
+		return nil
+	}
+	defer func() {
+		for _, sd := range run.sides {
+			err = errors.Join(err, sd.stop())
+		}
+	}()
+	for _, kind := range []string{stock, hotspot, ourselves, natOnly} {
+		if kind == stock && s.key != one.key {
+			continue
+		}
+		fmt.Fprintf(run.say, "%s: making the %s ", s.title, kind)
+		begin := time.Now()
+		sd, err := r.make(ctx, kind, s, binary)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(run.say, "took %.1f s\n", time.Since(begin).Seconds())
+		run.sides = append(run.sides, sd)
+	}
+	if err := settle(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, k.stop()) }()
-	d, err := newDaemon(ctx, binary)
-	if err != nil {
-		return err
+	unproven := run.measure(ctx, list)
+	if unproven != nil && !errors.Is(unproven, errVoid) {
+		return unproven
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	s.kernel, s.gatewayd = k, d
-	return s.measure(ctx, list)
+	for _, one := range run.results {
+		r.add(one)
+	}
+	r.Voids = append(r.Voids, run.voids...)
+	for _, sd := range run.sides {
+		if d, ours := sd.(*daemon); ours {
+			bytes, err := pss(d.process.cmd.Process.Pid)
+			if err != nil {
+				return errors.Join(unproven, err)
+			}
+			r.Memory = append(r.Memory, memory{s.title, ourselves, "Pss of all its processes after the trials", float64(bytes) / 1e6})
+		}
+	}
+	return unproven
 }
 
-// chosen returns the figures whose key matches a pattern.
-func chosen(pattern, congestion string) ([]figure, error) {
+// make makes a side and, of a kernel, notes what it holds since.
+func (r *report) make(ctx context.Context, kind string, s setting, binary string) (side, error) {
+	if kind == ourselves {
+		return newDaemon(ctx, binary, s)
+	}
+	before, err := kernelHolds()
+	if err != nil {
+		return nil, err
+	}
+	k, err := newKernel(ctx, kind, s)
+	if err != nil {
+		return nil, err
+	}
+	after, err := kernelHolds()
+	r.Memory = append(r.Memory, memory{s.title, kind, "slabs, per-CPU and vmalloc grew so much while it was made, with its three namespaces",
+		(float64(after) - float64(before)) / 1e6})
+	if err != nil {
+		err = errors.Join(err, k.stop())
+	}
+	return k, err
+}
+
+// chosen returns the trials whose key matches a pattern.
+func chosen(pattern, congestion string, quick bool) ([]trial, error) {
 	match, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("-only: %w", err)
 	}
-	var list []figure
-	for _, f := range figures(congestion) {
-		if match.MatchString(f.key) {
-			list = append(list, f)
+	var list []trial
+	for _, t := range trials(congestion) {
+		if match.MatchString(t.key) && (t.quick || !quick) {
+			list = append(list, t)
 		}
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("-only %s: no figure has such a key", pattern)
+		return nil, fmt.Errorf("-only %s: no trial has such a key", pattern)
 	}
 	return list, nil
+}
+
+// of are the trials of a setting.
+func of(list []trial, s setting) (own []trial) {
+	for _, t := range list {
+		if t.setting.key == s.key {
+			own = append(own, t)
+		}
+	}
+	return own
 }

@@ -2,14 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,15 +14,18 @@ import (
 
 // A report is what is kept of a run.
 type report struct {
-	Started    time.Time     `json:"started"`
-	Took       float64       `json:"took_secs"`
-	Machine    machine       `json:"machine"`
-	Binary     string        `json:"binary"`
-	Congestion string        `json:"tcp_congestion_control"`
-	Repeats    int           `json:"repeats"`
-	Figures    []figureEntry `json:"figures"`
-	Bills      bills         `json:"bills"`
-	Voids      []void        `json:"void"`
+	Started    time.Time `json:"started"`
+	Took       float64   `json:"took_secs"`
+	Machine    machine   `json:"machine"`
+	Binary     string    `json:"binary"`
+	Congestion string    `json:"tcp_congestion_control"`
+	Repeats    int       `json:"repeats"`
+	Lasts      float64   `json:"run_secs"`
+	Figures    []entry   `json:"figures"`
+	Runs       []runs    `json:"trials"`
+	Bills      []bills   `json:"bills"`
+	Memory     []memory  `json:"memory"`
+	Voids      []void    `json:"void"`
 }
 
 type machine struct {
@@ -36,25 +36,40 @@ type machine struct {
 	Load   string `json:"load_before"` // of 1, 5 and 15 minutes, before the run
 }
 
-// figureEntry is one figure's; the summaries are absent without a proven pair.
-type figureEntry struct {
-	Figure   string   `json:"figure"`
-	Title    string   `json:"title"`
-	Unit     string   `json:"unit"`
-	Less     bool     `json:"less_is_better"`
-	Target   float64  `json:"target_ratio,omitempty"`
-	Met      *bool    `json:"met,omitempty"`
-	Usual    float64  `json:"kernel_usually,omitempty"`
-	Kernel   *summary `json:"kernel_hotspot,omitempty"`
-	Gatewayd *summary `json:"gatewayd,omitempty"`
-	Ratio    *summary `json:"ratio,omitempty"` // gatewayd / kernel hotspot, of pairs
-	Pairs    []pair   `json:"pairs"`
+// runs are a trial's, as measured.
+type runs struct {
+	Trial  string  `json:"trial"`
+	Rounds []round `json:"rounds"`
 }
 
-type pair struct {
-	Ratio    float64     `json:"ratio"`
-	Kernel   measurement `json:"kernel_hotspot"`
-	Gatewayd measurement `json:"gatewayd"`
+// entry is one figure's.
+type entry struct {
+	Trial  string             `json:"trial"`
+	Figure string             `json:"figure"`
+	Title  string             `json:"title"`
+	Unit   string             `json:"unit"`
+	Less   bool               `json:"less_is_better"`
+	Sides  map[string]summary `json:"sides"`  // empty: not proven
+	Beside map[string]besides `json:"beside"` // by kernel
+}
+
+// besides is gatewayd beside a kernel.
+type besides struct {
+	Ratio      summary   `json:"ratio"`      // gatewayd / kernel, of runs that follow each other
+	Difference summary   `json:"difference"` // gatewayd − kernel, likewise
+	Each       []float64 `json:"ratios"`
+	Target     *target   `json:"target,omitempty"`
+	Met        *bool     `json:"met,omitempty"`
+	Usual      float64   `json:"kernel_usually,omitempty"`
+	Void       string    `json:"void,omitempty"` // why the kernel's runs prove nothing
+}
+
+// counted is what a target is about.
+func (b besides) counted() summary {
+	if b.Target != nil && b.Target.Kind == plus {
+		return b.Difference
+	}
+	return b.Ratio
 }
 
 // thisMachine describes the machine, as it is before the run.
@@ -78,12 +93,34 @@ func thisMachine() machine {
 	return m
 }
 
-// bills are what gatewayd's proven runs were billed. A difference is what its
-// ports dropped after they had taken it.
+// bills are what gatewayd's proven runs of one kind were billed. A difference is
+// what its ports dropped after they had taken it.
 type bills struct {
+	Of         string `json:"of"`
 	Runs       int    `json:"runs"`
-	Arrived    uint64 `json:"arrived_bytes"`    // layer 3, both directions
-	Difference int64  `json:"difference_bytes"` // billed less arrived
+	Arrived    uint64 `json:"arrived_bytes"`      // layer 3, both directions
+	Difference int64  `json:"difference_bytes"`   // billed less arrived
+	Dropped    uint64 `json:"port_drops_packets"` // after the port had taken them
+}
+
+// Kinds of bills.
+const (
+	billsTCP   = "TCP and pings"
+	billsBelow = "UDP below saturation, every client's own bill too"
+	billsFlows = "new flows"
+	billsFlood = "UDP floods"
+)
+
+func (t trial) bills() string {
+	switch {
+	case t.below:
+		return billsBelow
+	case t.fresh:
+		return billsFlows
+	case t.answers:
+		return billsTCP
+	}
+	return billsFlood
 }
 
 func (b *bills) add(m measurement) {
@@ -91,91 +128,105 @@ func (b *bills) add(m measurement) {
 	b.Runs++
 	b.Arrived += arrived
 	b.Difference += int64(m.Proof[billedUp] + m.Proof[billedDown] - arrived)
+	b.Dropped += m.Proof[vanishedUp] - min(m.Proof[vanishedUp], m.Proof[refusedUp])
+	b.Dropped += m.Proof[vanishedDown] - min(m.Proof[vanishedDown], m.Proof[refusedDown])
 }
 
-// add adds a figure.
-func (r *report) add(one *result) {
-	r.Figures = append(r.Figures, one.entry())
-	for _, m := range one.gatewayd {
-		r.Bills.add(m)
+// bill adds a run of gatewayd's.
+func (r *report) bill(of string, m measurement) {
+	for i := range r.Bills {
+		if r.Bills[i].Of == of {
+			r.Bills[i].add(m)
+			return
+		}
 	}
+	r.Bills = append(r.Bills, bills{Of: of})
+	r.Bills[len(r.Bills)-1].add(m)
+}
+
+// add adds a trial.
+func (r *report) add(one *result) {
+	r.Runs = append(r.Runs, runs{one.trial.key, one.rounds})
+	for _, f := range one.trial.figures {
+		r.Figures = append(r.Figures, one.entry(f))
+	}
+	for _, each := range one.rounds {
+		r.bill(one.trial.bills(), each[ourselves])
+	}
+}
+
+// values are a figure's on a side, of all rounds.
+func (r *result) values(key, side string) (list []float64) {
+	for _, each := range r.rounds {
+		if m, measured := each[side]; measured {
+			list = append(list, m.Values[key])
+		}
+	}
+	return list
 }
 
 // entry sums a figure up.
-func (r *result) entry() figureEntry {
-	f := r.figure
-	e := figureEntry{Figure: f.key, Title: f.title, Unit: f.unit, Less: f.less, Target: f.target, Usual: f.usual, Pairs: []pair{}}
-	if len(r.kernel) == 0 {
-		return e
-	}
-	var kernel, gatewayd []float64
-	for i := range r.kernel {
-		kernel, gatewayd = append(kernel, r.kernel[i].Value), append(gatewayd, r.gatewayd[i].Value)
-	}
-	each := ratios(gatewayd, kernel)
-	for i := range each {
-		e.Pairs = append(e.Pairs, pair{each[i], r.kernel[i], r.gatewayd[i]})
-	}
-	k, g, q := summarize(kernel), summarize(gatewayd), summarize(each)
-	e.Kernel, e.Gatewayd, e.Ratio = &k, &g, &q
-	if f.target != 0 {
-		met := q.Median >= f.target
-		e.Met = &met
+func (r *result) entry(f figure) entry {
+	e := entry{Trial: r.trial.key, Figure: f.key, Title: f.title, Unit: f.unit, Less: f.less, Sides: map[string]summary{}, Beside: map[string]besides{}}
+	ours := r.values(f.key, ourselves)
+	for _, side := range []string{stock, hotspot, natOnly, ourselves} {
+		theirs := r.values(f.key, side)
+		if len(theirs) == 0 {
+			continue
+		}
+		e.Sides[side] = summarize(theirs)
+		if side != ourselves {
+			e.Beside[side] = f.beside(ours, theirs, side, r.shortage(side))
+		}
 	}
 	return e
 }
 
-// table writes the figures for a person.
-func (r *report) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "figure\tunit\tkernel hotspot\tgatewayd\tgatewayd / kernel\ttarget\t")
-	for _, e := range r.Figures {
-		if e.Ratio == nil {
-			fmt.Fprintf(t, "%s\t%s\tnot proven\t\t\t\t\n", e.Title, e.Unit)
-			continue
-		}
-		target := ""
-		if e.Met != nil {
-			target = fmt.Sprintf("≥ %s %s", number(e.Target), map[bool]string{true: "met", false: "MISSED"}[*e.Met])
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", e.Title, e.Unit, e.Kernel, e.Gatewayd, e.Ratio, target)
+// beside compares round by round.
+func (f figure) beside(ours, theirs []float64, side, short string) besides {
+	b := besides{Usual: f.usual[side], Void: short, Difference: summarize(differences(ours, theirs))}
+	b.Each = ratios(ours, theirs)
+	b.Ratio = summarize(b.Each)
+	t, wanted := f.targets[side]
+	if !wanted {
+		return b
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	b.Target = &t
+	if short != "" {
+		return b
 	}
-	fmt.Fprintf(w, "median (min .. max) of %d repeats; the ratio is of runs that follow each other; TCP is %s\n", r.Repeats, r.Congestion)
-	fmt.Fprintf(w, "bills: %d runs, %d layer-3 bytes at the far ends, billed %+d bytes beside them\n",
-		r.Bills.Runs, r.Bills.Arrived, r.Bills.Difference)
-	for _, e := range r.Figures {
-		if e.Kernel != nil && e.Kernel.Median < 0.8*e.Usual {
-			fmt.Fprintf(w, "%s: the kernel usually has %s %s: the machine is busy or slow, and only the ratio says something\n",
-				e.Title, number(e.Usual), e.Unit)
-		}
+	met := b.counted().Median <= t.Bound
+	if t.Kind == atLeast {
+		met = b.Ratio.Median >= t.Bound
 	}
-	for _, v := range r.Voids {
-		fmt.Fprintf(w, "void: repeat %d, %s, %s: %s\n", v.Repeat, v.Figure, v.Side, v.Why)
-	}
-	return nil
+	b.Met = &met
+	return b
 }
 
-func (s *summary) String() string {
-	return fmt.Sprintf("%s (%s .. %s)", number(s.Median), number(s.Min), number(s.Max))
+// shortage is why a kernel's runs are void, if any that were kept are.
+func (r *result) shortage(side string) string {
+	for _, each := range r.rounds {
+		if why := each[side].Short; why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // number prints three digits.
 func number(v float64) string {
 	switch {
-	case v >= 100:
+	case v >= 100 || v <= -100:
 		return strconv.FormatFloat(v, 'f', 0, 64)
-	case v >= 10:
+	case v >= 10 || v <= -10:
 		return strconv.FormatFloat(v, 'f', 1, 64)
-	case v >= 1:
+	case v >= 1 || v <= -1:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
 	return strconv.FormatFloat(v, 'f', 3, 64)
 }
 
-// save writes the report and its plots into a directory.
+// save writes the report and its page into a directory.
 func (r *report) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -187,5 +238,9 @@ func (r *report) save(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "bench.json"), append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	return r.draw(filepath.Join(dir, "bench.png"), filepath.Join(dir, "bench.svg"))
+	page, err := r.page()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "bench.html"), page, 0o644)
 }

@@ -8,18 +8,32 @@ import (
 	"testing"
 )
 
+// sample has a figure of each kind.
 func sample() *report {
 	r := &report{Repeats: 3}
-	run := func(values ...float64) (list []measurement) {
-		for _, v := range values {
-			list = append(list, measurement{Value: v, Proof: counts{billedUp: 1001}, Arrived: arrival{Up: traffic{1, 1000}}})
+	add := func(key string, f figure, kernel, nat, ours []float64, short string) {
+		one := &result{trial: trial{key: key, figures: []figure{f}}}
+		for i := range ours {
+			one.rounds = append(one.rounds, round{
+				hotspot: {Values: map[string]float64{f.key: kernel[i]}, Short: short},
+				natOnly: {Values: map[string]float64{f.key: nat[i]}},
+				ourselves: {Values: map[string]float64{f.key: ours[i]}, Proof: counts{billedUp: 1046, vanishedUp: 3, refusedUp: 2},
+					Arrived: arrival{Up: traffic{1, 1000}}},
+			})
 		}
-		return list
+		r.add(one)
 	}
-	r.add(&result{figure: figure{key: "bulk", title: "bulk, up", unit: "Gbit/s", target: 0.7}, kernel: run(10, 5, 20), gatewayd: run(8, 4, 8)})
-	r.add(&result{figure: figure{key: "small", title: "small, up", unit: "Mpps", target: 1, usual: 4}, kernel: run(2, 2, 2), gatewayd: run(1, 3, 1)})
-	r.add(&result{figure: figure{key: "late", title: "late", unit: "µs", less: true}, unproven: true})
-	r.Voids = []void{{1, "late", "gatewayd", "nothing arrived"}}
+	add("tcp_up_1", figure{key: goodput, title: "bulk, up", unit: "Gbit/s", targets: against(atLeast, 0.7, 2)},
+		[]float64{10, 5, 20}, []float64{4, 4, 4}, []float64{8, 4, 8}, "")
+	add("clients_1", figure{key: delivered, title: "small, up", unit: "Mpps", targets: against(atLeast, 1, 0), usual: usually(4, 0)},
+		[]float64{2, 2, 2}, []float64{1, 1, 1}, []float64{4, 4, 4}, "the kernel hotspot has 2 Mpps")
+	add("clients_10000", figure{key: delivered, title: "small, many", unit: "Mpps"},
+		[]float64{1, 1, 1}, []float64{1, 1, 1}, []float64{2, 4, 3}, "")
+	add("rtt_idle", figure{key: p50, title: "round trip", unit: "µs", less: true, targets: against(plus, 60, 10)},
+		[]float64{100, 90, 80}, []float64{100, 90, 80}, []float64{130, 120, 150}, "")
+	r.add(&result{trial: trial{key: "late", figures: []figure{{key: "late", title: "late", unit: "µs"}}}, unproven: true})
+	r.Voids = []void{{1, "late", ourselves, "nothing <b> arrived"}}
+	r.Memory = []memory{{one.title, ourselves, "Pss", 79.1}}
 	return r
 }
 
@@ -28,21 +42,25 @@ func TestTableSaysWhatWasMeasured(t *testing.T) {
 	if err := sample().table(&text); err != nil {
 		t.Fatal(err)
 	}
+	plain := strings.Join(strings.Fields(text.String()), " ")
 	for _, want := range []string{
-		"10.0 (5.00 .. 20.0)  8.00 (4.00 .. 8.00)  0.800 (0.400 .. 0.800)  ≥ 0.700 met",
-		"0.500 (0.500 .. 1.50)   ≥ 1.00 MISSED",
+		"10.0 (5.00 .. 20.0) 8.00 (4.00 .. 8.00) 4.00 (4.00 .. 4.00) 0.800 (0.400 .. 0.800) ≥ 0.7 met 2.00 (1.00 .. 2.00) ≥ 2 met",
+		"2.00 (2.00 .. 2.00) ≥ 1 void",
+		"+30 (+30 .. +70) ≤ +60 met +30 (+30 .. +70) ≤ +10 MISSED",
 		"not proven",
-		"bills: 6 runs, 6000 layer-3 bytes at the far ends, billed +6 bytes",
-		"small, up: the kernel usually has 4.00 Mpps",
-		"void: repeat 1, late, gatewayd: nothing arrived",
+		"10,000 clients, gatewayd: +33 % (+0 .. +100) per packet beside one; target < 10 % MISSED",
+		"10,000 clients, kernel hotspot: +100 % (+100 .. +100) per packet beside one",
+		"12 runs, 12000 layer-3 bytes at the far ends, billed +552 bytes beside them; the ports dropped 12 packets",
+		"memory, one client, gatewayd: 79.1 MB",
+		"void: repeat 1, late, gatewayd: nothing <b> arrived",
 	} {
-		if !strings.Contains(text.String(), want) {
+		if !strings.Contains(plain, want) {
 			t.Errorf("the table does not say %q:\n%s", want, text.String())
 		}
 	}
 }
 
-func TestSaveWritesAllThree(t *testing.T) {
+func TestSaveWritesBoth(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	if err := sample().save(dir); err != nil {
 		t.Fatal(err)
@@ -52,20 +70,38 @@ func TestSaveWritesAllThree(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back report
-	if err := json.Unmarshal(text, &back); err != nil || len(back.Figures) != 3 || back.Figures[0].Pairs[2].Ratio != 0.4 {
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Figures) != 5 || back.Figures[0].Beside[hotspot].Each[2] != 0.4 ||
+		back.Runs[1].Rounds[0][hotspot].Short == "" {
 		t.Errorf("read back: %v\n%s", err, text)
 	}
-	for name, start := range map[string]string{"bench.png": "\x89PNG", "bench.svg": "<?xml"} {
-		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.HasPrefix(string(text), start) {
-			t.Errorf("%s: %v, begins %.20q", name, err, text)
+	page, err := os.ReadFile(filepath.Join(dir, "bench.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, times := range map[string]int{"<svg": 5, "<b class=\"met\">3 targets met": 1, "1 missed": 1, "<b class=\"void\">1 void": 1, "not proven": 1,
+		"nothing &lt;b&gt; arrived": 1, "0.800 (0.400 .. 0.800)": 1, "<!DOCTYPE": 1, "http://www.w3.org/2000/svg": 5, "src=": 0} {
+		if got := strings.Count(string(page), want); got != times {
+			t.Errorf("the page has %q %d times, want %d", want, got, times)
 		}
 	}
 }
 
 func TestNumberHasThreeDigits(t *testing.T) {
-	for v, want := range map[float64]string{0.0123: "0.012", 0.4: "0.400", 9.5: "9.50", 12.34: "12.3", 271.8: "272"} {
+	for v, want := range map[float64]string{0.0123: "0.012", 0.4: "0.400", 9.5: "9.50", 12.34: "12.3", 271.8: "272", -271.8: "-272"} {
 		if got := number(v); got != want {
 			t.Errorf("%v is %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestReadBusy(t *testing.T) {
+	got, err := readBusy("cpu  100 20 3 9999 777 5 6 888 0 0")
+	if want := 134 * 10; err != nil || int(got.Milliseconds()) != want {
+		t.Errorf("%v, %v; want %d ms", got, err, want)
+	}
+	for _, wrong := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu x 2 3 4 5 6 7 8"} {
+		if _, err := readBusy(wrong); err == nil {
+			t.Errorf("%q is taken", wrong)
 		}
 	}
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -14,77 +12,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallFrame is the shortest Ethernet frame without its check sequence; with it
-// 64 bytes.
-const smallFrame = 60
-
-// datagram builds the frame of an IPv4 UDP packet to the server's discard port.
-func datagram(to net.HardwareAddr, port uint16, frameLen int) []byte {
-	const ip, udp, payload = 14, 34, 42
-	b := make([]byte, frameLen)
-	from, _ := net.ParseMAC(clientMAC) // a constant
-	copy(b, to)
-	copy(b[6:], from)
-	be := binary.BigEndian
-	be.PutUint16(b[12:], 0x0800)
-	b[ip], b[ip+8], b[ip+9] = 0x45, 64, 17
-	be.PutUint16(b[ip+2:], uint16(frameLen-ip))
-	be.PutUint16(b[ip+6:], 0x4000) // don't fragment
-	src, dst := netip.MustParseAddr(clientIP).As4(), netip.MustParseAddr(serverIP).As4()
-	copy(b[ip+12:], src[:])
-	copy(b[ip+16:], dst[:])
-	be.PutUint16(b[udp:], port)
-	be.PutUint16(b[udp+2:], discard)
-	be.PutUint16(b[udp+4:], uint16(frameLen-udp))
-	for i := payload; i < frameLen; i++ {
-		b[i] = byte(i)
-	}
-	be.PutUint16(b[ip+10:], ^sum(b[ip:udp], 0))
-	pseudo := uint32(17) + uint32(frameLen-udp)
-	check := ^sum(b[udp:], pseudo+uint32(sum(b[ip+12:udp], 0)))
-	if check == 0 {
-		check = 0xffff // RFC 768: zero means none
-	}
-	be.PutUint16(b[udp+6:], check)
-	return b
-}
-
-// sum is the ones' complement sum of RFC 1071 over an even number of bytes and
-// what was summed before.
-func sum(b []byte, s uint32) uint16 {
-	for ; len(b) >= 2; b = b[2:] {
-		s += uint32(binary.BigEndian.Uint16(b))
-	}
-	for s > 0xffff {
-		s = s>>16 + s&0xffff
-	}
-	return uint16(s)
-}
-
 // batch is how many frames one system call sends.
 const batch = 64
 
-// A sender sends one frame again and again from a namespace's port, from one
-// thread.
+// A sender sends a stream from a namespace's port, from one thread.
 type sender struct {
 	sent atomic.Uint64 // frames the kernel took
+	lost atomic.Uint64 // frames dropped on their way out of the sender
 	quit atomic.Bool
 	done chan error
 }
 
 // send starts a sender on the last core. A rate of 0 is as fast as the core
 // allows; others are packets per second, in steps of a millisecond.
-func send(namespace string, frame []byte, rate int) *sender {
-	s := &sender{done: make(chan error, 1)}
-	go func() { s.done <- within(namespace, func() error { return s.loop(frame, rate) }) }()
-	return s
+func send(l *lab, s stream, rate int) *sender {
+	x := &sender{done: make(chan error, 1)}
+	t := s.mould(l.gatewayMAC)
+	go func() { x.done <- within(l.client, func() error { return x.loop(t, rate) }) }()
+	return x
 }
 
 // stop ends the sender and returns how many frames the kernel took.
-func (s *sender) stop() (uint64, error) {
-	s.quit.Store(true)
-	err := <-s.done
-	return s.sent.Load(), err
+func (x *sender) stop() (uint64, error) {
+	x.quit.Store(true)
+	err := <-x.done
+	return x.sent.Load(), err
 }
 
 type mmsghdr struct {
@@ -92,54 +44,95 @@ type mmsghdr struct {
 	_   uint32 // how much was sent
 }
 
-func (s *sender) loop(frame []byte, rate int) error {
+// A volley is frames that one system call sends. The thread that made it uses it.
+type volley struct {
+	fd       int
+	mould    *mould
+	frames   [batch][]byte
+	vectors  [batch]unix.Iovec
+	messages [batch]mmsghdr
+}
+
+// newVolley opens a socket on the port of the thread's namespace, and takes the
+// last core.
+func newVolley(t *mould) (*volley, error) {
 	var last unix.CPUSet
 	last.Set(runtime.NumCPU() - 1)
 	_ = unix.SchedSetaffinity(0, &last) // where it is not allowed the scheduler chooses
 	port, err := net.InterfaceByName(farPort)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open the sender's socket: %w", err)
+		return nil, fmt.Errorf("open the sender's socket: %w", err)
 	}
-	defer unix.Close(fd)
+	v := &volley{fd: fd, mould: t}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: port.Index}); err != nil {
-		return fmt.Errorf("bind the sender's socket: %w", err)
+		return nil, errors.Join(fmt.Errorf("bind the sender's socket: %w", err), v.close())
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1); err != nil {
-		return fmt.Errorf("set PACKET_QDISC_BYPASS: %w", err)
+		return nil, errors.Join(fmt.Errorf("set PACKET_QDISC_BYPASS: %w", err), v.close())
 	}
-	vector := unix.Iovec{Base: &frame[0]}
-	vector.SetLen(len(frame))
-	var messages [batch]mmsghdr
-	for i := range messages {
-		messages[i].hdr.Iov = &vector
-		messages[i].hdr.SetIovlen(1)
+	for i := range v.messages {
+		v.frames[i] = append([]byte(nil), t.original...)
+		v.vectors[i].Base = &v.frames[i][0]
+		v.vectors[i].SetLen(len(v.frames[i]))
+		v.messages[i].hdr.Iov = &v.vectors[i]
+		v.messages[i].hdr.SetIovlen(1)
 	}
+	return v, nil
+}
+
+func (v *volley) close() error { return unix.Close(v.fd) }
+
+// fire sends the first n frames and returns how many the kernel took, and whether
+// the one after them was dropped on its way.
+func (v *volley) fire(n int) (taken int, dropped bool, err error) {
+	// Raw: it never blocks, and the scheduler's part in an ordinary call is measured otherwise.
+	r, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(v.fd), uintptr(unsafe.Pointer(&v.messages)), uintptr(n), 0, 0, 0)
+	runtime.KeepAlive(v)
+	switch {
+	case errno == 0:
+		return int(r), false, nil
+	case errors.Is(errno, unix.ENOBUFS):
+		return 0, true, nil
+	case errors.Is(errno, unix.EINTR), errors.Is(errno, unix.EAGAIN):
+		return 0, false, nil
+	}
+	return 0, false, fmt.Errorf("send %d frames: %w", n, errno)
+}
+
+func (x *sender) loop(t *mould, rate int) error {
+	v, err := newVolley(t)
+	if err != nil {
+		return err
+	}
+	defer v.close()
 	begin := time.Now()
-	for tried := 0; !s.quit.Load(); {
+	flow, tried := 0, 0
+	for !x.quit.Load() {
 		n := batch
 		if rate > 0 {
-			if n = min(int(time.Since(begin).Milliseconds())*rate/1000-tried, batch); n <= 0 {
+			if n = min(int(time.Since(begin).Microseconds())*rate/1e6-tried, batch); n <= 0 {
 				time.Sleep(time.Millisecond)
 				continue
 			}
 		}
-		// Raw: it never blocks, and the scheduler's part in an ordinary call is measured otherwise.
-		taken, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages)), uintptr(n), 0, 0, 0)
-		switch {
-		case errno == 0:
-			tried += int(taken)
-			s.sent.Add(uint64(taken))
-		case errors.Is(errno, unix.ENOBUFS):
-			tried++ // the first frame was dropped on its way
-		case errors.Is(errno, unix.EINTR), errors.Is(errno, unix.EAGAIN):
-		default:
-			return fmt.Errorf("send %d frames: %w", n, errno)
+		for i := range n {
+			t.write(v.frames[i], (flow+i)%t.flows())
 		}
+		taken, dropped, err := v.fire(n)
+		if err != nil {
+			return err
+		}
+		x.sent.Add(uint64(taken))
+		if dropped {
+			x.lost.Add(1)
+			taken = 1
+		}
+		tried += taken
+		flow = (flow + taken) % t.flows()
 	}
-	runtime.KeepAlive(frame)
 	return nil
 }

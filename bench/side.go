@@ -10,24 +10,35 @@ import (
 type side interface {
 	name() string
 	lab() *lab
-	// counts reads what the side itself has counted, by name.
-	counts(ctx context.Context) (counts, error)
+	// prepare makes it ready for a trial.
+	prepare(ctx context.Context, t trial) error
+	// counts reads what the side itself has counted.
+	counts(ctx context.Context) (reading, error)
 	// prove says whether the side did its whole job while its counts rose by
 	// so much and so much arrived: nil, or why the run is void.
-	prove(rose counts, arrived arrival, f figure) error
+	prove(rose reading, arrived arrival, t trial, o outcome) error
 	// stop ends what the side started, and its lab.
 	stop() error
 }
 
-// counts are a side's own counters; they only grow.
+// counts are a side's own counters, by name; they only grow.
 type counts map[string]uint64
 
-func (c counts) since(before counts) counts {
-	rose := counts{}
-	for name, n := range c {
-		if n -= before[name]; n != 0 {
-			rose[name] = n
+// A reading is what a side has counted.
+type reading struct {
+	sums counts
+	each []uint64 // billed upwards, of each client, bytes; nil where nobody bills
+}
+
+func (r reading) since(before reading) reading {
+	rose := reading{sums: counts{}}
+	for name, n := range r.sums {
+		if n -= before.sums[name]; n != 0 {
+			rose.sums[name] = n
 		}
+	}
+	for i, n := range r.each {
+		rose.each = append(rose.each, n-before.each[i])
 	}
 	return rose
 }

@@ -29,3 +29,12 @@ func ratios(over, under []float64) []float64 {
 	}
 	return r
 }
+
+// differences subtracts pair by pair.
+func differences(from, less []float64) []float64 {
+	d := make([]float64, len(from))
+	for i := range d {
+		d[i] = from[i] - less[i]
+	}
+	return d
+}

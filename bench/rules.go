@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// rules are the gateway's nftables rules. A hotspot has a set and a map of its
+// clients, so that a packet is looked up and never compared rule by rule; a
+// packet's priority is the handle of its class, which HTB takes without a filter:
+// the cheapest classification there is. NAT alone counts what it forwards.
+func rules(clients int, hotspot bool) string {
+	var b strings.Builder
+	b.WriteString("table ip bench {\n")
+	if hotspot {
+		for _, set := range []string{"up", "down"} {
+			fmt.Fprintf(&b, "\tset %s { type ipv4_addr; counter; elements = {%s} }\n", set,
+				elements(clients, func(ip string, _ int) string { return ip + " counter" }))
+		}
+		fmt.Fprintf(&b, "\tmap class { typeof ip saddr : meta priority; elements = {%s} }\n",
+			elements(clients, func(ip string, i int) string { return ip + " : " + classID(i) }))
+	}
+	up, down := "counter accept", "counter accept"
+	if hotspot {
+		up, down = "ip saddr @up meta priority set ip saddr map @class accept", "ip daddr @down meta priority set ip daddr map @class accept"
+	}
+	fmt.Fprintf(&b, `	chain forward {
+		type filter hook forward priority filter; policy drop;
+		iif %q %s
+		iif %q %s
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat;
+		oif %q ip saddr 10.10.0.0/16 counter masquerade
+	}
+}
+`, lanPort, up, wanPort, down, wanPort)
+	return b.String()
+}
+
+func elements(clients int, one func(ip string, i int) string) string {
+	list := make([]string, clients)
+	for i := range list {
+		list[i] = one(memberAt(i).ip.String(), i)
+	}
+	return strings.Join(list, ", ")
+}
+
+// A client's class is 1: and its number from here on.
+const firstClass = 0x10
+
+func classID(client int) string { return fmt.Sprintf("1:%x", firstClass+client) }
+
+// htb is how a client's class is made.
+type htb struct {
+	rate, burst string // burst: arguments of tc, empty for HTB's own
+}
+
+// queues is what tc -batch makes a port's queues of: a class and a pfifo of 1000
+// packets for each client.
+func (h htb) queues(port string, clients int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "qdisc add dev %s root handle 1: htb\n", port)
+	for i := range clients {
+		id := classID(i)
+		fmt.Fprintf(&b, "class add dev %s parent 1: classid %s htb rate %s ceil %s %s\n", port, id, h.rate, h.rate, h.burst)
+		fmt.Fprintf(&b, "qdisc add dev %s parent %s pfifo limit 1000\n", port, id)
+	}
+	return b.String()
+}
