@@ -21,7 +21,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: build deb check test demo bench bench-quick fuzz deps unit race arm short-fuzz namespaces soak figures
+.PHONY: build deb check test demo bench bench-quick steps fuzz deps unit race arm short-fuzz namespaces soak figures
 
 build: ## the static binary, bin/gatewayd
 	go build $(TRIM) -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
@@ -88,6 +88,10 @@ bench: deps build ## beside the kernel's own hotspot and NAT, in the same run; 1
 
 bench-quick: deps build ## the key figures of it; 3 min
 	go run ./bench -quick -binary bin/gatewayd -out bench/out
+
+steps: ## each step of the packet path: nanoseconds a packet, allocations
+	go test -run '^$$' -bench '^Benchmark(Steps|Up|Down|Both|UpSuper)$$' -benchmem ./forwarder
+	go test -run '^$$' -bench '^BenchmarkOutNew$$' -benchmem ./forwarder/nat
 
 soak: deps build ## the long matrices whole, hours; GATEWAYD_SEED=N draws others
 	$(call say,the long matrices)
