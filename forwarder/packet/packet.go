@@ -105,6 +105,8 @@ type Packet struct {
 	SegmentSize int // layer 4 payload of all segments but the last, bytes; 0 for a single one
 	WireLen     int // layer 3 bytes of all segments together: what is billed
 
+	Verified bool // whoever received it has verified the layer 4 checksum
+
 	tail tail // what Cut took off
 }
 

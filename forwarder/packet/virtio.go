@@ -13,6 +13,7 @@ const (
 	csumOffsetAt = 8
 
 	needsChecksum = 1 // flags
+	dataValid     = 2
 
 	gsoNone  = 0
 	gsoTCPv4 = 1
@@ -34,6 +35,7 @@ func (p *Packet) Partial() bool { return p.Raw[flagsAt]&needsChecksum != 0 }
 // checkVirtio checks what the virtio header says about any frame, and clears what only its receiver could use.
 func (p *Packet) checkVirtio() bool {
 	h := p.Raw[:VirtioLen]
+	p.Verified = h[flagsAt]&dataValid != 0
 	h[flagsAt] &= needsChecksum
 	if h[flagsAt] == 0 {
 		binary.LittleEndian.PutUint32(h[csumStartAt:], 0)
