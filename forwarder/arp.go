@@ -154,7 +154,7 @@ func (f *Forwarder) sendARP(port uint8, op uint16, mac uint64, ip uint32, toMAC 
 		DstHwAddress: unpackMAC(toMAC), DstProtAddress: binary.BigEndian.AppendUint32(nil, toIP),
 	}
 	if raw := f.build(&eth, &arp); raw != nil {
-		f.enqueue(port, raw, queued{charge: unbilled})
+		f.enqueue(port, raw, nil, queued{charge: unbilled})
 		f.flush(port)
 	}
 }

@@ -20,9 +20,10 @@ type Config struct {
 	HostPorts   []HostPort // else these, ascending or not
 	HostRoute   bool       // the box's own traffic goes out through the WAN
 	Filtering   nat.Filtering
-	NATFlows    int // flows in the table
-	ClientFlows int // flows a client may have
-	ClientPorts int // external ports a client may have
+	NATFlows    int  // flows in the table
+	ClientFlows int  // flows a client may have
+	ClientPorts int  // external ports a client may have
+	Single      bool // wire packets of a flow leave one by one, not joined
 }
 
 // HostPort is a range of ports that clients may reach on the box.

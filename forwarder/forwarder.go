@@ -131,6 +131,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.lanMask, f.wanMask = mask(cfg.LAN), mask(cfg.WAN)
 	f.lanNet, f.wanNet = f.lan&f.lanMask, f.wan&f.wanMask
 	f.neighbours = map[uint32]*neighbour{f.gateway: f.hop}
+	if !cfg.Single {
+		f.queues[clients.LAN].joins, f.queues[clients.WAN].joins = newJoins(), newJoins()
+	}
 	f.list()
 	f.now = f.clock()
 	f.nextDeadline = clients.NoTime

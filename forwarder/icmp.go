@@ -82,7 +82,7 @@ func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.
 		return
 	}
 	n := len(raw) - packet.VirtioLen - packet.EthernetLen
-	f.enqueue(port, raw, queued{bytes: uint32(n), packets: 1, charge: own})
+	f.enqueue(port, raw, nil, queued{bytes: uint32(n), packets: 1, charge: own})
 	f.flushAll()
 }
 

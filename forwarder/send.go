@@ -5,6 +5,7 @@ import (
 
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/link"
+	"gatewayd/forwarder/packet"
 )
 
 // What a queued frame is charged to.
@@ -31,6 +32,7 @@ type queue struct {
 	frames [link.Batch][]byte
 	taken  [link.Batch]bool
 	what   [link.Batch]queued
+	joins  *joins // nil on a port where each wire packet leaves by itself
 }
 
 // send puts a frame into its port's batch.
@@ -49,7 +51,11 @@ func (f *Forwarder) send(fr *frame) Reason {
 		f.sendPieces(fr, charge)
 		return Taken
 	}
-	f.enqueue(fr.to, fr.Raw, queued{fr.client, uint32(fr.WireLen), uint32(fr.Segments), charge, fr.direction})
+	p := &fr.Packet
+	if !fr.HasPorts() || fr.Proto == packet.ICMP {
+		p = nil
+	}
+	f.enqueue(fr.to, fr.Raw, p, queued{fr.client, uint32(fr.WireLen), uint32(fr.Segments), charge, fr.direction})
 	return Taken
 }
 
@@ -60,15 +66,16 @@ func (f *Forwarder) sendPieces(fr *frame, charge uint8) {
 	fr.Fragment(f.mtu[to], f.scratch, func(raw []byte) {
 		pieces++
 		what.bytes = uint32(len(raw) - fr.L3)
-		f.enqueue(to, raw, what)
+		f.enqueue(to, raw, nil, what)
 		f.flush(to)
 	})
 	f.counters.Totals.AddedPackets += uint64(pieces - 1)
 	f.counters.Totals.AddedBytes += uint64(fr.added)
 }
 
-// enqueue adds a frame to a batch that has room, and sends a full one.
-func (f *Forwarder) enqueue(port uint8, raw []byte, what queued) {
+// enqueue adds a frame to a batch that has room, and sends a full one. p is what
+// is known of a packet that may leave joined with others, else nil.
+func (f *Forwarder) enqueue(port uint8, raw []byte, p *packet.Packet, what queued) {
 	if what.charge >= billed {
 		if what.client.flight+uint64(what.bytes) > maxUncounted {
 			f.flushAll()
@@ -77,6 +84,9 @@ func (f *Forwarder) enqueue(port uint8, raw []byte, what queued) {
 	}
 	q := &f.queues[port]
 	q.frames[q.n], q.what[q.n] = raw, what
+	if q.joins != nil {
+		q.joins.add(q.n, p)
+	}
 	if q.n++; q.n == link.Batch {
 		f.flush(port)
 	}
@@ -101,8 +111,11 @@ func (f *Forwarder) flush(port uint8) {
 	if f.unlinked(port) {
 		reason = NoLink
 		clear(q.taken[:n])
-	} else if err := f.links[port].Send(q.frames[:n], q.taken[:n]); err != nil {
+	} else if err := q.offer(f.links[port], n); err != nil {
 		f.lost(port)
+	}
+	if q.joins != nil {
+		q.joins.begin()
 	}
 	p := &f.counters.Ports[port]
 	for i := range q.what[:n] {
@@ -132,6 +145,14 @@ func (f *Forwarder) flush(port uint8) {
 			f.store(what.client)
 		}
 	}
+}
+
+// offer hands the first n frames to the kernel.
+func (q *queue) offer(l link.Link, n int) error {
+	if q.joins == nil {
+		return l.Send(q.frames[:n], q.taken[:n])
+	}
+	return q.joins.send(l, q.frames[:n], q.taken[:n])
 }
 
 // account charges a frame that the kernel took.

@@ -129,3 +129,6 @@ func (m *Merger) Frame() []byte {
 	p.setLength(0, p.Flags|m.flags, gsoType, m.size, m.packets)
 	return p.Raw
 }
+
+// Protocol is the protocol of an IPv4 frame that Decode kept.
+func Protocol(raw []byte) uint8 { return raw[VirtioLen+EthernetLen+9] }
