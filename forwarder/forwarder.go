@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -67,7 +68,8 @@ type Forwarder struct {
 	counters     counters
 	base         [clients.NumPorts]clients.PortCounters // as found at attach
 	publisher    *clients.Publisher
-	busy         bool // the last round had frames
+	busy         bool          // the last round had frames
+	served       time.Duration // when one last had
 
 	arpIO       *arpParser
 	answers     [clients.NumPorts]limiter.Allowance // ARP replies and ICMP errors to whom no client is known
@@ -206,7 +208,8 @@ func (f *Forwarder) Stop() {
 	f.bell.Ring()
 }
 
-// Run forwards until Stop. The goroutine should be locked to its thread.
+// Run forwards until Stop. It waits for frames on the thread itself, so that
+// GOMAXPROCS has to be one more than the goroutines that run this.
 func (f *Forwarder) Run() error {
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -239,7 +242,7 @@ func (f *Forwarder) Run() error {
 		}
 		wait := f.patience()
 		f.busy = f.busy && wait == 0
-		n, err := unix.EpollWait(poll, events[:], wait)
+		n, err := f.await(poll, events[:], wait)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("forward: wait: %w", err)
 		}
@@ -255,6 +258,26 @@ func (f *Forwarder) Run() error {
 	f.publish()
 	f.said.Attached.Store(0) // the counters are final
 	return nil
+}
+
+// linger is for how long after a frame more are expected soon.
+const linger = time.Second
+
+// await waits for events. While more frames are expected the thread does so as if
+// it worked: Go's runtime, told of a call that blocks, gives the processor to
+// another thread and wakes its monitor, whose signal then interrupts the packets
+// that were waited for. The collector need not wait for such a thread: its signal
+// ends the wait.
+func (f *Forwarder) await(poll int, events []unix.EpollEvent, wait int) (int, error) {
+	if f.now-f.served >= linger {
+		return unix.EpollWait(poll, events, wait)
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(poll), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
+		uintptr(len(events)), uintptr(wait), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // patience is how long to wait for frames, ms.
@@ -323,7 +346,9 @@ func (f *Forwarder) Round() bool {
 		f.ring, f.hint, f.rang = false, false, f.now
 		f.wake()
 	}
-	f.busy = busy
+	if f.busy = busy; busy {
+		f.served = f.now
+	}
 	return busy
 }
 

@@ -139,7 +139,7 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 		_, _, _ = w.receive()
 		f.Stop()
 	}()
-	runtime.LockOSThread()
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2)) // one is the packet path's
 	return f.Run()
 }
 
