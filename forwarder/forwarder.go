@@ -145,7 +145,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	var err error
 	f.nat, err = nat.Attach(table.NAT(), nat.Options{
 		External: f.wan, Filtering: cfg.Filtering, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
-		MaxClients: table.Slots(),
+		MaxClients: table.Slots(), Arena: &f.tables,
 	}, int64(f.now))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attach translations: %w", err), f.Close())

@@ -1,6 +1,10 @@
 package nat
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"gatewayd/forwarder/arena"
+)
 
 // index is an open-addressing hash from a 32-bit hash to the number of a flow
 // or a mapping, never more than half full. A slot holds the number in its low
@@ -14,12 +18,11 @@ type index struct {
 	hashOf func(number uint32) uint32 // of what is in the index; asked on removal only
 }
 
-func newIndex(n int, hashOf func(number uint32) uint32) index {
+// init makes the index one of at most n numbers.
+func (x *index) init(a *arena.Arena, n int, hashOf func(number uint32) uint32) error {
 	size := uint32(1) << bits.Len32(uint32(2*n-1))
-	return index{
-		slots: make([]uint32, size), mask: size - 1,
-		number: 1<<bits.Len32(uint32(n)) - 1, hashOf: hashOf,
-	}
+	x.mask, x.number, x.hashOf = size-1, 1<<bits.Len32(uint32(n))-1, hashOf
+	return arena.Make(a, &x.slots, int(size))
 }
 
 // slot is what a number under a hash looks like.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"gatewayd/forwarder/arena"
 )
 
 // Protocol numbers that can be translated.
@@ -43,6 +45,8 @@ type Options struct {
 	FlowsPerClient int // default 4096; slot 0 is exempt
 	PortsPerClient int // mappings of all protocols; default 1024; slot 0 is exempt
 	MaxClients     int // the highest slot; default 4096
+
+	Arena *arena.Arena // where the private side lies; the table is of no use once it is closed. nil: the heap
 
 	Seed [32]byte // secret behind hashes and port choice; all zero draws one
 

@@ -1,5 +1,11 @@
 package nat
 
+import (
+	"errors"
+
+	"gatewayd/forwarder/arena"
+)
+
 // pool holds the external ports of one protocol in the owner's slice: free,
 // resting or in use. Private memory; rebuilt at attach.
 type pool struct {
@@ -12,13 +18,16 @@ type pool struct {
 	until *[65536]uint32 // by port: the second its rest ends; shared memory; nil when freed ports do not rest
 }
 
-func newPool(low, high uint16, until *[65536]uint32) pool {
+// init makes the pool one of the ports from low to high.
+func (p *pool) init(a *arena.Arena, low, high uint16, until *[65536]uint32) error {
 	n := int(high) - int(low) + 1
-	p := pool{low: low, free: make([]uint16, 0, n), head: make([]uint32, n), until: until}
+	p.low, p.until = low, until
+	err := errors.Join(arena.Make(a, &p.free, n), arena.Make(a, &p.head, n))
+	p.free = p.free[:0]
 	if until != nil {
-		p.queue = make([]uint16, n)
+		err = errors.Join(err, arena.Make(a, &p.queue, n))
 	}
-	return p
+	return err
 }
 
 // covers says whether a port belongs to the slice.

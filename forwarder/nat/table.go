@@ -2,9 +2,12 @@ package nat
 
 import (
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+
+	"gatewayd/forwarder/arena"
 )
 
 // Client is a slot of the client table and its generation.
@@ -24,8 +27,8 @@ type Table struct {
 	rest   *[2][65536]uint32 // TCP, UDP: the second a port's rest ends
 	flows  []flow
 
-	// All below is private: rebuilt at attach, free of pointers into the heap
-	// where it is large, and zero until used.
+	// All below is private: rebuilt at attach, free of pointers, outside
+	// the heap where the options give an arena, and zero until used.
 	second   uint32 // of the latest now
 	turn     int64  // the now at which second began
 	secret   secret
@@ -112,18 +115,28 @@ func Attach(mem []byte, opt Options, now int64) (*Table, error) {
 	t.second = uint32(max(now, 0) / 1e9)
 	t.turn = int64(t.second) * 1e9
 
-	n := opt.MaxFlows
-	t.byInside, t.byOutside = newIndex(n, t.insideOf), newIndex(n, t.outsideOf)
-	t.byPeer, t.byEndpoint = newIndex(n, t.peerOf), newIndex(n, t.endpointOf)
-	t.links = make([]link, n+1)
-	t.mappings = make([]mapping, n+1)
-	t.clients = make([]client, opt.MaxClients+1)
-	low, high := opt.Slice(int(opt.Owner))
-	t.pools = [3]pool{newPool(low, high, &t.rest[0]), newPool(low, high, &t.rest[1]), newPool(low, high, nil)}
-	t.wheel = make([]uint32, wheelSize(slices.Max(t.timeouts[:])))
+	if err := t.makeTables(); err != nil {
+		return nil, fmt.Errorf("nat: tables of %d flows: %w", opt.MaxFlows, err)
+	}
 	t.wheelAt = t.second
 	t.rebuild()
 	return t, nil
+}
+
+// makeTables makes the private side, empty.
+func (t *Table) makeTables() error {
+	a, n := t.opt.Arena, t.opt.MaxFlows
+	low, high := t.opt.Slice(int(t.opt.Owner))
+	return errors.Join(
+		t.byInside.init(a, n, t.insideOf), t.byOutside.init(a, n, t.outsideOf),
+		t.byPeer.init(a, n, t.peerOf), t.byEndpoint.init(a, n, t.endpointOf),
+		arena.Make(a, &t.links, n+1),
+		arena.Make(a, &t.mappings, n+1),
+		arena.Make(a, &t.clients, t.opt.MaxClients+1),
+		t.pools[0].init(a, low, high, &t.rest[0]),
+		t.pools[1].init(a, low, high, &t.rest[1]),
+		t.pools[2].init(a, low, high, nil),
+		arena.Make(a, &t.wheel, wheelSize(slices.Max(t.timeouts[:]))))
 }
 
 // Counts is how many mappings and flows there are, the run out but not yet
