@@ -26,16 +26,18 @@ type Forwarder struct {
 	wake  func()        // rings control's
 	clock func() time.Duration
 
-	table   *clients.Table
-	header  *clients.Header
-	said    *clients.Worker // what this worker says in it
-	tables  arena.Arena     // of what follows by client
-	clients []client
-	policy  []uint64 // policy generations taken in
-	changes uint64
-	byMAC   index
-	byIP    index
-	nat     *nat.Table
+	table     *clients.Table
+	header    *clients.Header
+	said      *clients.Worker // what this worker says in it
+	tables    arena.Arena     // of what follows by client
+	clients   []client
+	policy    []uint64 // policy generations taken in
+	changes   uint64
+	unscanned int // first slot that the present look for changes has not come to; 0: none is on
+	deadlines deadlines
+	byMAC     index
+	byIP      index
+	nat       *nat.Table
 
 	lan, lanNet, lanMask uint32
 	wan, wanNet, wanMask uint32
@@ -44,32 +46,31 @@ type Forwarder struct {
 	mtu                  [clients.NumPorts]int
 	mss                  uint16
 
-	now          time.Duration // since boot, read once a batch
-	nextDeadline time.Duration // of all grants
-	nextMind     time.Duration
-	stopped      bool // admission, as a whole
-	ring         bool // control is to be woken after this batch
-	hint         bool // likewise, but no more than every hintEvery
-	rang         time.Duration
-	again        bool   // a frame that waited is on its way again
-	touched      uint32 // first client whose counters are to be stored; 0: none
-	paths        [clients.NumPorts][]step
-	pacing       [clients.NumPorts]int // position of pace in each path; quota is behind it
-	pacer        pacer
-	turn         turn
-	frame        frame
-	ahead        ahead
-	aheadFrom    int     // conversations from which on it is used
-	heads        [2]head // what conforms to the rate of a frame, and what of that fits the grant
-	portions     int     // heads on their way
-	queues       [clients.NumPorts]queue
-	scratch      []byte // for fragments
-	built        []byte // for what gopacket builds
-	counters     counters
-	base         [clients.NumPorts]clients.PortCounters // as found at attach
-	publisher    *clients.Publisher
-	busy         bool          // the last round had frames
-	served       time.Duration // when one last had
+	now       time.Duration // since boot, read once a batch
+	nextMind  time.Duration
+	stopped   bool // admission, as a whole
+	ring      bool // control is to be woken after this batch
+	hint      bool // likewise, but no more than every hintEvery
+	rang      time.Duration
+	again     bool   // a frame that waited is on its way again
+	touched   uint32 // first client whose counters are to be stored; 0: none
+	paths     [clients.NumPorts][]step
+	pacing    [clients.NumPorts]int // position of pace in each path; quota is behind it
+	pacer     pacer
+	turn      turn
+	frame     frame
+	ahead     ahead
+	aheadFrom int     // conversations from which on it is used
+	heads     [2]head // what conforms to the rate of a frame, and what of that fits the grant
+	portions  int     // heads on their way
+	queues    [clients.NumPorts]queue
+	scratch   []byte // for fragments
+	built     []byte // for what gopacket builds
+	counters  counters
+	base      [clients.NumPorts]clients.PortCounters // as found at attach
+	publisher *clients.Publisher
+	busy      bool          // the last round had frames
+	served    time.Duration // when one last had
 
 	arpIO       *arpParser
 	answers     [clients.NumPorts]limiter.Allowance // ARP replies and ICMP errors to whom no client is known
@@ -138,7 +139,6 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	}
 	f.list()
 	f.now = f.clock()
-	f.nextDeadline = clients.NoTime
 	f.counters.load(f.said)
 	f.base = f.counters.Ports
 	f.publisher = clients.NewPublisher(f.said)
@@ -155,7 +155,8 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.announce(clients.LAN)
 	f.announce(clients.WAN)
 	f.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
-	f.sync()
+	for !f.sync() {
+	}
 	f.publish()
 	f.said.Beat.Store(int64(f.now))
 	f.said.Attached.Store(f.header.Alive.Load())
@@ -171,6 +172,7 @@ func (f *Forwarder) makeTables(slots int) error {
 	f.byIP, err[1] = newIndex(&f.tables, slots-1)
 	f.pacer, err[2] = newPacer(&f.tables, slots)
 	return errors.Join(errors.Join(err[:]...),
+		f.deadlines.init(&f.tables, slots),
 		arena.Make(&f.tables, &f.clients, slots),
 		arena.Make(&f.tables, &f.policy, slots),
 		arena.Make(&f.tables, &f.turn.counts, slots),
@@ -283,11 +285,11 @@ func (f *Forwarder) await(poll int, events []unix.EpollEvent, wait int) (int, er
 // patience is how long to wait for frames, ms.
 func (f *Forwarder) patience() int {
 	for _, r := range f.ready {
-		if r {
+		if r || f.unscanned != 0 {
 			return 0
 		}
 	}
-	wait := min(f.nextDeadline, f.nextMind) - f.clock()
+	wait := min(f.deadlines.next(), f.nextMind) - f.clock()
 	if len(f.pacer.due) > 0 {
 		wait = min(wait, time.Millisecond)
 	}

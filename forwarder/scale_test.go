@@ -112,7 +112,9 @@ func newCrowd(t testing.TB, s crowdSize, terms clients.Terms, scattered bool) (b
 		}
 		b.table.Changed(1 + i)
 	}
-	b.round()
+	for range s.clients/takesARound + 1 {
+		b.round()
+	}
 	b.f.aheadFrom = aheadFlows
 	lan := newOrder(s.flows, scattered)
 	lanMill := newCrowdMill(s.conversation(0).udp(18), func(raw []byte) {
@@ -232,5 +234,42 @@ func BenchmarkCrowd(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkChange is a round in which one of many clients was changed, beside
+// one in which none was.
+func BenchmarkChange(b *testing.B) {
+	const many = 16_384
+	bn, _, _ := newCrowd(b, crowdSize{many, many}, timeOf(time.Hour), false)
+	bn.f.links = Links{newMill(), newMill(), newMill()}
+	for _, name := range []string{"none", "one"} {
+		b.Run(name, func(b *testing.B) {
+			slot := newOrder(many, true)
+			for b.Loop() {
+				if name == "one" {
+					bn.table.Changed(1 + slot.next())
+				}
+				bn.f.Round()
+			}
+		})
+	}
+}
+
+// BenchmarkEnd is a round in which the grant of one of many clients ends, and
+// the next one of it starts.
+func BenchmarkEnd(b *testing.B) {
+	const many = 16_384
+	bn, _, _ := newCrowd(b, crowdSize{many, many}, timeOf(time.Hour), false)
+	bn.f.links = Links{newMill(), newMill(), newMill()}
+	slot := newOrder(many, true)
+	for b.Loop() {
+		c := &bn.f.clients[1+slot.next()]
+		c.deadline = bn.now - 1
+		bn.f.deadlines.set(c.id.Slot, c.deadline)
+		bn.f.Round()
+		bn.table.Slot(int(c.id.Slot)).Record(1).Ended.Store(0)
+		c.active, c.running, c.deadline = 1, true, bn.now+time.Hour
+		bn.f.deadlines.set(c.id.Slot, c.deadline)
 	}
 }
