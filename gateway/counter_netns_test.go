@@ -43,7 +43,9 @@ func newCounter(n *namespace) *counter {
 		named += fmt.Sprintf("counter of_%s {}\n", kind)
 		rules += fmt.Sprintf("%s counter name of_%s\n", match, kind)
 	}
-	n.run("nft", "table netdev count {\n"+named+"chain in { type filter hook ingress device eth0 priority 0;\n"+rules+"}\n}")
+	if !inside { // where nftables has no family netdev
+		n.run("nft", "table netdev count {\n"+named+"chain in { type filter hook ingress device eth0 priority 0;\n"+rules+"}\n}")
+	}
 	c := &counter{t: n.t, ns: n}
 	var err error
 	c.wire, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2})

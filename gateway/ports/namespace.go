@@ -10,12 +10,9 @@ import (
 )
 
 // namespaceOf opens the network namespace that a TAP device is in; -1 when it
-// is the calling thread's own, and on kernels before 5.6, which cannot say.
+// is the calling thread's own.
 func namespaceOf(tap int) (int, error) {
 	space, err := unix.IoctlRetInt(tap, unix.TUNGETDEVNETNS)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) {
-		return -1, nil
-	}
 	if err != nil {
 		return -1, fmt.Errorf("TUNGETDEVNETNS: %w", err)
 	}
