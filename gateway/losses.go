@@ -76,6 +76,10 @@ func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 			why = append(why, fmt.Sprintf("port %s: the kernel lost %d of %d packets %s before gatewayd could read them: "+
 				"the box is too slow for what comes in; see what else it does (top), or sell lower speeds", name, gone, gone+read, lately))
 		}
+		if odd := n.Truncated - b.Truncated; odd > 0 {
+			why = append(why, fmt.Sprintf("port %s: %d super-packets %s were lost: this kernel cannot tell of them (UDP ones before Linux 6.2), or they are larger "+
+				"than any packet; where they come from, run: ethtool -K DEV tx-udp-segmentation off, or ip link set DEV gso_max_size 65536", name, odd, lately))
+		}
 		refused, sent := n.Refused-b.Refused, n.TxPackets-b.TxPackets
 		if refused >= leastLost && refused*lostShare >= refused+sent {
 			why = append(why, fmt.Sprintf("port %s did not take %d of %d packets %s: its link is slower than what is sent; "+

@@ -37,6 +37,8 @@ func TestWhatIsLostNowIsSaid(t *testing.T) {
 		{"on the WAN", clients.Counters{}, port(clients.WAN, clients.PortCounters{Overflow: 100}), "port eth0: the kernel lost 100 of 100 packets"},
 		{"what was lost before", port(clients.LAN, clients.PortCounters{RxPackets: 100, Overflow: 1e6}),
 			port(clients.LAN, clients.PortCounters{RxPackets: 1000, Overflow: 1e6 + 5}), ""},
+		{"a super-packet that the kernel cannot tell of", clients.Counters{}, port(clients.LAN, clients.PortCounters{RxPackets: 1e6, Truncated: 1}),
+			"port eth1: 1 super-packets in the last 10 seconds were lost"},
 		{"a port that does not take it", clients.Counters{}, port(clients.WAN, clients.PortCounters{TxPackets: 300, Refused: 200}),
 			"port eth0 did not take 200 of 500 packets in the last 10 seconds"},
 		{"flows", clients.Counters{}, drop(forwarder.FlowsFull, 3), "3 packets of new conversations were refused in the last 10 seconds; raise limits.nat_flows, which is 262144"},

@@ -140,5 +140,14 @@ func TestOnThisKernel(t *testing.T) {
 	if got, s := d.rings(), d.status(); got != want || lost && s.Ports["lan"].Overflow == 0 {
 		t.Errorf("%d ports have a ring after a UDP super-packet, want %d: %+v", got, want, s.Ports["lan"])
 	}
+	if lost {
+		eventually(t, soon, "status says what to do about it", func() error {
+			l.superDatagram()
+			if said := strings.Join(d.status().Degraded, "; "); !strings.Contains(said, "tx-udp-segmentation off") {
+				return fmt.Errorf("%q", said)
+			}
+			return nil
+		})
+	}
 	d.stop()
 }
