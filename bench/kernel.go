@@ -50,6 +50,8 @@ func newKernel(ctx context.Context, kind string, s setting) (k *kernel, err erro
 	if err = ip(ctx,
 		"-n "+gateway+" addr add "+lanAddress+" dev "+lanPort,
 		"-n "+gateway+" addr add "+wanAddress+" dev "+wanPort,
+		"-n "+gateway+" link set "+lanPort+" txqueuelen 1000",
+		"-n "+gateway+" link set "+wanPort+" txqueuelen 1000",
 		"-n "+gateway+" route add default via "+serverIP,
 	); err != nil {
 		return k, err

@@ -149,7 +149,7 @@ func parents() (map[int]int, error) {
 
 // settle waits until the machine's cores have little to do.
 func settle(ctx context.Context) error {
-	for range 20 {
+	for range 8 {
 		before, err := busy()
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -87,7 +88,7 @@ func (r *report) phase(ctx context.Context, s setting, binary string, run *serie
 		}
 	}()
 	for _, kind := range []string{stock, hotspot, ourselves, natOnly} {
-		if kind == stock && s.key != one.key {
+		if kind == stock && !slices.ContainsFunc(list, func(t trial) bool { return t.stock }) {
 			continue
 		}
 		fmt.Fprintf(run.say, "%s: making the %s ", s.title, kind)
@@ -152,9 +153,11 @@ func chosen(pattern, congestion string, quick bool) ([]trial, error) {
 	}
 	var list []trial
 	for _, t := range trials(congestion) {
-		if match.MatchString(t.key) && (t.quick || !quick) {
-			list = append(list, t)
+		if !match.MatchString(t.key) || quick && !t.quick {
+			continue
 		}
+		t.stock = t.stock && !quick
+		list = append(list, t)
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("-only %s: no trial has such a key", pattern)

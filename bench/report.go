@@ -155,28 +155,45 @@ func (r *report) add(one *result) {
 	}
 }
 
-// values are a figure's on a side, of all rounds.
-func (r *result) values(key, side string) (list []float64) {
+// values are a figure's on a side and gatewayd's beside it, of all rounds but those
+// void because of the side; where most are, of all, and why.
+func (r *result) values(key, side string) (theirs, ours []float64, why string) {
+	mostly := r.mostlyShort(side)
 	for _, each := range r.rounds {
-		if m, measured := each[side]; measured {
-			list = append(list, m.Values[key])
+		m, measured := each[side]
+		if !measured || m.Short != "" && !mostly {
+			continue
+		}
+		if m.Short != "" {
+			why = m.Short
+		}
+		theirs, ours = append(theirs, m.Values[key]), append(ours, each[ourselves].Values[key])
+	}
+	return theirs, ours, why
+}
+
+// mostlyShort says whether half of a kernel's rounds are void, or more.
+func (r *result) mostlyShort(side string) bool {
+	void := 0
+	for _, each := range r.rounds {
+		if each[side].Short != "" {
+			void++
 		}
 	}
-	return list
+	return void > 0 && 2*void >= len(r.rounds)
 }
 
 // entry sums a figure up.
 func (r *result) entry(f figure) entry {
 	e := entry{Trial: r.trial.key, Figure: f.key, Title: f.title, Unit: f.unit, Less: f.less, Sides: map[string]summary{}, Beside: map[string]besides{}}
-	ours := r.values(f.key, ourselves)
 	for _, side := range []string{stock, hotspot, natOnly, ourselves} {
-		theirs := r.values(f.key, side)
+		theirs, ours, why := r.values(f.key, side)
 		if len(theirs) == 0 {
 			continue
 		}
 		e.Sides[side] = summarize(theirs)
 		if side != ourselves {
-			e.Beside[side] = f.beside(ours, theirs, side, r.shortage(side))
+			e.Beside[side] = f.beside(ours, theirs, side, why)
 		}
 	}
 	return e
@@ -201,16 +218,6 @@ func (f figure) beside(ours, theirs []float64, side, short string) besides {
 	}
 	b.Met = &met
 	return b
-}
-
-// shortage is why a kernel's runs are void, if any that were kept are.
-func (r *result) shortage(side string) string {
-	for _, each := range r.rounds {
-		if why := each[side].Short; why != "" {
-			return why
-		}
-	}
-	return ""
 }
 
 // number prints three digits.

@@ -60,6 +60,33 @@ func TestTableSaysWhatWasMeasured(t *testing.T) {
 	}
 }
 
+// A void round is left out, unless most are.
+func TestVoidRounds(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		short [3]bool // of the kernel's runs, 10, 20 and 40 beside 20 each
+		ratio summary
+		void  bool
+	}{
+		{"none", [3]bool{}, summary{1, 0.5, 2}, false},
+		{"one is left out", [3]bool{true, false, false}, summary{0.75, 0.5, 1}, false},
+		{"most are", [3]bool{true, true, false}, summary{1, 0.5, 2}, true},
+	} {
+		r := &result{trial: trial{key: "a"}}
+		for i, v := range []float64{10, 20, 40} {
+			m := measurement{Values: map[string]float64{"x": v}}
+			if row.short[i] {
+				m.Short = "too little"
+			}
+			r.rounds = append(r.rounds, round{hotspot: m, ourselves: {Values: map[string]float64{"x": 20}}})
+		}
+		b := r.entry(figure{key: "x", targets: against(atLeast, 0.7, 0)}).Beside[hotspot]
+		if b.Ratio != row.ratio || (b.Void != "") != row.void || (b.Met == nil) != row.void {
+			t.Errorf("%s: %+v", row.name, b)
+		}
+	}
+}
+
 func TestSaveWritesBoth(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	if err := sample().save(dir); err != nil {

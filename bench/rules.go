@@ -56,15 +56,13 @@ type htb struct {
 	rate, burst string // burst: arguments of tc, empty for HTB's own
 }
 
-// queues is what tc -batch makes a port's queues of: a class and a pfifo of 1000
-// packets for each client.
+// queues is what tc -batch makes a port's queues of: a class for each client, whose
+// queue is the pfifo that HTB makes for it, as long as the port's (1000 packets).
 func (h htb) queues(port string, clients int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "qdisc add dev %s root handle 1: htb\n", port)
 	for i := range clients {
-		id := classID(i)
-		fmt.Fprintf(&b, "class add dev %s parent 1: classid %s htb rate %s ceil %s %s\n", port, id, h.rate, h.rate, h.burst)
-		fmt.Fprintf(&b, "qdisc add dev %s parent %s pfifo limit 1000\n", port, id)
+		fmt.Fprintf(&b, "class add dev %s parent 1: classid %s htb rate %s ceil %s %s\n", port, classID(i), h.rate, h.rate, h.burst)
 	}
 	return b.String()
 }

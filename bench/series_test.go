@@ -114,7 +114,7 @@ func TestAVoidRunIsMadeAgain(t *testing.T) {
 		if errors.Is(err, errVoid) != (row.rounds == 0) || len(log) != row.runs || len(s.voids) != row.voids || len(s.results[0].rounds) != row.rounds {
 			t.Errorf("%s: %v, %d runs, %d voids, %d rounds; want %d, %d, %d", row.name, err, len(log), len(s.voids), len(s.results[0].rounds), row.runs, row.voids, row.rounds)
 		}
-		if got := s.results[0].shortage(hotspot) != ""; got != row.short {
+		if got := s.results[0].mostlyShort(hotspot); got != row.short {
 			t.Errorf("%s: short %v, want %v", row.name, got, row.short)
 		}
 	}
