@@ -42,7 +42,7 @@ var panels = []panel{
 	{"flows of 64 bytes", []bar{{"flows_1", delivered, "1"}, {"flows_1000", delivered, "1,000"}, {"flows_100000", delivered, "100,000"}}},
 	{"new flows answered", []bar{{"new_mappings", perSecond, "mappings"}, {"new_remotes", perSecond, "remotes"}}},
 	{"round trip", []bar{{"rtt_idle", p50, "idle p50"}, {"rtt_idle", p99, "idle p99"}, {"rtt_loaded", p50, "bulk p50"}, {"rtt_loaded", p99, "bulk p99"}}},
-	{"packets of 64 bytes per CPU-second", []bar{{"udp_64", perCPU, "flat out"}, {"udp_even", perCPU, "100,000/s"}, {"clients_even", perCPU, "10,000 clients"}}},
+	{"packets of 64 bytes per CPU-second", []bar{{"udp_64", perCPU, "flat out"}, {"udp_even", perCPU, "100,000/s"}, {"clients_even", perCPU, "10,000 cl."}}},
 	{"TCP per CPU-second", []bar{{"tcp_up_1", perCPU, "1 up"}, {"tcp_down_1", perCPU, "1 down"}, {"tcp_up_8", perCPU, "8 up"}, {"tcp_down_8", perCPU, "8 down"}}},
 }
 
@@ -144,6 +144,7 @@ func bars(title string, list []entry, names []string) (*plot.Plot, error) {
 	}
 	p.Y.Max *= 1.45 // room for the legend
 	p.NominalX(names...)
+	p.X.Tick.Label.Font.Size = vg.Points(9)
 	p.X.Min, p.X.Max = -0.5, float64(len(list))-0.5
 	return p, nil
 }
@@ -196,7 +197,7 @@ func (r *report) relative(kernel string) (*plot.Plot, error) {
 		if n == 0 {
 			p.Legend.Add("target", line)
 		}
-		names = append(names, strings.ReplaceAll(e.Title, ", ", ",\n")+map[bool]string{true: "\n(at most)"}[b.Target.Kind == atMost])
+		names = append(names, strings.NewReplacer(", ", ",\n", " on ", " on\n", " under ", "\nunder ").Replace(e.Title)+map[bool]string{true: "\n(at most)"}[b.Target.Kind == atMost])
 	}
 	if len(names) == 0 {
 		return nil, nil
@@ -221,6 +222,7 @@ func (r *report) relative(kernel string) (*plot.Plot, error) {
 	p.Y.Max = max(p.Y.Max*1.2, 1.2)
 	p.NominalX(names...)
 	p.X.Tick.Label.Font.Size = vg.Points(7)
-	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
+	p.Legend.TextStyle.Font.Size = vg.Points(8)
+	p.X.Min, p.X.Max = -0.5, float64(len(names))+0.2 // room for the legend
 	return p, nil
 }
