@@ -53,6 +53,9 @@ func (f *Forwarder) drop(c *client, r Reason, packets, bytes int) {
 // sender is the client that a dropped frame is counted to: the one that the
 // steps have found, or who has its source MAC; nil if nobody is known.
 func (f *Forwarder) sender(fr *frame) *client {
+	if fr.client == nil && fr.turned {
+		return &f.clients[fr.origin]
+	}
 	if fr.client == nil && fr.from == clients.LAN {
 		if slot, ok := f.byMAC.find(fr.SrcMAC); ok {
 			return &f.clients[slot]

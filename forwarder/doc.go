@@ -25,6 +25,9 @@
 // nor limited. Sent frames wait in one batch a port; what the kernel took of
 // a batch is billed, what it refused is not.
 //
+// A client's packet for the WAN address goes up as far as send, turns round there
+// and comes down from restore on (hairpin.go).
+//
 // A frame of a crowded LAN port may end before decode: who sends more than its
 // share then loses the rest (share.go).
 //

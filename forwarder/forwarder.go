@@ -55,13 +55,15 @@ type Forwarder struct {
 	again     bool   // a frame that waited is on its way again
 	touched   uint32 // first client whose counters are to be stored; 0: none
 	paths     [clients.NumPorts][]step
+	returning int                   // position of restore in the WAN's path
 	pacing    [clients.NumPorts]int // position of pace in each path; quota is behind it
 	pacer     pacer
 	turn      turn
 	frame     frame
+	back      frame // what turned round at the WAN address
 	ahead     ahead
 	aheadFrom int     // conversations from which on it is used
-	heads     [2]head // what conforms to the rate of a frame, and what of that fits the grant
+	heads     [3]head // what conforms to the rate of a frame, what of that fits the grant, and the receiver's once it turned round
 	portions  int     // heads on their way
 	queues    [clients.NumPorts]queue
 	scratch   []byte // for fragments

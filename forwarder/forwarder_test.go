@@ -340,8 +340,8 @@ func (b *bench) allDrops() map[string]uint64 {
 
 // conserve checks that no packet and no byte came from nowhere or went there:
 //
-//	received + own + added = transmitted + dropped + queued
-//	transmitted = billed + exempt + own
+//	received + hairpin + own + added = transmitted + hairpin + dropped + queued
+//	transmitted + hairpin = billed + exempt + own
 func (b *bench) conserve() {
 	b.Helper()
 	h := b.table.Header().Counters()
@@ -365,8 +365,9 @@ func (b *bench) conserve() {
 		b.Fatalf("received + own + added = %+v, transmitted + dropped + queued = %+v; drops %v", in, out, b.allDrops())
 	}
 	paid := tally{t.BilledPackets + t.ExemptPackets + own.packets, t.BilledBytes + t.ExemptBytes + own.bytes}
+	tx.packets, tx.bytes = tx.packets+t.HairpinPackets, tx.bytes+t.HairpinBytes
 	if tx != paid {
-		b.Fatalf("transmitted %+v, billed + exempt + own = %+v", tx, paid)
+		b.Fatalf("transmitted + hairpin = %+v, billed + exempt + own = %+v", tx, paid)
 	}
 }
 

@@ -21,6 +21,7 @@ type fragmentKey struct {
 	id       uint16
 	proto    uint8
 	from     uint8
+	origin   uint32
 }
 
 // fragmented is what its first fragment told about a packet.
@@ -43,7 +44,7 @@ func newFragments() fragments {
 }
 
 func keyOf(fr *frame) fragmentKey {
-	return fragmentKey{fr.Src, fr.Dst, fr.ID, fr.Proto, fr.from}
+	return fragmentKey{fr.Src, fr.Dst, fr.ID, fr.Proto, fr.from, fr.origin}
 }
 
 // first notes what a first fragment's translation was.

@@ -51,9 +51,10 @@ func (f *Forwarder) refused(fr *frame, v nat.Verdict) {
 
 // sendError tells the sender of fr what became of it. Never about another
 // error, a later fragment, or to somebody who is not one host (RFC 1812,
-// 4.3.2.7), and not more often than the rate allows.
+// 4.3.2.7), and not more often than the rate allows. What turned round was
+// judged, as far as it can be answered, on its way out.
 func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, mtu uint16) {
-	if fr.IsICMPError() || fr.FragOffset != 0 || fr.Src == 0 || fr.Src>>28 >= 14 || fr.Src>>24 == 127 {
+	if fr.turned || fr.IsICMPError() || fr.FragOffset != 0 || fr.Src == 0 || fr.Src>>28 >= 14 || fr.Src>>24 == 127 {
 		return
 	}
 	var c *client

@@ -131,7 +131,8 @@ func TestWhatIsNotServedIsCounted(t *testing.T) {
 	b.dropped(Tagged, 2)
 	b.dropped(UnknownProtocol, 1)
 	b.dropped(NotForUs, 2)
-	b.dropped(LANDestination, 2)
+	b.dropped(LANDestination, 1)
+	b.dropped(NoMapping, 1)
 }
 
 func TestAStoppedGatewayPassesNobody(t *testing.T) {

@@ -36,11 +36,12 @@ func TestNothingIsLostOrMadeUp(t *testing.T) {
 		met["added"] += c.AddedPackets
 		met["billed"] += c.BilledPackets
 		met["exempt"] += c.ExemptPackets
+		met["hairpin"] += c.HairpinPackets
 	}
 	if testing.Short() {
 		return // a few do not meet everything
 	}
-	for _, what := range []string{"own", "added", "billed", "exempt", "malformed", "over_rate", "data_used_up", "unresolved",
+	for _, what := range []string{"own", "added", "billed", "exempt", "hairpin", "malformed", "over_rate", "data_used_up", "unresolved",
 		"ttl_exceeded", "too_big", "tx_refused", "forwarder_ended", "stray_fragment", "client_cap"} {
 		if met[what] == 0 {
 			t.Errorf("%s: not met: %v", what, met)
@@ -209,6 +210,9 @@ func (l *law) flow(port int) flow {
 		w = l.known
 	case clients.Host:
 		w = one(l, boxUp, fromBox)
+	}
+	if port != clients.WAN && l.dice.IntN(4) == 0 { // to alice's mapping, her own too
+		w.dst, w.dstPort = wanIP, l.known.dstPort
 	}
 	w.id = uint16(l.dice.Uint32())
 	w.dont = l.coin()

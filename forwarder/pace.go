@@ -35,6 +35,7 @@ type waiting struct {
 	external      uint16
 	from, to      uint8
 	direction     uint8
+	hairpin       bool
 }
 
 // backlog is what waits for one client in one direction, in order.
@@ -68,7 +69,7 @@ type pacer struct {
 // newPacer makes room for what waits of so many slots' clients.
 func newPacer(a *arena.Arena, slots int) (p pacer, err error) {
 	err = errors.Join(
-		arena.Make(a, &p.due, 2*slots),
+		arena.Make(a, &p.due, 3*slots), // both directions, and who is down twice while releaseDue goes through
 		arena.Make(a, &p.frames, 1+maxSmallFrames+maxLargeFrames),
 		arena.Make(a, &p.small, maxSmallFrames*smallBuffer),
 		arena.Make(a, &p.large, maxLargeFrames*link.MaxFrame))
@@ -192,7 +193,7 @@ func (f *Forwarder) pace(fr *frame) Reason {
 	}
 	f.wait(c, fr.direction)
 	f.pacer.frames[w] = waiting{length: copy(f.pacer.room(w), fr.Raw), next: fr.next, added: fr.added, external: fr.external,
-		from: fr.from, to: fr.to, direction: fr.direction}
+		from: fr.from, to: fr.to, direction: fr.direction, hairpin: fr.hairpin}
 	if q.first == 0 {
 		q.first = w
 		f.pacer.due = append(f.pacer.due, pace{c.id.Slot, fr.direction})
@@ -212,24 +213,27 @@ func (f *Forwarder) wait(c *client, direction uint8) {
 	f.touch(c)
 }
 
-// releaseDue sends what waited and now conforms, each backlog in order.
+// releaseDue sends what waited and now conforms, each backlog in order. What
+// turns round may have to wait again, for its receiver: due may grow meanwhile.
 func (f *Forwarder) releaseDue() {
 	p := &f.pacer
 	if len(p.due) == 0 || f.now-p.released < releaseEvery {
 		return
 	}
 	p.released = f.now
-	kept := p.due[:0]
-	for _, d := range p.due {
+	kept := 0
+	for i := 0; i < len(p.due); i++ {
+		d := p.due[i]
 		c := &f.clients[d.slot]
 		s := &c.sides[d.direction]
 		for s.backlog.first != 0 && f.releaseFirst(c, s) {
 		}
 		if s.backlog.first != 0 {
-			kept = append(kept, d)
+			p.due[kept] = d
+			kept++
 		}
 	}
-	p.due = kept
+	p.due = p.due[:kept]
 	f.flushAll()
 	p.sent()
 }
@@ -240,7 +244,7 @@ func (f *Forwarder) releaseFirst(c *client, s *side) bool {
 	p, q, b, fr := &f.pacer, &s.backlog, &s.bucket, &f.frame
 	w := q.first
 	v, raw := &p.frames[w], p.raw(w)
-	*fr = frame{Packet: packet.Packet{Raw: raw}, from: v.from, to: v.to, direction: v.direction, client: c,
+	*fr = frame{Packet: packet.Packet{Raw: raw}, from: v.from, to: v.to, direction: v.direction, hairpin: v.hairpin, client: c,
 		next: v.next, added: v.added, external: v.external}
 	fr.Decode(raw) // as it was kept before
 	n := fr.fit(b.Available(f.now))

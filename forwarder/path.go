@@ -16,11 +16,14 @@ type frame struct {
 	exempt    bool  // the box's own: not admitted, not limited, not billed
 	own       bool  // made by the gateway
 	edge      bool  // charged to the grant that ends and to the next
+	hairpin   bool  // for the WAN address: it turns round there
+	turned    bool  // it has, and is on its way back
 	both      bool  // LAN and host link: a client talks with the box
 	added     int   // headers of the fragments it leaves as, bytes; 0: it leaves whole
 	client    *client
 	next      uint64 // the next hop's MAC
 	external  uint16 // down: the port it came to
+	origin    uint32 // turned: the slot of who sent it
 }
 
 // step is one thing done to a frame.
@@ -58,6 +61,7 @@ func (f *Forwarder) list() {
 		f.translate,
 		f.send,
 	}
+	f.returning = 2
 	f.pacing = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5}
 }
 
@@ -203,7 +207,9 @@ func (f *Forwarder) local(fr *frame) Reason {
 		fr.to, fr.exempt, fr.both = clients.Host, true, true
 		fr.next = f.cfg.LANMAC
 		return f.send(fr)
-	case fr.Dst == f.wan || f.inLAN(fr.Dst):
+	case fr.Dst == f.wan:
+		return f.hairpin(fr)
+	case f.inLAN(fr.Dst):
 		return LANDestination
 	case fr.Dst>>28 >= 14 || fr.Dst>>24 == 127 || fr.Dst>>24 == 0:
 		return NotForUs
@@ -237,18 +243,24 @@ func (f *Forwarder) route(fr *frame) Reason {
 	if fr.both {
 		return Kept // a client and the box are neighbours
 	}
-	crosses := fr.from != clients.Host && fr.to != clients.Host
+	crosses := fr.from != clients.Host && fr.to != clients.Host && !fr.turned
 	if crosses && fr.TTL <= 1 {
 		f.timeExceeded(fr)
 		return TTLExceeded
 	}
-	if mtu := f.mtu[fr.to]; fr.longest() > mtu {
+	mtu := f.mtu[fr.to]
+	if fr.hairpin {
+		mtu = f.mtu[clients.LAN] // it leaves by no other port
+	}
+	if fr.longest() > mtu {
 		if fr.DontFragment || fr.Segments > 1 || !f.measure(fr, mtu) {
 			f.tooBig(fr, mtu)
 			return TooBig
 		}
 	}
-	if fr.to == clients.WAN {
+	if fr.hairpin {
+		fr.added = 0 // it is cut on its way back
+	} else if fr.to == clients.WAN {
 		hop := f.gateway
 		if f.inWAN(fr.Dst) {
 			if hop = fr.Dst; hop == f.wanNet|^f.wanMask && f.wanMask < 0xfffffffe {
@@ -327,5 +339,8 @@ func (f *Forwarder) direct(fr *frame) Reason {
 		return LocalClosed
 	}
 	fr.to = clients.WAN
+	if fr.Dst == f.wan {
+		return f.hairpin(fr)
+	}
 	return Kept
 }

@@ -35,9 +35,8 @@ type queue struct {
 	joins  *joins // nil on a port where each wire packet leaves by itself
 }
 
-// send puts a frame into its port's batch.
+// send puts a frame into its port's batch, or has it turn round.
 func (f *Forwarder) send(fr *frame) Reason {
-	fr.SetMACs(fr.next, f.mac[fr.to])
 	charge := uint8(billed)
 	switch {
 	case fr.own:
@@ -47,6 +46,10 @@ func (f *Forwarder) send(fr *frame) Reason {
 	case fr.edge:
 		charge = billedEdge
 	}
+	if fr.hairpin {
+		return f.turnRound(fr, charge)
+	}
+	fr.SetMACs(fr.next, f.mac[fr.to])
 	if fr.added != 0 {
 		f.sendPieces(fr, charge)
 		return Taken

@@ -35,13 +35,13 @@ type unsolicitedSYNs struct {
 	count int
 }
 
-// suspect keeps an unsolicited SYN from the WAN, which the caller drops, for an
+// suspect keeps an unsolicited SYN from the WAN, not one that turned round, which the caller drops, for an
 // answer: an outbound SYN of the same connection may be on its way, and the two
 // are a simultaneous open then.
 func (f *Forwarder) suspect(fr *frame) {
 	u := &f.unsolicited
 	const flags = packet.SYN | packet.ACK | packet.RST | packet.FIN
-	if fr.Proto != packet.TCP || fr.Flags&flags != packet.SYN || u.count == maxUnsolicited || !fr.ValidChecksum() {
+	if fr.turned || fr.Proto != packet.TCP || fr.Flags&flags != packet.SYN || u.count == maxUnsolicited || !fr.ValidChecksum() {
 		return
 	}
 	s := &u.ring[(u.first+u.count)%maxUnsolicited]

@@ -64,8 +64,8 @@ func (s series) balance() error {
 		if in != out || received == 0 {
 			return fmt.Errorf("%s: received + own + added = %.0f, transmitted + dropped + queued = %.0f", unit.name, in, out)
 		}
-		if paid := total("billed") + total("exempt") + total("own"); transmitted != paid {
-			return fmt.Errorf("%s: transmitted %.0f, billed + exempt + own = %.0f", unit.name, transmitted, paid)
+		if paid := total("billed") + total("exempt") + total("own"); transmitted+total("hairpin") != paid {
+			return fmt.Errorf("%s: transmitted + hairpin = %.0f, billed + exempt + own = %.0f", unit.name, transmitted+total("hairpin"), paid)
 		}
 	}
 	return nil

@@ -7,21 +7,23 @@ import (
 )
 
 // Counters are what the packet path counts, since the table was formatted and
-// over all forwarders; each worker has its own, and sums are what is said. Bytes are layer 3; packets are wire packets, a
-// super-packet the packets it becomes. No packet and no byte comes from nowhere
-// or is lost:
+// over all forwarders; each worker has its own, and sums are what is said. Bytes
+// are layer 3; packets are wire packets, a super-packet the packets it becomes. No
+// packet and no byte comes from nowhere or is lost:
 //
-//	received + own + added = transmitted + dropped + queued
-//	transmitted = billed + exempt + own
+//	received + hairpin + own + added = transmitted + hairpin + dropped + queued
+//	transmitted + hairpin = billed + exempt + own
 //
-// Received and transmitted are sums over the ports. What is local, for the box
-// itself, is transmitted on the host link.
+// Received and transmitted are sums over the ports. What turned round at the WAN
+// address is sent once and received once more, without a port. What is local, for
+// the box itself, is transmitted on the host link.
 type Counters struct {
 	Totals    Totals
 	Ports     [NumPorts]PortCounters
 	Drops     [MaxReasons]uint64 // packets, by the forwarder's Reason
 	DropBytes [MaxReasons]uint64
-	Batches   Histogram // how long rounds that had frames took
+	Batches   Histogram  // how long rounds that had frames took
+	_         [14]uint64 // to a whole block
 }
 
 // Totals are sums over all ports.
@@ -37,8 +39,10 @@ type Totals struct {
 	// Waiting now: for a next hop, for a client's rate, or on the way to another
 	// worker. Who sends there counts up, who takes counts down, so that one worker's
 	// may be below zero; their sum is not.
-	QueuedBytes   uint64
-	QueuedPackets uint64
+	QueuedBytes    uint64
+	QueuedPackets  uint64
+	HairpinBytes   uint64 // turned round at the WAN address, from client to client
+	HairpinPackets uint64
 }
 
 // PortCounters count what a port received and transmitted.

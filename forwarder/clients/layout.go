@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 7
+const Version = 8
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 

@@ -34,7 +34,7 @@ func TestLayout(t *testing.T) {
 		{"Header.Changes", unsafe.Offsetof(h.Changes), 128},
 		{"Header.Events", unsafe.Offsetof(h.Events), 136},
 		{"Header.Worker", unsafe.Offsetof(h.Worker), 192},
-		{"Header", unsafe.Sizeof(h), 48320},
+		{"Header", unsafe.Sizeof(h), 52416},
 
 		{"Worker.Attached", unsafe.Offsetof(k.Attached), 0},
 		{"Worker.Beat", unsafe.Offsetof(k.Beat), 8},
@@ -46,10 +46,10 @@ func TestLayout(t *testing.T) {
 		{"Worker.HopHeard", unsafe.Offsetof(k.HopHeard), 56},
 		{"Worker.counted", unsafe.Offsetof(k.counted), 64},
 		{"Worker.counters", unsafe.Offsetof(k.counters), 128},
-		{"Worker.Tail", unsafe.Offsetof(k.Tail), 2944},
-		{"Worker", unsafe.Sizeof(k), 3008},
+		{"Worker.Tail", unsafe.Offsetof(k.Tail), 3200},
+		{"Worker", unsafe.Sizeof(k), 3264},
 
-		{"Counters", unsafe.Sizeof(c), 1408},
+		{"Counters", unsafe.Sizeof(c), 1536},
 		{"Counters.Totals", unsafe.Offsetof(c.Totals), 0},
 		{"Totals.BilledBytes", unsafe.Offsetof(c.Totals.BilledBytes), 0},
 		{"Totals.BilledPackets", unsafe.Offsetof(c.Totals.BilledPackets), 8},
@@ -61,7 +61,7 @@ func TestLayout(t *testing.T) {
 		{"Totals.AddedPackets", unsafe.Offsetof(c.Totals.AddedPackets), 56},
 		{"Totals.QueuedBytes", unsafe.Offsetof(c.Totals.QueuedBytes), 64},
 		{"Totals.QueuedPackets", unsafe.Offsetof(c.Totals.QueuedPackets), 72},
-		{"Counters.Ports", unsafe.Offsetof(c.Ports), 80},
+		{"Counters.Ports", unsafe.Offsetof(c.Ports), 96},
 		{"PortCounters", unsafe.Sizeof(p), 56},
 		{"PortCounters.RxPackets", unsafe.Offsetof(p.RxPackets), 0},
 		{"PortCounters.RxBytes", unsafe.Offsetof(p.RxBytes), 8},
@@ -70,9 +70,9 @@ func TestLayout(t *testing.T) {
 		{"PortCounters.Refused", unsafe.Offsetof(p.Refused), 32},
 		{"PortCounters.Overflow", unsafe.Offsetof(p.Overflow), 40},
 		{"PortCounters.Truncated", unsafe.Offsetof(p.Truncated), 48},
-		{"Counters.Drops", unsafe.Offsetof(c.Drops), 248},
-		{"Counters.DropBytes", unsafe.Offsetof(c.DropBytes), 760},
-		{"Counters.Batches", unsafe.Offsetof(c.Batches), 1272},
+		{"Counters.Drops", unsafe.Offsetof(c.Drops), 264},
+		{"Counters.DropBytes", unsafe.Offsetof(c.DropBytes), 776},
+		{"Counters.Batches", unsafe.Offsetof(c.Batches), 1288},
 		{"Histogram.Buckets", unsafe.Offsetof(c.Batches.Buckets), 0},
 		{"Histogram.Nanos", unsafe.Offsetof(c.Batches.Nanos), 128},
 
@@ -133,11 +133,11 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 49152, policy: 81920, acks: 86016, slots: 90112, losses: 192512, nat: 294912, end: 299008}
+	one := offsets{rings: 53248, policy: 86016, acks: 90112, slots: 94208, losses: 196608, nat: 299008, end: 303104}
 	if o := place(100, 1000, 1); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 49152, policy: 114688, acks: 118784, slots: 122880, losses: 225280, nat: 327680, end: 331776}
+	two := offsets{rings: 53248, policy: 118784, acks: 122880, slots: 126976, losses: 229376, nat: 331776, end: 335872}
 	if o := place(100, 1000, 2); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}

@@ -448,6 +448,35 @@ func runModel(t *rapid.T) {
 				m.in(p, ext, r, rp, addr, to, c, v)
 			})
 		},
+		"hairpin": func(*rapid.T) { // RFC 4787 REQ-9: to somebody's mapping, however it filters
+			to, f, found := known(func(k Tuple, f *modelFlow) bool {
+				return k.Proto == UDP && f.client == Client{k.Addr - alice, generation[k.Addr-alice]}
+			})
+			if !found {
+				return
+			}
+			k := Tuple{UDP, alice + uint32(rapid.IntRange(0, 2).Draw(t, "addr")), port.Draw(t, "port"), external, f.ext}
+			c := Client{k.Addr - alice, generation[k.Addr-alice]}
+			var ext uint16
+			var v Verdict
+			step(func() {
+				if ext, v = table.Out(k, c, none, nanos()); v == Translated {
+					m.out(k, c, 0, ext, v)
+					m.flows[k].seen = m.now
+				}
+			})
+			if v != Translated {
+				m.out(k, c, 0, ext, v)
+				return
+			}
+			step(func() {
+				addr, at, owner, v := table.In(UDP, f.ext, external, ext, none, nanos())
+				m.in(UDP, f.ext, external, ext, addr, at, owner, v)
+				if flows, _ := m.held(f.client.Slot); v == Filtered || v == NoMapping || v == Translated && (addr != to.Addr || at != to.Port) || flows == 0 {
+					t.Fatalf("to port %d: %#x %d %v, the mapping is %v", f.ext, addr, at, v, to)
+				}
+			})
+		},
 		"handshake": func(*rapid.T) {
 			k, f, found := known(isTCP(opening))
 			if !found {

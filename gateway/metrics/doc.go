@@ -6,10 +6,12 @@
 // control. They balance, in packets and in layer-3 bytes; a super-packet counts
 // as the packets it becomes:
 //
-//	received + own + added = transmitted + dropped + queued
-//	transmitted = billed + exempt + own
+//	received + hairpin + own + added = transmitted + hairpin + dropped + queued
+//	transmitted + hairpin = billed + exempt + own
 //
 //	received     sum of gateway_bytes_total{direction="rx"} over lan, wan and host
+//	hairpin      gateway_hairpin_bytes_total: from client to client by the WAN address,
+//	             sent and received once more without a port
 //	own          gateway_own_bytes_total: ICMP errors; the gateway's ARP is not layer 3
 //	added        gateway_added_bytes_total: headers of fragments
 //	transmitted  sum of gateway_bytes_total{direction="tx"}; what is local, for the

@@ -143,6 +143,8 @@ func (s sink) counters(c clients.Counters, reasons []string) {
 	s.count(ownBytes, t.OwnBytes)
 	s.count(addedPackets, t.AddedPackets)
 	s.count(addedBytes, t.AddedBytes)
+	s.count(hairpinPackets, t.HairpinPackets)
+	s.count(hairpinBytes, t.HairpinBytes)
 	s.gauge(queuedPackets, float64(t.QueuedPackets))
 	s.gauge(queuedBytes, float64(t.QueuedBytes))
 	s.histogram(batch, &c.Batches)

@@ -30,7 +30,7 @@ func sample(t *testing.T) *Metrics {
 	h.Worker[0].Lost.Store(19)
 	c := clients.Counters{
 		Totals: clients.Totals{BilledBytes: 1, BilledPackets: 2, ExemptBytes: 3, ExemptPackets: 4, OwnBytes: 5, OwnPackets: 6,
-			AddedBytes: 7, AddedPackets: 8, QueuedBytes: 9, QueuedPackets: 10},
+			AddedBytes: 7, AddedPackets: 8, QueuedBytes: 9, QueuedPackets: 10, HairpinBytes: 22, HairpinPackets: 23},
 	}
 	for i := range c.Ports {
 		n := uint64(100 * (i + 1))
@@ -79,6 +79,8 @@ gateway_own_bytes_total 5
 gateway_own_packets_total 6
 gateway_added_bytes_total 7
 gateway_added_packets_total 8
+gateway_hairpin_bytes_total 22
+gateway_hairpin_packets_total 23
 gateway_queued_bytes 9
 gateway_queued_packets 10
 gateway_batch_seconds_bucket{le="1e-05"} 1
