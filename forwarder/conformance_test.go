@@ -99,7 +99,12 @@ func TestThePageIsTrue(t *testing.T) {
 	if len(rows) < leastRows {
 		t.Errorf("%d rows, want %d at least", len(rows), leastRows)
 	}
+	seen := map[string]int{}
 	for _, r := range rows {
+		if before := seen[r.rfc+r.asks]; before != 0 {
+			t.Errorf("line %d is line %d again: %s: %s", r.line, before, r.rfc, r.asks)
+		}
+		seen[r.rfc+r.asks] = r.line
 		if r.rfc == "" || r.asks == "" || len(r.tests) == 0 {
 			t.Errorf("line %d (%s: %s) has an empty cell or no test", r.line, r.rfc, r.asks)
 		}

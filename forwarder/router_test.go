@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/google/gopacket/layers"
 
@@ -246,6 +247,50 @@ func TestAFullTableIsSaidAndEvictsNobody(t *testing.T) {
 				b.in(clients.WAN, a.udp(10))
 				b.one(clients.LAN)
 			}
+		})
+	}
+}
+
+// The timers of the translations, as the forwarder runs them: what came in a
+// second before they end passes, and refreshes nothing.
+func TestTimersThroughThePath(t *testing.T) {
+	rows := []struct {
+		name  string
+		opens func(b *bench) (down flow)
+		down  func(flow) []byte
+		lasts time.Duration
+	}{
+		{"a UDP mapping lasts 300 s", func(b *bench) flow {
+			b.in(clients.LAN, aliceUp.udp(10))
+			return back(b.one(clients.WAN))
+		}, func(w flow) []byte { return w.udp(10) }, 300 * time.Second},
+		{"an echo lasts 60 s", func(b *bench) flow {
+			b.in(clients.LAN, aliceUp.echo(true, 10))
+			return back(b.one(clients.WAN))
+		}, func(w flow) []byte { w.srcPort = w.dstPort; return w.echo(false, 10) }, 60 * time.Second},
+		{"a SYN lasts 240 s", func(b *bench) flow {
+			b.in(clients.LAN, aliceUp.syn(false, 1460))
+			return back(b.one(clients.WAN))
+		}, func(w flow) []byte { return w.tcp(10) }, 240 * time.Second},
+		{"an established connection lasts 7440 s", func(b *bench) flow {
+			b.in(clients.LAN, aliceUp.tcp(10))
+			down := back(b.one(clients.WAN))
+			b.in(clients.WAN, down.tcp(10))
+			b.one(clients.LAN)
+			return down
+		}, func(w flow) []byte { return w.tcp(10) }, 7440 * time.Second},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := aliceBench(t)
+			down := row.opens(b)
+			b.now += row.lasts - time.Second
+			b.in(clients.WAN, row.down(down))
+			b.one(clients.LAN)
+			b.now += 3 * time.Second
+			b.in(clients.WAN, row.down(down))
+			b.dropped(NoMapping, 1)
+			b.silent(clients.LAN)
 		})
 	}
 }

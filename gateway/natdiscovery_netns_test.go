@@ -47,7 +47,8 @@ func (l *lab) discovers(how, finding string) (said string) {
 }
 
 // RFC 5780 by a program that nobody here wrote: mapping is endpoint-independent,
-// filtering what the config says, and no address within a payload is touched.
+// filtering what the config says, a hairpin works, and no address within a payload
+// is touched.
 func TestCoturnFindsTheNATThatIsConfigured(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -73,6 +74,7 @@ func TestCoturnFindsTheNATThatIsConfigured(t *testing.T) {
 				t.Errorf("natdiscovery -f: %s", said)
 			}
 			l.discovers("-t -T 1", "RFC 5780 response 2") // by the mapping of a second ago
+			l.discovers("-H", "maybe a successful hairpinning")
 			if t.Failed() {
 				t.Logf("dropped %v", d.status().Drops)
 			}

@@ -32,7 +32,7 @@ var meant = map[string]difference{
 	"a timestamp": {"of ICMP queries only echo has a translation; the kernel translates timestamps, too (RFC 5508 REQ-1)",
 		`1\. from the client: nothing comes out`},
 	"small fragments with DF": {"fragments pass as they came, with DF; the kernel puts them together and cuts them anew, without (RFC 791)",
-		`(?s)server gets .*TTL 63, DF: UDP .* in fragments all there.*client gets .*TTL 63, DF: UDP .* in fragments all there`},
+		`(?s)server gets .*TTL 63, DF: UDP .* in fragments, all there.*client gets .*TTL 63, DF: UDP .* in fragments, all there`},
 	"a large MSS": {"what a SYN and its answer announce is lowered to MTU - 40 (RFC 6691), the kernel does so only by a rule",
 		`(?s)server gets .* options 0204055001030307, checksum right.*client gets .* options 02040550, checksum right`},
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -53,8 +54,9 @@ func (x exchange) words() string {
 
 // onWire is an IPv4 packet that arrived, put together from its fragments.
 type onWire struct {
-	ip   []byte
-	note string
+	ip     []byte
+	note   string
+	pieces [][]byte
 }
 
 // wholePackets are the packets in frames, in the order of their first one.
@@ -68,7 +70,7 @@ func wholePackets(frames []string, mtu int) (all []onWire) {
 		}
 		ip := frame[14:]
 		n := int(binary.BigEndian.Uint16(ip[2:]))
-		if n > len(ip) || n < 20 {
+		if n > len(ip) || n < headOf(ip) {
 			all = append(all, onWire{note: "a packet cut short: " + text})
 			continue
 		}
@@ -83,9 +85,8 @@ func wholePackets(frames []string, mtu int) (all []onWire) {
 		if sumOf(ip[:headOf(ip)]) != 0xffff {
 			note += " with a wrong header checksum"
 		}
-		word := binary.BigEndian.Uint16(ip[6:])
-		if word&0x3fff == 0 {
-			all = append(all, onWire{ip, note})
+		if binary.BigEndian.Uint16(ip[6:])&0x3fff == 0 {
+			all = append(all, onWire{ip: ip, note: note})
 			continue
 		}
 		key := string(ip[4:6]) + string(ip[9:10]) + string(ip[12:20])
@@ -93,24 +94,34 @@ func wholePackets(frames []string, mtu int) (all []onWire) {
 		if !known {
 			at = len(all)
 			first[key] = at
-			all = append(all, onWire{append([]byte(nil), ip[:headOf(ip)]...), " in fragments"})
+			all = append(all, onWire{note: " in fragments"})
 		}
-		all[at].add(ip, note)
+		all[at].pieces = append(all[at].pieces, ip)
+		all[at].note += note
+	}
+	for i := range all {
+		if all[i].pieces != nil {
+			all[i].join()
+		}
 	}
 	return all
 }
 
-// add joins a fragment, which has to be the next one.
-func (w *onWire) add(ip []byte, note string) {
-	word := binary.BigEndian.Uint16(ip[6:])
-	have := len(w.ip) - headOf(w.ip)
-	if at := int(word&0x1fff) * 8; at != have {
-		note += fmt.Sprintf(" a fragment at %d after %d octets", at, have)
+// offsetOf is where a fragment's octets stand in its packet.
+func offsetOf(ip []byte) int { return int(binary.BigEndian.Uint16(ip[6:])&0x1fff) * 8 }
+
+// join puts a packet together from its fragments, in whatever order they came.
+func (w *onWire) join() {
+	slices.SortStableFunc(w.pieces, func(a, b []byte) int { return offsetOf(a) - offsetOf(b) })
+	w.ip = slices.Clone(w.pieces[0][:headOf(w.pieces[0])])
+	for _, p := range w.pieces {
+		if have := len(w.ip) - headOf(w.ip); offsetOf(p) != have {
+			w.note += fmt.Sprintf(", one at %d after %d octets", offsetOf(p), have)
+		}
+		w.ip = append(w.ip, p[headOf(p):]...)
 	}
-	w.ip = append(w.ip, ip[headOf(ip):]...)
-	w.note += note
-	if word&0x2000 == 0 {
-		w.note += " all there"
+	if last := w.pieces[len(w.pieces)-1]; last[6]&0x20 == 0 {
+		w.note += ", all there"
 	}
 }
 
