@@ -127,6 +127,11 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 	if err != nil {
 		return err
 	}
+	for port, l := range links {
+		if p, ok := l.(*link.Packet); ok && p.Denied() != nil {
+			logger(m.Forward.Log, wordForward).Warn("a port is received from by system calls, which costs more", "port", []string{"lan", "wan", "host"}[port], "because", p.Denied())
+		}
+	}
 	f, err := forwarder.New(m.Forward.Config, links, table, bell, control.Ring)
 	if err != nil {
 		return err

@@ -369,6 +369,27 @@ func TestWrongDescriptorsAreRefused(t *testing.T) {
 	}
 }
 
+func TestAPortThatIsGivenNoRingIsReadBySystemCalls(t *testing.T) {
+	a, _ := vethPair(t)
+	fd := packetSocket(t, "gw-b", unix.PACKET_VNET_HDR)
+	// A socket that has a ring may not say any more of which version it is.
+	other := unix.TpacketReq{Block_size: 4096, Block_nr: 1, Frame_size: 2048, Frame_nr: 2}
+	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_TX_RING, &other); err != nil {
+		t.Fatal(err)
+	}
+	b, err := NewPacket(fd, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if !b.Ringless() || !errors.Is(b.Denied(), unix.EBUSY) {
+		t.Errorf("ringless: %v, %v", b.Ringless(), b.Denied())
+	}
+	sent := ethernet(numbered(100, 100))
+	sendAll(t, a, sent)
+	wantFrames(t, b, sent)
+}
+
 func TestTAPCarriesFramesBothWays(t *testing.T) {
 	enterNamespace(t)
 	tap, err := openTAP(t, unix.IFF_TAP|unix.IFF_NO_PI|unix.IFF_VNET_HDR)

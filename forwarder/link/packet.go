@@ -35,6 +35,7 @@ type Packet struct {
 	txVectors [Batch]unix.Iovec
 
 	stats  Stats
+	denied error // why the kernel gave no ring
 	broken error // why nothing can be received any more
 }
 
@@ -57,16 +58,20 @@ func NewPacket(fd int, ringless bool) (*Packet, error) {
 	p := &Packet{fd: fd, mem: mem}
 	p.prepare()
 	if !ringless {
-		p.ring, err = openRing(fd)
+		p.ring, p.denied = openRing(fd)
 	}
 	if p.Ringless() {
-		if e := p.useCalls(); e != nil {
+		if err := p.useCalls(); err != nil {
 			_ = mem.release()
-			return nil, errors.Join(err, e)
+			return nil, errors.Join(p.denied, err)
 		}
 	}
 	return p, nil
 }
+
+// Denied is why the kernel gave the port no ring; nil when it did, or was not
+// asked for one.
+func (p *Packet) Denied() error { return p.denied }
 
 // prepare points all messages at their buffers, once.
 func (p *Packet) prepare() {
