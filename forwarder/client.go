@@ -246,6 +246,7 @@ func (f *Forwarder) adjust(c *client) {
 		if r := limiter.Rate(r); c.rates[dir] != r {
 			c.rates[dir] = r
 			c.sides[dir].bucket.Set(r, f.now)
+			f.hurry(c)
 		}
 	}
 }
@@ -262,6 +263,7 @@ func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {
 	g.EndLimit.Store(c.limit)
 	g.Ended.Store(max(int64(at), 1))
 	c.running = false
+	f.hurry(c)
 	f.deadlines.set(c.id.Slot, clients.NoTime)
 	f.ring = true
 }

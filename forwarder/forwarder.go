@@ -309,7 +309,10 @@ func (f *Forwarder) Round() bool {
 	if f.busy {
 		f.counters.Batches.Observe(f.now - last)
 	}
-	f.stopped = f.header.Stop.Load() != 0
+	if stopped := f.header.Stop.Load() != 0; stopped != f.stopped {
+		f.stopped = stopped
+		f.hurryAll()
+	}
 	f.relink()
 	f.sync()
 	f.tick()

@@ -48,6 +48,7 @@ type backlog struct {
 
 // pace names a backlog with something in it.
 type pace struct {
+	at        time.Duration // when its first wire packet conforms, since boot; 0: not known
 	slot      uint32
 	direction uint8
 }
@@ -196,7 +197,7 @@ func (f *Forwarder) pace(fr *frame) Reason {
 		from: fr.from, to: fr.to, direction: fr.direction, hairpin: fr.hairpin}
 	if q.first == 0 {
 		q.first = w
-		f.pacer.due = append(f.pacer.due, pace{c.id.Slot, fr.direction})
+		f.pacer.due = append(f.pacer.due, pace{slot: c.id.Slot, direction: fr.direction})
 	} else {
 		f.pacer.frames[q.last].behind = w
 	}
@@ -224,11 +225,17 @@ func (f *Forwarder) releaseDue() {
 	kept := 0
 	for i := 0; i < len(p.due); i++ {
 		d := p.due[i]
+		if d.at > f.now {
+			p.due[kept] = d
+			kept++
+			continue
+		}
 		c := &f.clients[d.slot]
 		s := &c.sides[d.direction]
 		for s.backlog.first != 0 && f.releaseFirst(c, s) {
 		}
 		if s.backlog.first != 0 {
+			d.at = f.now + f.conforms(s)
 			p.due[kept] = d
 			kept++
 		}
@@ -277,6 +284,33 @@ func (f *Forwarder) releaseFirst(c *client, s *side) bool {
 	}
 	p.spare(q, w)
 	return true
+}
+
+// conforms is how long it takes until the first wire packet of a backlog does.
+func (f *Forwarder) conforms(s *side) time.Duration {
+	v, fr := &f.pacer.frames[s.backlog.first], &f.frame
+	*fr = frame{added: v.added}
+	fr.Decode(f.pacer.raw(s.backlog.first)) // as it was kept before
+	return s.bucket.Wait(int(fr.cost(1)), f.now)
+}
+
+// hurry has what waits of a client looked at soon: its grant or rate is another.
+func (f *Forwarder) hurry(c *client) {
+	if c.sides[up].backlog.first == 0 && c.sides[down].backlog.first == 0 {
+		return
+	}
+	for i := range f.pacer.due {
+		if d := &f.pacer.due[i]; d.slot == c.id.Slot {
+			d.at = 0
+		}
+	}
+}
+
+// hurryAll does so for all clients.
+func (f *Forwarder) hurryAll() {
+	for i := range f.pacer.due {
+		f.pacer.due[i].at = 0
+	}
 }
 
 // forget drops what waits for a client that is another one now.

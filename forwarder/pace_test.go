@@ -147,3 +147,46 @@ func TestNoClientTakesTheOthersRoomToWait(t *testing.T) {
 		t.Errorf("%d of bob's packets found no room, %d passed", d, n)
 	}
 }
+
+// What waits is looked at again when it conforms, and as soon as control or the
+// clock changes what it waits for.
+func TestWhatWaitsIsLookedAtInTime(t *testing.T) {
+	fast := free()
+	fast.Up, fast.Down = 125_000_000, 125_000_000
+	rows := []struct {
+		name    string
+		terms   clients.Terms
+		change  func(*bench)
+		passes  int
+		dropped Reason
+	}{
+		{"nothing", slowly(clients.NoLimit), func(*bench) {}, 0, Kept},
+		{"its time comes", slowly(clients.NoLimit), func(b *bench) { b.now += 8 * time.Millisecond }, 1, Kept},
+		{"the rate is raised", slowly(clients.NoLimit), func(b *bench) { b.record(alice, 1).Amend(fast); b.changed(alice) }, 2, Kept},
+		{"the grant is revoked", slowly(clients.NoLimit), func(b *bench) { b.record(alice, 1).Revoke(b.now); b.changed(alice) }, 0, NoGrant},
+		{"the grant's time is up", func() clients.Terms { w := slowly(clients.NoLimit); w.Duration = 3 * time.Millisecond; return w }(),
+			func(b *bench) { b.now += time.Millisecond }, 0, NoGrant},
+		{"the gateway is stopped", slowly(clients.NoLimit), func(b *bench) { b.table.Header().Stop.Store(clients.StopPorts) }, 0, Stopped},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := online(t, row.terms)
+			b.spend()
+			b.in(clients.LAN, aliceUp.udp(1000), aliceUp.udp(1000)) // of 1028 bytes
+			b.now += time.Millisecond
+			b.round() // knows now when they conform
+			b.silent(clients.WAN)
+			b.now += time.Millisecond
+			row.change(b)
+			b.round()
+			b.now += releaseEvery
+			b.round()
+			if n, _ := b.delivered(clients.WAN); n != row.passes {
+				t.Errorf("%d packets passed, want %d", n, row.passes)
+			}
+			if row.dropped != Kept {
+				b.dropped(row.dropped, 2)
+			}
+		})
+	}
+}

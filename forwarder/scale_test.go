@@ -273,3 +273,32 @@ func BenchmarkEnd(b *testing.B) {
 		bn.f.deadlines.set(c.id.Slot, c.deadline)
 	}
 }
+
+// holdBack empties the buckets of a crowd's clients and has a frame of each wait.
+func holdBack(b *bench, s crowdSize, up func()) {
+	for i := 1; i <= s.clients; i++ {
+		bucket := &b.f.clients[i].sides[0].bucket
+		bucket.Take(bucket.Available(b.f.now), b.f.now)
+	}
+	for range (s.clients + link.Batch - 1) / link.Batch {
+		up()
+	}
+}
+
+// BenchmarkWaiting is a round without a frame while one of each of many clients
+// waits for its rate.
+func BenchmarkWaiting(b *testing.B) {
+	s := crowdSize{4000, 4000}
+	plan := free()
+	plan.Up, plan.Down = 1, 1 // nothing of it conforms in the time this takes
+	bn, up, _ := newCrowd(b, s, plan, false)
+	holdBack(bn, s, up)
+	if n := len(bn.f.pacer.due); n < s.clients*9/10 {
+		b.Fatalf("something of %d clients waits", n)
+	}
+	bn.f.links = Links{newMill(), newMill(), newMill()}
+	for b.Loop() {
+		bn.now += releaseEvery
+		bn.f.Round()
+	}
+}

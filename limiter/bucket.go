@@ -65,6 +65,19 @@ func (b *Bucket) Available(now time.Duration) int {
 	return max(0, int(b.limiter.TokensAt(b.at(now))))
 }
 
+// Wait is how long it takes until Take grants n bytes, if nothing else is taken; 0 if it does now. What is more than the
+// burst waits for ever, but at most an hour is said.
+func (b *Bucket) Wait(n int, now time.Duration) time.Duration {
+	if b.made && b.rate == 0 {
+		return 0
+	}
+	missing := float64(n) - b.limiter.TokensAt(b.at(now))
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(min(missing/float64(b.rate), 3600)*float64(time.Second)) + 1
+}
+
 // at is now as rate.Limiter takes it, never before the last one.
 func (b *Bucket) at(now time.Duration) time.Time {
 	b.last = max(b.last, now)

@@ -179,6 +179,33 @@ func TestNeverMoreThanThePlan(t *testing.T) {
 	})
 }
 
+func TestWait(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := Rate(rapid.SampledFrom([]int64{1000, 125_000, 12_500_000, 12_500_000_000}).Draw(t, "rate"))
+		var b Bucket
+		b.Set(r, time.Hour)
+		b.Take(Burst(r), time.Hour)
+		now := time.Hour + time.Duration(rapid.IntRange(0, 10_000_000).Draw(t, "ns"))
+		n := rapid.IntRange(1, 65_000).Draw(t, "bytes")
+		wait := b.Wait(n, now)
+		if early := wait - time.Microsecond - wait/1000; early > 0 && b.Available(now+early) > n {
+			t.Fatalf("%d bytes at %v after %v: granted long before", n, r, wait)
+		}
+		if got := b.Available(now + wait + time.Microsecond); got < n-1 {
+			t.Fatalf("%d bytes at %v after %v: %d are there", n, r, wait, got)
+		}
+	})
+	var b Bucket
+	b.Set(0, time.Hour)
+	if w := b.Wait(1<<30, time.Hour); w != 0 {
+		t.Errorf("%v without a limit", w)
+	}
+	b.Set(1, time.Hour)
+	if w := b.Wait(1<<30, time.Hour); w < time.Hour || w > time.Hour+time.Second {
+		t.Errorf("%v for more than the burst", w)
+	}
+}
+
 func TestTakeAllocatesNothing(t *testing.T) {
 	var b Bucket
 	var now time.Duration
