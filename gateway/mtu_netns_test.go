@@ -39,12 +39,13 @@ func TestFragmentsPassBothWays(t *testing.T) {
 
 func TestASmallerWANIsFoundOut(t *testing.T) {
 	for _, row := range []struct {
-		name string
-		on   bool
-	}{{"with offloads", true}, {"without offloads", false}} {
+		name    string
+		on      bool
+		without string // of the kernel
+	}{{"with offloads", true, ""}, {"without offloads", false, ""}, {"with offloads, without a ring", true, "ring"}, {"without offloads and a ring", false, "ring"}} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
+			l := newLab(t, "kernel: {without: ["+row.without+"]}")
 			l.offloads(row.on)
 			l.gateway.run("ip", "link", "set", "eth0", "mtu", "1400")
 			l.server.run("ip", "link", "set", "eth0", "mtu", "1400")
