@@ -122,7 +122,7 @@ func (f *Forwarder) take(i int) {
 	if c.ip != ip || c.id.Generation != gen {
 		f.byIP.drop(uint64(c.ip), uint32(i))
 		if c.ip != 0 {
-			f.nat.Drop(c.id) // its translations lead to the old address
+			f.nat.Leave(c.id, c.ip) // its translations lead to the old address
 		}
 	}
 	if c.id.Slot == 0 || c.id.Generation != gen {

@@ -287,7 +287,7 @@ func (f *Forwarder) await(poll int, events []unix.EpollEvent, wait int) (int, er
 // patience is how long to wait for frames, ms.
 func (f *Forwarder) patience() int {
 	for _, r := range f.ready {
-		if r || f.unscanned != 0 {
+		if r || f.unscanned != 0 || f.nat.Leaving() {
 			return 0
 		}
 	}

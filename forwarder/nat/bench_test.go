@@ -145,7 +145,7 @@ func TestPacketPathAllocatesNothing(t *testing.T) {
 		table.Out(udp(k.Addr, 9, n, 53), Client{c.Slot, 1 + n}, none, now)
 		table.Out(tcp(k.Addr, 9, n, 53), Client{c.Slot, 1 + n}, Segment{Flags: SYN}, now)
 		if n++; n%3 == 0 {
-			table.Drop(Client{c.Slot, n})
+			table.Leave(Client{c.Slot, n}, k.Addr)
 		}
 		now += int64(100 * time.Millisecond)
 		table.Expire(now, 64)

@@ -40,10 +40,11 @@ func (t *Table) unschedule(i uint32) {
 
 // Expire ends what has run out, in at most budget steps (a flow or a second
 // each), and frees at most budget rested ports of each protocol. What is left
-// over is done by the next call. Call it once a batch and at least once a
-// second.
+// over is done by the next call. Before that, half as many flows end of those who
+// leave. Call it once a batch and at least once a second.
 func (t *Table) Expire(now int64, budget int) {
 	t.clock(now)
+	t.depart(budget / 2)
 	for p := range t.pools {
 		t.pools[p].wake(t.second, budget)
 	}

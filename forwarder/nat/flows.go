@@ -216,13 +216,6 @@ func (t *Table) remove(i uint32) {
 	t.pushFree(i)
 }
 
-// Drop ends all flows of a client: of that slot and that generation.
-func (t *Table) Drop(c Client) {
-	if c.Slot <= uint32(t.opt.MaxClients) {
-		t.dropWhere(c.Slot, func(f *flow) bool { return f.generation == c.Generation })
-	}
-}
-
 // dropWhere ends the flows of a slot that match.
 func (t *Table) dropWhere(slot uint32, match func(*flow) bool) {
 	for i := t.clients[slot].first; i != 0; {

@@ -37,12 +37,13 @@ type Table struct {
 	byOutside,
 	byPeer, // the newest flow of each mapping and remote address
 	byEndpoint index // mappings by protocol and internal endpoint
-	links    []link
-	mappings []mapping
-	clients  []client
-	pools    [3]pool // TCP, UDP, ICMP
-	wheel    []uint32
-	wheelAt  uint32 // the second the wheel stands at; all before it is done
+	links      []link
+	mappings   []mapping
+	clients    []client
+	pools      [3]pool // TCP, UDP, ICMP
+	wheel      []uint32
+	departures departures
+	wheelAt    uint32 // the second the wheel stands at; all before it is done
 
 	freeFlow, freeMapping uint32 // lists of numbers used before, through link.wheelNext and mapping.extNext
 	topMapping            uint32 // the highest number used so far
@@ -133,6 +134,7 @@ func (t *Table) makeTables() error {
 		arena.Make(a, &t.links, n+1),
 		arena.Make(a, &t.mappings, n+1),
 		arena.Make(a, &t.clients, t.opt.MaxClients+1),
+		arena.Make(a, &t.departures.ring, maxLeaving),
 		t.pools[0].init(a, low, high, &t.rest[0]),
 		t.pools[1].init(a, low, high, &t.rest[1]),
 		t.pools[2].init(a, low, high, nil),
