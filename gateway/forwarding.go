@@ -188,6 +188,7 @@ func forwardConfig(cfg *config.Config, lan, wan *ports.Port) forwarder.Config {
 		HostAll: cfg.Host.Ports.All, HostRoute: cfg.Host.DefaultRoute,
 		Filtering: filterings[cfg.NAT.Filtering],
 		NATFlows:  cfg.Limits.NATFlows, ClientFlows: cfg.Limits.FlowsPerClient, ClientPorts: cfg.Limits.PortsPerClient,
+		Single: cfg.Kernel.Lacks(config.Joining),
 	}
 	for _, p := range cfg.Host.Ports.List {
 		proto := uint8(packet.TCP)

@@ -152,6 +152,7 @@ type Kernel struct {
 const (
 	TCX      = "tcx"      // ingress programs, Linux 6.6; else clsact and cls_bpf
 	Ring     = "ring"     // a port's receive ring; else a system call for each batch
+	Joining  = "joining"  // packets of a flow leave as one super-packet, of UDP since Linux 6.2; else one by one
 	TapUDP   = "tap_udp"  // UDP super-packets on TAPs, Linux 6.2; else the kernel cuts them
 	Landlock = "landlock" // Linux 5.19; else the store is held by its user and its system calls only
 )
