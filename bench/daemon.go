@@ -33,7 +33,7 @@ func newDaemon(ctx context.Context, binary string, s setting) (d *daemon, err er
 	if err != nil {
 		return nil, err
 	}
-	d = &daemon{place: place, binary: binary, clients: s.clients, sessions: map[int]int{}, api: client.New(place.socket(), patience)}
+	d = &daemon{place: place, binary: binary, clients: s.clients, sessions: map[int]int{}, api: client.New(place.socket(), 5*patience)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make gatewayd the gateway: %w", err), d.stop())
