@@ -108,6 +108,10 @@ func open(ctx context.Context, l *lab, s stream) (o outcome, err error) {
 	return o, err
 }
 
+// manyFrom is where the source ports of a stream of many mappings begin, in every
+// run: with others each time, a WAN address would run out of ports.
+const manyFrom = 10000
+
 // newPort is a source port, so that a run is a flow that nobody has seen. As many
 // again as a stream may need lie above it.
 func newPort() uint16 { return uint16(20000 + rand.IntN(30000)) }

@@ -90,9 +90,10 @@ func (k *kernel) name() string { return k.kind }
 func (k *kernel) lab() *lab    { return k.place }
 func (k *kernel) stop() error  { return k.place.remove() }
 
-// prepare has the cores that do not send receive, if the trial's sender has a core
-// of its own (RPS), as they would from a real port; else the core that sends does
-// all the work there is. A fresh trial forgets all flows.
+// prepare forgets all flows, so that what is masqueraded is counted anew, and has
+// the cores that do not send receive, if the trial's sender has a core of its own
+// (RPS), as they would from a real port; else the core that sends does all the work
+// there is.
 func (k *kernel) prepare(ctx context.Context, t trial) error {
 	cores := "0"
 	if t.spread {
@@ -106,9 +107,6 @@ func (k *kernel) prepare(ctx context.Context, t trial) error {
 			}
 		}
 		k.cores = cores
-	}
-	if !t.fresh {
-		return nil
 	}
 	_, err := run(ctx, k.place.gateway, "conntrack", "-F")
 	return err

@@ -40,7 +40,7 @@ type trial struct {
 	stock      bool // on the kernel with stock HTB, too
 	quick      bool // a quick run has it
 	answers    bool // packets come down too
-	fresh      bool // begins with no flow known
+	fresh      bool // gatewayd, too, begins with no flow known
 	below      bool // below saturation: not one packet may get lost
 	spread     bool // the sender has its core to itself
 	measure    func(ctx context.Context, l *lab, lasts time.Duration) (outcome, error)
@@ -99,7 +99,11 @@ func trials(congestion string) []trial {
 	frame := func(size int) func() stream { return func() stream { return single(size) } }
 	of := func(clients, mappings, remotes int) func() stream {
 		return func() stream {
-			return stream{clients: clients, mappings: mappings, remotes: remotes, first: newPort(), port: discard, size: smallFrame}
+			s := stream{clients: clients, mappings: mappings, remotes: remotes, first: manyFrom, port: discard, size: smallFrame}
+			if mappings == 1 {
+				s.first = newPort()
+			}
+			return s
 		}
 	}
 	opened := func(key, title string, measure func(context.Context, *lab, time.Duration) (outcome, error)) trial {
