@@ -46,7 +46,10 @@ func (f *Forwarder) arp(fr *frame) Reason {
 	case clients.LAN:
 		f.arpLAN(a.Operation, mac, ip, target)
 	case clients.WAN:
-		f.arpWAN(a.Operation, mac, ip, target)
+		if f.crew != nil && f.worker == 0 && (ip == f.gateway || a.Operation == layers.ARPReply && target == f.wan) {
+			f.tellOthers(fr)
+		}
+		f.arpWAN(a.Operation, mac, ip, target) // after which the frame may be one that waited
 	}
 	return Taken
 }
@@ -88,7 +91,7 @@ func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) {
 	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && ip != f.wan {
 		f.claimed(ip, n, mac, op == layers.ARPReply && target == f.wan)
 	}
-	if op == layers.ARPRequest && target == f.wan && ip != f.wan && f.mayAnswer(clients.WAN, nil) {
+	if f.worker == 0 && op == layers.ARPRequest && target == f.wan && ip != f.wan && f.mayAnswer(clients.WAN, nil) {
 		f.reply(clients.WAN, f.cfg.WANMAC, f.wan, mac, ip)
 	}
 }
@@ -110,12 +113,23 @@ func (f *Forwarder) answer(fr *frame) Reason {
 	}
 	a := &f.arpIO.arp
 	target := be32(a.DstProtAddress)
-	if slot, ok := f.byIP.find(uint64(target)); ok && a.Operation == layers.ARPRequest && target != f.lan {
-		if c := &f.clients[slot]; c.mac != 0 && f.mayAnswer(clients.Host, nil) {
-			f.reply(clients.Host, c.mac, target, fr.SrcMAC, be32(a.SourceProtAddress))
+	if a.Operation == layers.ARPRequest && target != f.lan {
+		if mac := f.holder(target); mac != 0 && f.mayAnswer(clients.Host, nil) {
+			f.reply(clients.Host, mac, target, fr.SrcMAC, be32(a.SourceProtAddress))
 		}
 	}
 	return Taken
+}
+
+// holder is the MAC of the client that has an address; 0: nobody.
+func (f *Forwarder) holder(ip uint32) uint64 {
+	if slot, ok := f.byIP.find(uint64(ip)); ok {
+		return f.clients[slot].mac
+	}
+	if slot, ok := f.elsewhere(ip); ok {
+		return f.others.known[slot].mac
+	}
+	return 0
 }
 
 // probe asks whether a client still holds its address.

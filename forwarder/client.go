@@ -75,7 +75,7 @@ func (f *Forwarder) sync() bool {
 	if f.unscanned == 0 && !f.rescan() {
 		return true
 	}
-	for taken := 0; f.unscanned < len(f.clients); f.unscanned++ {
+	for taken := 0; f.unscanned < len(f.clients); f.unscanned += f.step {
 		i := f.unscanned
 		gen := f.table.Policy(i)
 		if gen == f.policy[i] {
@@ -100,7 +100,7 @@ func (f *Forwarder) rescan() bool {
 	if changes == f.changes {
 		return false
 	}
-	f.changes, f.unscanned = changes, 1
+	f.changes, f.unscanned = changes, f.first
 	return true
 }
 

@@ -5,7 +5,8 @@
 // # Nouns
 //
 // A Forwarder owns its links, the translations and its half of the client
-// table (package clients). It runs on one goroutine and takes no lock.
+// table (package clients). It runs on one goroutine and takes no lock. A Crew is the
+// Forwarders of one box, its workers; each client has one of them.
 //
 // A step looks at one frame and says Kept (the next step is asked), Taken (the
 // frame is dealt with aside) or a Reason to drop it, which is a counter. Steps

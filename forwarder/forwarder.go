@@ -18,7 +18,7 @@ import (
 	"gatewayd/limiter"
 )
 
-// Forwarder is the packet path of one box. One goroutine runs it.
+// Forwarder is one worker of the packet path of one box. One goroutine runs it.
 type Forwarder struct {
 	cfg   Config
 	links Links
@@ -29,7 +29,13 @@ type Forwarder struct {
 	table     *clients.Table
 	header    *clients.Header
 	said      *clients.Worker // what this worker says in it
-	tables    arena.Arena     // of what follows by client
+	worker    int             // its number
+	crew      *crew           // what it shares with the others; nil: it is alone
+	first     int             // of its slots; the next ones follow at step
+	step      int
+	others    others              // their clients
+	ledTo     map[fragmentKey]led // fragments that are others'
+	tables    arena.Arena         // of what follows by client
 	clients   []client
 	policy    []uint64 // policy generations taken in
 	changes   uint64
@@ -105,20 +111,19 @@ type glimpse struct {
 	when time.Duration
 }
 
-// TableBytes is the size of the NAT region for so many flows.
-func TableBytes(flows int) int { return nat.Layout(flows) }
+// TableBytes is the size of the NAT region for so many flows, of which each worker
+// has its part.
+func TableBytes(flows, workers int) int { return workers * regionBytes(flows/workers) }
 
-// New attaches a forwarder to the client table and takes everything in that
-// stands there. The host's link may be nil. wake rings control's bell.
-func New(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func()) (*Forwarder, error) {
-	return attach(cfg, links, table, bell, wake, clients.NewClock().Now)
-}
+// regionBytes is the size of one worker's part of the NAT region, on cache lines of
+// its own.
+func regionBytes(flows int) int { return (nat.Layout(flows) + 63) &^ 63 }
 
-// attach is New with a clock, which tells the time since boot.
-func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func(), clock func() time.Duration) (*Forwarder, error) {
+// attach attaches one worker.
+func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func(), clock func() time.Duration, at seat) (*Forwarder, error) {
 	f := &Forwarder{
 		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock,
-		table: table, header: table.Header(), said: table.Worker(0),
+		table: table, header: table.Header(), said: table.Worker(at.worker),
 		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
 		mac:       [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
 		mtu:       [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
@@ -131,6 +136,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	}
 	if err := f.makeTables(table.Slots()); err != nil {
 		return nil, errors.Join(fmt.Errorf("tables of %d clients: %w", table.Slots(), err), f.Close())
+	}
+	if err := f.sit(at); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	f.turn.last, f.turn.mixed = nobody, -2*alone
 	f.lanMask, f.wanMask = mask(cfg.LAN), mask(cfg.WAN)
@@ -145,8 +153,11 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.base = f.counters.Ports
 	f.publisher = clients.NewPublisher(f.said)
 	var err error
-	f.nat, err = nat.Attach(table.NAT(), nat.Options{
-		External: f.wan, Filtering: cfg.Filtering, MaxFlows: cfg.NATFlows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
+	flows := cfg.NATFlows / f.step
+	region := regionBytes(flows)
+	f.nat, err = nat.Attach(table.NAT()[f.worker*region:][:region], nat.Options{
+		Owner: uint8(f.worker), Owners: f.step,
+		External: f.wan, Filtering: cfg.Filtering, MaxFlows: flows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
 		MaxClients: table.Slots(), Arena: &f.tables,
 	}, int64(f.now))
 	if err != nil {
@@ -156,6 +167,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.down = f.header.Down.Load()
 	f.announce(clients.LAN)
 	f.announce(clients.WAN)
+	if f.crew != nil {
+		f.follow()
+	}
 	f.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
 	for !f.sync() {
 	}
@@ -198,7 +212,7 @@ func (f *Forwarder) sight(kind clients.Kind, slot uint32, mac uint64, ip uint32)
 	if g.mac == mac && g.ip == ip && g.kind == kind && f.now-g.when < time.Second {
 		return false
 	}
-	if !f.table.Sight(0, clients.Sighting{Kind: kind, Slot: int(slot), MAC: mac, IP: ip, When: f.now}) {
+	if !f.table.Sight(f.worker, clients.Sighting{Kind: kind, Slot: int(slot), MAC: mac, IP: ip, When: f.now}) {
 		return false
 	}
 	*g = glimpse{mac, ip, kind, f.now}
@@ -206,15 +220,8 @@ func (f *Forwarder) sight(kind clients.Kind, slot uint32, mac uint64, ip uint32)
 	return true
 }
 
-// Stop makes Run return.
-func (f *Forwarder) Stop() {
-	f.stop.Store(true)
-	f.bell.Ring()
-}
-
-// Run forwards until Stop. It waits for frames on the thread itself, so that
-// GOMAXPROCS has to be one more than the goroutines that run this.
-func (f *Forwarder) Run() error {
+// work forwards until the crew is stopped. It waits for frames on the thread itself.
+func (f *Forwarder) work() error {
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("forward: epoll: %w", err)
@@ -228,34 +235,43 @@ func (f *Forwarder) Run() error {
 		return unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(what)})
 	}
 	for port, l := range f.links {
-		if l != nil {
+		if _, elsewhere := l.(sendOnly); l != nil && !elsewhere {
 			if err := watch(l.FD(), port, unix.EPOLLIN|unix.EPOLLET); err != nil { // edges: a port that is gone says so once
 				return fmt.Errorf("forward: watch port %d: %w", port, err)
 			}
 			f.ready[port] = true
 		}
 	}
-	if err := watch(bell, clients.NumPorts, unix.EPOLLIN); err != nil {
+	// Nobody silences the bell: each ring is an edge for every worker.
+	if err := watch(bell, clients.NumPorts, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		return fmt.Errorf("forward: watch bell: %w", err)
 	}
+	if f.crew != nil {
+		if err := watch(f.crew.beds[f.worker].bell, clients.NumPorts, unix.EPOLLIN|unix.EPOLLET); err != nil {
+			return fmt.Errorf("forward: watch worker's bell: %w", err)
+		}
+	}
 	var events [8]unix.EpollEvent
-	var count [8]byte
 	for round := 0; !f.stop.Load(); round++ {
 		if f.Round() && round%8 != 0 {
 			continue
 		}
 		wait := f.patience()
+		if f.crew != nil {
+			wait = f.lieDown(wait)
+		}
 		f.busy = f.busy && wait == 0
 		n, err := f.await(poll, events[:], wait)
+		if f.crew != nil {
+			f.crew.beds[f.worker].asleep.Store(false)
+		}
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("forward: wait: %w", err)
 		}
 		for _, e := range events[:max(n, 0)] {
 			if int(e.Fd) < clients.NumPorts {
 				f.ready[e.Fd] = true
-				continue
 			}
-			_, _ = unix.Read(bell, count[:]) // silences it
 		}
 	}
 	f.flushAll()
@@ -282,6 +298,19 @@ func (f *Forwarder) await(poll int, events []unix.EpollEvent, wait int) (int, er
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+// lieDown says that this worker is about to wait for so many ms, and returns how
+// many it may.
+func (f *Forwarder) lieDown(wait int) int {
+	if wait == 0 {
+		return 0
+	}
+	f.crew.beds[f.worker].asleep.Store(true)
+	if f.waits() { // what is handed over from now on wakes it
+		return 0
+	}
+	return wait
 }
 
 // patience is how long to wait for frames, ms.
@@ -315,10 +344,13 @@ func (f *Forwarder) Round() bool {
 	}
 	f.relink()
 	f.sync()
+	if f.crew != nil {
+		f.follow()
+	}
 	f.tick()
 	f.mind()
 	f.releaseDue()
-	busy := false
+	busy := f.crew != nil && f.takeOver()
 	for port, l := range f.links {
 		if !f.ready[port] || l == nil {
 			continue
@@ -348,6 +380,9 @@ func (f *Forwarder) Round() bool {
 	f.said.Mappings.Store(uint64(mappings))
 	f.said.Flows.Store(uint64(flows))
 	f.publish()
+	if f.crew != nil {
+		f.handOver()
+	}
 	f.said.Beat.Store(int64(f.now))
 	if f.ring || f.hint && f.now-f.rang >= hintEvery {
 		f.ring, f.hint, f.rang = false, false, f.now
@@ -366,7 +401,10 @@ func (f *Forwarder) mind() {
 	}
 	f.nextMind = f.now + 100*time.Millisecond
 	f.mindNeighbours()
-	f.mindAnnouncements()
+	if f.worker == 0 {
+		f.mindAnnouncements()
+	}
+	f.mindLed()
 	f.fragments.expire(f.now)
 	f.answerSYNs()
 	for port, l := range f.links {

@@ -38,11 +38,13 @@ const (
 type bench struct {
 	testing.TB
 	f         *Forwarder
+	crew      *Crew // of several workers, of which f is the first; nil: f is alone
 	cfg       Config
 	table     *clients.Table
 	links     Links                       // the forwarder's ends, as it gets them
 	pipes     Links                       // what they are made of
 	ends      [clients.NumPorts]link.Link // the test's
+	team      *team                       // the other workers' links; nil: there is one worker
 	now       time.Duration
 	woken     int
 	announces bool // the forwarder says where it is
@@ -89,15 +91,21 @@ func newColdBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
 	for _, c := range change {
 		c(&b.cfg)
 	}
-	natBytes := TableBytes(b.cfg.NATFlows)
-	shape := clients.Shape{Slots: slots, NATBytes: natBytes}
+	shape := clients.Shape{Slots: slots, NATBytes: TableBytes(b.cfg.NATFlows, 1)}
+	if teamSize > 1 {
+		shape = teamShape(b.cfg)
+	}
 	table, err := clients.Format(make([]byte, clients.Size(shape)), shape)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.table = table
-	for port := range b.links {
-		b.links[port], b.ends[port] = link.Pipe()
+	if teamSize > 1 {
+		b.team = newTeam(b)
+	} else {
+		for port := range b.links {
+			b.links[port], b.ends[port] = link.Pipe()
+		}
 	}
 	b.pipes = b.links
 	b.start()
@@ -113,7 +121,10 @@ func (b *bench) close() {
 		return
 	}
 	b.conserve()
-	if err := b.f.Close(); err != nil {
+	if b.crew == nil {
+		b.crew = &Crew{workers: []*Forwarder{b.f}}
+	}
+	if err := b.crew.Close(); err != nil {
 		b.Error(err)
 	}
 	for port := range b.pipes {
@@ -126,7 +137,11 @@ func (b *bench) close() {
 // start attaches a forwarder to the table as it is.
 func (b *bench) start() {
 	b.Helper()
-	f, err := attach(b.cfg, b.links, b.table, nil, func() { b.woken++ }, func() time.Duration { return b.now })
+	if b.team != nil {
+		b.team.start()
+		return
+	}
+	f, err := attach(b.cfg, b.links, b.table, nil, func() { b.woken++ }, b.clock, seat{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -144,17 +159,30 @@ func (b *bench) start() {
 
 // round goes round until nothing waits.
 func (b *bench) round() {
-	if !b.mute && b.f.hop.mac != 0 {
-		b.f.hop.confirmed = b.now
-	}
 	b.Helper()
-	for port := range b.f.ready {
-		b.f.ready[port] = true
+	for _, f := range b.workers() {
+		if !b.mute && f.hop.mac != 0 {
+			f.hop.confirmed = b.now
+		}
+		for port := range f.ready {
+			f.ready[port] = true
+		}
 	}
-	for b.f.Round() {
-		b.conserve()
+	for busy := true; busy; {
+		busy = false
+		for _, f := range b.workers() {
+			busy = f.Round() || busy
+			b.conserve()
+		}
 	}
-	b.conserve()
+}
+
+// workers are all there are.
+func (b *bench) workers() []*Forwarder {
+	if b.crew != nil {
+		return b.crew.workers
+	}
+	return []*Forwarder{b.f}
 }
 
 // pass lets time pass, at least one round a tenth of a second.
@@ -381,5 +409,14 @@ func (b *bench) witnessed() {
 		if got := (tally{p.TxPackets, p.TxBytes}); got != b.sent[port] {
 			b.Fatalf("port %d: %+v counted as transmitted, the link carried %+v", port, got, b.sent[port])
 		}
+	}
+}
+
+func (b *bench) clock() time.Duration { return b.now }
+
+// replace puts other links in the place of all workers' at a port.
+func (b *bench) replace(port int, by func(link.Link) link.Link) {
+	for _, f := range b.workers() {
+		f.links[port] = by(f.links[port])
 	}
 }

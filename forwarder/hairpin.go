@@ -41,10 +41,30 @@ func (f *Forwarder) turnRound(fr *frame, charge uint8) Reason {
 }
 
 // comeBack takes in a translated frame that the client of a slot sent to the WAN
-// address. It may be in a batch until the next flush.
+// address, at the worker whose port it is for. It may be in a batch until the next
+// flush.
 func (f *Forwarder) comeBack(raw []byte, origin uint32) {
+	fr := f.turned(raw, origin)
+	if f.crew != nil {
+		if home := f.homeWAN(fr); home != f.worker {
+			if r := f.cross(home, fr); r != Taken {
+				f.drop(nil, r, fr.Segments, fr.WireLen)
+			}
+			return
+		}
+	}
+	f.run(fr, f.returning)
+}
+
+// comeBackHere is comeBack of a frame that another worker has handed over.
+func (f *Forwarder) comeBackHere(raw []byte, origin uint32) {
+	f.run(f.turned(raw, origin), f.returning)
+}
+
+// turned is a frame that turns round.
+func (f *Forwarder) turned(raw []byte, origin uint32) *frame {
 	fr := &f.back
 	*fr = frame{from: clients.WAN, turned: true, origin: origin}
 	fr.Decode(raw) // as it was kept before
-	f.run(fr, f.returning)
+	return fr
 }

@@ -26,14 +26,14 @@ func heapOf(t *testing.T, slots, flows int) (bytes uint64, took time.Duration) {
 	cfg := testConfig()
 	cfg.LAN = netip.MustParsePrefix("10.0.0.1/16")
 	cfg.NATFlows = flows
-	table, file, err := clients.Create(clients.Shape{Slots: slots, NATBytes: TableBytes(flows)})
+	table, file, err := clients.Create(clients.Shape{Slots: slots, NATBytes: TableBytes(flows, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
 	defer table.Close()
 	before := heap()
-	f, err := attach(cfg, Links{newMill(), newMill(), newMill()}, table, nil, func() {}, func() time.Duration { return time.Hour })
+	f, err := attach(cfg, Links{newMill(), newMill(), newMill()}, table, nil, func() {}, func() time.Duration { return time.Hour }, seat{})
 	if err != nil {
 		t.Fatal(err)
 	}

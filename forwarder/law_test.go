@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/link"
 )
 
 // The conservation law of clients.Counters under anything that can arrive: it
@@ -82,7 +83,9 @@ func (l *law) run(t *testing.T) {
 	}
 	if l.coin() {
 		n := 0
-		b.f.links[clients.WAN] = &fussy{b.links[clients.WAN], func([]byte) bool { n++; return n%3 == 0 }}
+		b.replace(clients.WAN, func(l link.Link) link.Link {
+			return &fussy{l, func([]byte) bool { n++; return n%3 == 0 }}
+		})
 	}
 	for range l.between(1, 40) {
 		l.step()
@@ -129,9 +132,11 @@ func (l *law) step() {
 	case 0:
 		l.pass(time.Duration(l.between(1, 4000)) * time.Millisecond)
 	case 1: // the forwarder is another one from now on
-		fussy := l.f.links
+		was := l.workers()
 		l.start()
-		l.f.links = fussy
+		for i, f := range l.workers() {
+			f.links = was[i].links
+		}
 		if l.round(); l.coin() {
 			l.resolve()
 		}

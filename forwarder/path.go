@@ -111,6 +111,9 @@ func (f *Forwarder) decode(fr *frame) Reason {
 	if !f.again && (fr.EtherType != packet.EtherTypeARP || r != Kept) {
 		f.counters.received(fr.from, fr.Segments, fr.layer3())
 	}
+	if f.crew != nil && r == Kept {
+		return f.away(fr)
+	}
 	return r
 }
 
@@ -328,6 +331,11 @@ func (f *Forwarder) direct(fr *frame) Reason {
 	}
 	if f.inLAN(fr.Dst) {
 		slot, ok := f.byIP.find(uint64(fr.Dst))
+		if !ok && !f.again {
+			if other, known := f.elsewhere(fr.Dst); known {
+				return f.cross(f.table.Owner(int(other)), fr)
+			}
+		}
 		if !ok || f.clients[slot].mac == 0 {
 			return HostUnknown
 		}

@@ -48,6 +48,7 @@ const (
 	NoHost          // no host link
 	ForwarderEnded  // it waited in a forwarder that ended
 	NoLink          // the port's cable is out, or its other end down
+	HandoverFull    // it was another worker's, and the way there was full
 	numReasons
 )
 
@@ -60,7 +61,7 @@ var reasonNames = [numReasons]string{
 	Unresolved: "unresolved", ResolveFull: "resolve_full", OverRate: "over_rate", NotTranslatable: "not_translatable",
 	NoMapping: "no_mapping", Filtered: "filtered", NoPort: "no_port", FlowsFull: "flows_full", ClientCap: "client_cap",
 	StrayFragment: "stray_fragment", FragmentsFull: "fragments_full", TxRefused: "tx_refused", HostUnknown: "host_unknown",
-	NoHost: "no_host", ForwarderEnded: "forwarder_ended", NoLink: "no_link",
+	NoHost: "no_host", ForwarderEnded: "forwarder_ended", NoLink: "no_link", HandoverFull: "handover_full",
 }
 
 // String returns the reason's name in metrics and in status.

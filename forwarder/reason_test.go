@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/link"
 )
 
 // dropRows says for each reason how a packet is dropped for it.
@@ -128,12 +129,12 @@ var dropRows = map[Reason]struct {
 		}
 	}},
 	TxRefused: {"the kernel refuses it", nil, func(b *bench) {
-		b.f.links[clients.WAN] = &fussy{b.links[clients.WAN], func([]byte) bool { return true }}
+		b.replace(clients.WAN, func(l link.Link) link.Link { return &fussy{l, func([]byte) bool { return true }} })
 		b.in(clients.LAN, aliceUp.udp(10))
 	}},
 	HostUnknown: {"the box speaks to nobody", nil, func(b *bench) { w := boxUp; w.dst = 0x0a000063; b.in(clients.Host, w.udp(10)) }},
 	NoHost: {"there is no host link", nil, func(b *bench) {
-		b.f.links[clients.Host] = nil
+		b.replace(clients.Host, func(link.Link) link.Link { return nil })
 		b.in(clients.LAN, toBox.tcp(1))
 	}},
 	NoLink: {"the cable is out", nil, func(b *bench) {
@@ -149,10 +150,17 @@ var dropRows = map[Reason]struct {
 		b.start()
 		b.round()
 	}},
+	HandoverFull: {"too much at once for one worker comes to another", nil, func(b *bench) {
+		b.team.astray()
+		for range 40 {
+			b.offer(clients.LAN, aliceUp.udpSuper(60000, 1200))
+		}
+		b.round()
+	}},
 }
 
 // nobodys are reasons whose packets are no client's, as far as can be told.
-var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded}
+var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded, HandoverFull}
 
 func TestEveryReasonIsReached(t *testing.T) {
 	for r, name := range Reasons() {
@@ -168,7 +176,13 @@ func TestEveryReasonIsReached(t *testing.T) {
 			t.Errorf("%v: no row says when", r)
 			continue
 		}
+		if r == OverShare && teamSize > 1 {
+			continue // who has a worker alone takes nothing from anybody
+		}
 		t.Run(name+": "+row.name, func(t *testing.T) {
+			if r == HandoverFull && teamSize == 1 {
+				withWorkers(t, 2)
+			}
 			change := func(c *Config) {
 				if row.change != nil {
 					row.change(c)

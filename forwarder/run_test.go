@@ -32,12 +32,14 @@ func TestRun(t *testing.T) {
 	lan := &counted{Link: b.links[clients.LAN]}
 	b.links[clients.LAN] = lan
 	clock := func() time.Duration { return time.Duration(now.Load()) }
-	if b.f, err = attach(b.cfg, b.links, b.table, bell, func() {}, clock); err != nil {
+	crew, err := newCrew(b.cfg, []Links{b.links}, b.table, bell, func() {}, clock)
+	if err != nil {
 		t.Fatal(err)
 	}
+	b.f = crew.workers[0]
 	b.f.announcements = [clients.NumPorts]announcement{}
 	done := make(chan error)
-	go func() { done <- b.f.Run() }()
+	go func() { done <- crew.Run() }()
 	until := func(what string, ok func() bool) {
 		t.Helper()
 		for range 60000 {
@@ -89,7 +91,7 @@ func TestRun(t *testing.T) {
 	if n := lan.asked.Load() - before; n > 2 {
 		t.Errorf("a port that is gone was asked %d times while no time passed", n)
 	}
-	b.f.Stop()
+	crew.Stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,107 @@
+package forwarder
+
+import (
+	"golang.org/x/net/bpf"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/packet"
+)
+
+// The kernel gives each frame of a port to one worker by these programs, which run
+// on the network header (packet(7), PACKET_FANOUT_CBPF). A frame that one cannot
+// read is worker 0's. What they say and what the workers say (home) is the same,
+// which keeps frames from crossing; that is a matter of cost, not of truth.
+
+// linkLayer is the offset of the Ethernet header (SKF_LL_OFF of linux/filter.h).
+const linkLayer = 0xffe00000
+
+const (
+	firstPort = 1024  // that the translations use
+	allPorts  = 64512 // from it on
+)
+
+// portOwner is the worker to whose slice of external ports one belongs: the inverse
+// of nat.Options.Slice. The ports below are nobody's, and worker 0's to drop.
+func portOwner(port uint16, workers int) int {
+	if port < firstPort {
+		return 0
+	}
+	return int((uint32(port-firstPort)*uint32(workers) + uint32(workers) - 1) / allPorts)
+}
+
+// FanOutLAN gives a frame to the worker of its source MAC: clients.Spread.Of.
+func FanOutLAN(s clients.Spread) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: linkLayer + 10, Size: 2}, // the MAC's last two octets
+		bpf.StoreScratch{Src: bpf.RegA, N: 0},
+		bpf.LoadAbsolute{Off: linkLayer + 6, Size: 4}, // its first four
+		bpf.ALUOpConstant{Op: bpf.ALUOpXor, Val: s.Keys[0]},
+		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: s.Keys[1]},
+		bpf.TAX{},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 15},
+		bpf.ALUOpX{Op: bpf.ALUOpXor},
+		bpf.LoadScratch{Dst: bpf.RegX, N: 0},
+		bpf.ALUOpX{Op: bpf.ALUOpXor},
+		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: s.Keys[2]},
+		bpf.TAX{},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 13},
+		bpf.ALUOpX{Op: bpf.ALUOpXor},
+		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: s.Keys[1]},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 16},
+		bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: s.Workers},
+		bpf.RetA{},
+	}
+}
+
+// FanOutWAN gives a frame to the worker whose external port it is for, or, being an
+// ICMP error, is about; fragments, and all without a port, to worker 0.
+func FanOutWAN(workers int) []bpf.Instruction {
+	const ( // where the parts begin
+		icmp, errors, quoted, port, id, owner, nobody = 9, 13, 16, 27, 29, 30, 36
+	)
+	to := func(part, from int) uint8 { return uint8(part - from - 1) }
+	return []bpf.Instruction{
+		0: bpf.LoadAbsolute{Off: linkLayer + 12, Size: 2},
+		1: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.EtherTypeIPv4, SkipTrue: to(nobody, 1)},
+		2: bpf.LoadAbsolute{Off: 6, Size: 2},
+		3: bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: 0x3fff, SkipTrue: to(nobody, 3)}, // a fragment
+		4: bpf.LoadMemShift{Off: 0},                                                // X: length of the header
+		5: bpf.LoadAbsolute{Off: 9, Size: 1},
+		6: bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.ICMP, SkipTrue: to(icmp, 6)},
+		7: bpf.LoadIndirect{Off: 2, Size: 2}, // TCP's or UDP's destination; what is neither, anybody may drop
+		8: bpf.Jump{Skip: uint32(to(owner, 8))},
+
+		icmp: bpf.LoadIndirect{Off: 0, Size: 1},
+		10:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.EchoReply, SkipTrue: to(errors, 10)},
+		11:   bpf.LoadIndirect{Off: 4, Size: 2}, // the query's id
+		12:   bpf.Jump{Skip: uint32(to(owner, 12))},
+
+		errors: bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.Unreachable, SkipTrue: to(quoted, errors)},
+		14:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.TimeExceeded, SkipTrue: to(quoted, 14)},
+		15:     bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.ParameterProblem, SkipTrue: to(nobody, 15)},
+
+		quoted: bpf.LoadIndirect{Off: 8 + 9, Size: 1}, // the protocol of a packet that went out from one of our ports
+		17:     bpf.StoreScratch{Src: bpf.RegA, N: 0},
+		18:     bpf.LoadIndirect{Off: 8, Size: 1},
+		19:     bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf},
+		20:     bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2},
+		21:     bpf.ALUOpX{Op: bpf.ALUOpAdd},
+		22:     bpf.TAX{}, // X: length of both headers
+		23:     bpf.LoadScratch{Dst: bpf.RegA, N: 0},
+		24:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.ICMP, SkipTrue: to(id, 24)},
+		25:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.TCP, SkipTrue: to(port, 25)},
+		26:     bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.UDP, SkipTrue: to(nobody, 26)},
+
+		port: bpf.LoadIndirect{Off: 8, Size: 2},
+		28:   bpf.Jump{Skip: uint32(to(owner, 28))},
+		id:   bpf.LoadIndirect{Off: 8 + 4, Size: 2},
+
+		owner:  bpf.JumpIf{Cond: bpf.JumpLessThan, Val: firstPort, SkipTrue: to(nobody, owner)}, // portOwner, from here
+		31:     bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: firstPort},
+		32:     bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: uint32(workers)},
+		33:     bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(workers) - 1},
+		34:     bpf.ALUOpConstant{Op: bpf.ALUOpDiv, Val: allPorts},
+		35:     bpf.RetA{},
+		nobody: bpf.RetConstant{Val: 0},
+	}
+}
