@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -14,6 +15,7 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -115,22 +117,20 @@ func serveWire(w *wire, run func(*wire, message, []*os.File, func() string) erro
 
 // runForward is the forwarder's process.
 func runForward(w *wire, m message, files []*os.File, shut func() string) error {
-	if m.Forward == nil || len(files) != 6 {
-		return fmt.Errorf("order to forward: %d descriptors, want 6", len(files))
+	if m.Forward == nil || len(files) != m.Forward.files() {
+		return fmt.Errorf("order to forward: %d descriptors, and not a table, two bells, two ports for each worker, and the host link", len(files))
 	}
 	table, err := clients.Open(files[0])
 	if err != nil {
 		return err
 	}
 	bell, control := clients.OpenBell(files[1]), clients.OpenBell(files[2])
-	links, err := openLinks(files[3:], m.Forward)
+	links, err := openLinks(files[3:], m.Forward, table.Spread())
 	if err != nil {
 		return err
 	}
-	for port, l := range links {
-		if p, ok := l.(*link.Packet); ok && p.Denied() != nil {
-			logger(m.Forward.Log, wordForward).Warn("a port is received from by system calls, which costs more", "port", []string{"lan", "wan", "host"}[port], "because", p.Denied())
-		}
+	for worker, l := range links {
+		warnOfPorts(logger(m.Forward.Log, wordForward), worker, l)
 	}
 	f, err := forwarder.New(m.Forward.Config, links, table, bell, control.Ring)
 	if err != nil {
@@ -144,20 +144,52 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 		_, _, _ = w.receive()
 		f.Stop()
 	}()
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2)) // one is the packet path's
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(links)+1)) // one is each worker's
 	return f.Run()
 }
 
-// openLinks opens all at once: the kernel waits 10 ms for each ring.
-func openLinks(files []*os.File, order *forwardOrder) (links forwarder.Links, err error) {
-	var group errgroup.Group
-	for i, f := range files {
-		group.Go(func() (err error) {
-			links[i], err = openLink(f, order.TAP[i], order.Ringless)
-			return err
-		})
+// warnOfPorts says which ports of a worker cost more than they should.
+func warnOfPorts(log *slog.Logger, worker int, links forwarder.Links) {
+	for port, l := range links {
+		if p, ok := l.(*link.Packet); ok && p.Denied() != nil {
+			log.Warn("a port is received from by system calls, which costs more", "port", []string{"lan", "wan", "host"}[port],
+				"worker", worker, "because", p.Denied())
+		}
 	}
-	return links, group.Wait()
+}
+
+// openLinks opens the links of all workers, at once: the kernel waits 10 ms for each
+// ring. Every worker sends to the host link, one receives from it.
+func openLinks(files []*os.File, order *forwardOrder, spread clients.Spread) ([]forwarder.Links, error) {
+	links := make([]forwarder.Links, order.Workers)
+	var group errgroup.Group
+	for i := range links {
+		for port, f := range []*os.File{clients.LAN: files[i], clients.WAN: files[order.Workers+i], clients.Host: files[2*order.Workers]} {
+			group.Go(func() (err error) {
+				links[i][port], err = openLink(f, order.TAP[port], order.Ringless)
+				return err
+			})
+		}
+	}
+	err := group.Wait()
+	for _, f := range files {
+		f.Close()
+	}
+	if err != nil || len(links) == 1 {
+		return links, err
+	}
+	for port, program := range [][]bpf.Instruction{clients.LAN: forwarder.FanOutLAN(spread), clients.WAN: forwarder.FanOutWAN(order.Workers)} {
+		var sockets []*link.Packet
+		for i := range links {
+			if p, ok := links[i][port].(*link.Packet); ok {
+				sockets = append(sockets, p)
+			}
+		}
+		if err := link.FanOut(sockets, program); err != nil {
+			return nil, fmt.Errorf("%s port: %w", []string{clients.LAN: "LAN", clients.WAN: "WAN"}[port], err)
+		}
+	}
+	return links, nil
 }
 
 func openLink(f *os.File, tap, ringless bool) (link.Link, error) {
@@ -169,7 +201,6 @@ func openLink(f *os.File, tap, ringless bool) (link.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take over port: %w", err)
 	}
-	f.Close()
 	if tap {
 		return link.NewTAP(own)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"gatewayd/forwarder"
@@ -17,7 +18,7 @@ import (
 
 // openPorts takes both ports away from the kernel and makes the host link.
 func (k *keeper) openPorts() error {
-	opt := ports.Options{StateDir: k.stateDir(), ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
+	opt := ports.Options{StateDir: k.stateDir(), Sockets: k.table.Workers(), ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
 	for i, port := range []**ports.Port{clients.LAN: &k.lan, clients.WAN: &k.wan} {
 		p, err := ports.Open(sides(k.cfg)[i], opt)
 		if err != nil {
@@ -169,9 +170,9 @@ func (k *keeper) troubled(why string) {
 
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
-	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
+	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Workers: k.table.Workers(), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
 		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}}
-	files := []*os.File{k.memory, k.toBell.File(), k.fromBell.File(), k.lan.File(), k.wan.File(), k.host.File()}
+	files := slices.Concat([]*os.File{k.memory, k.toBell.File(), k.fromBell.File()}, k.lan.Files(), k.wan.Files(), []*os.File{k.host.File()})
 	return k.forward.wire.send(message{Forward: order}, files...)
 }
 

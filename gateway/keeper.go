@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -83,9 +85,7 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	if err := k.identify(); err != nil {
 		return nil, err
 	}
-	k.table, k.memory, err = clients.Create(clients.Shape{
-		Slots: clients.SlotsFor(cfg.Limits.Clients, 1), Clients: cfg.Limits.Clients, NATBytes: forwarder.TableBytes(cfg.Limits.NATFlows),
-	})
+	k.table, k.memory, err = clients.Create(tableShape(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,27 @@ func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 		return nil, err
 	}
 	return k, k.check()
+}
+
+// tableShape is the table that a config asks for. Its seed is nobody's to know.
+func tableShape(cfg *config.Config) clients.Shape {
+	n := workersOf(cfg, runtime.NumCPU())
+	return clients.Shape{
+		Slots: clients.SlotsFor(cfg.Limits.Clients, n), Clients: cfg.Limits.Clients, Workers: n, Seed: rand.Uint64(),
+		NATBytes: forwarder.TableBytes(cfg.Limits.NATFlows, n),
+	}
+}
+
+// workersOf is how many workers forward on a machine with so many cores. A TAP has
+// one queue, and so one worker.
+func workersOf(cfg *config.Config, cores int) int {
+	switch {
+	case cfg.LAN.TAP != "" || cfg.WAN.TAP != "":
+		return 1
+	case cfg.Workers == 0:
+		return min(max(cores, 1), clients.MaxWorkers)
+	}
+	return cfg.Workers
 }
 
 // identify settles as whom the children run.

@@ -27,8 +27,8 @@ const (
 // message is everything the keeper and its children say to each other, one
 // JSON object a packet. Descriptors travel with it, in the order named.
 type message struct {
-	// Keeper to forward, first: table, forward's bell, control's bell, LAN
-	// port, WAN port, host link.
+	// Keeper to forward, first: table, forward's bell, control's bell, a LAN port's
+	// socket for each worker, a WAN port's for each, host link.
 	Forward *forwardOrder `json:"forward,omitempty"`
 	// Keeper to control, first: table, forward's bell, control's bell, API
 	// listener.
@@ -52,12 +52,16 @@ type message struct {
 }
 
 type forwardOrder struct {
-	Config forwarder.Config       `json:"config"`
-	TAP    [clients.NumPorts]bool `json:"tap"` // ports that are TAPs; the others are packet sockets
+	Config  forwarder.Config       `json:"config"`
+	Workers int                    `json:"workers"`
+	TAP     [clients.NumPorts]bool `json:"tap"` // ports that are TAPs; the others are packet sockets
 	// Packet sockets are received from by system calls.
 	Ringless bool       `json:"ringless"`
 	Log      config.Log `json:"log"`
 }
+
+// files is how many descriptors come with the order.
+func (o *forwardOrder) files() int { return 4 + 2*o.Workers }
 
 type controlOrder struct {
 	Config config.Config `json:"config"`
@@ -81,7 +85,7 @@ type keeperState struct {
 
 const (
 	maxMessage = 64 << 10
-	maxFiles   = 8
+	maxFiles   = 4 + 2*clients.MaxWorkers
 	// sendTime is how long a message waits for room: a child that does not read
 	// for so long does not hold the others up.
 	sendTime = 200 * time.Millisecond

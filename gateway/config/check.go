@@ -19,6 +19,7 @@ const (
 	minSilence, maxSilence       = 5 * time.Second, time.Hour // silent so long in spite of ARP probes
 	minClients, maxClients       = 1, 16384
 	minNATFlows, maxNATFlows     = 64, 1048576
+	maxWorkers                   = 16
 	maxPortsPerClient            = 64512 // all ports but the first 1024
 	maxInterface                 = 15    // IFNAMSIZ less the closing NUL
 	maxSocket                    = 107   // sun_path less the closing NUL, unix(7)
@@ -78,6 +79,7 @@ func (k *checker) say(key, reason string, with ...string) {
 func (c *Config) problems() []problem {
 	var k checker
 	k.say("mode", oneOf(c.Mode, []string{ModeRoute}))
+	k.workers(c)
 	k.side("lan", c.LAN.Interface, c.LAN.TAP, "towards the clients, such as eth1")
 	k.side("wan", c.WAN.Interface, c.WAN.TAP, "towards the internet, such as eth0")
 	k.samePort(c)
@@ -121,6 +123,20 @@ func (c *Config) problems() []problem {
 		k.say(fmt.Sprintf("kernel.without[%d]", i), oneOf(f, features))
 	}
 	return k
+}
+
+// workers looks at how many there are to be.
+func (k *checker) workers(c *Config) {
+	tap := "lan.tap"
+	if c.LAN.TAP == "" {
+		tap = "wan.tap"
+	}
+	switch n := c.Workers; {
+	case n < 0 || n > maxWorkers:
+		k.say("workers", fmt.Sprintf("%d is out of range; write 1 to %d, or auto", n, maxWorkers))
+	case n > 1 && (c.LAN.TAP != "" || c.WAN.TAP != ""):
+		k.say("workers", fmt.Sprintf("a TAP device has one queue, so %s means one worker; write 1 or auto", tap), tap)
+	}
 }
 
 // checkOff looks at a duration that may be 0, which switches it off.

@@ -18,6 +18,21 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:2:1: wan.gateway: missing; write the next router's address\n" +
 				"    2 | wan: {interface: eth0}\n" +
 				"      | ^"},
+		{"too many workers",
+			sides + "workers: 17\n",
+			"gw.yaml:3:10: workers: 17 is out of range; write 1 to 16, or auto\n" +
+				"    3 | workers: 17\n" +
+				"      |          ^"},
+		{"several workers and a TAP",
+			lanSide + "wan: {tap: gwwan0, address: 203.0.113.2/24, gateway: 203.0.113.1}\nworkers: 2\n",
+			"gw.yaml:3:10: workers: a TAP device has one queue, so wan.tap means one worker; write 1 or auto\n" +
+				"    3 | workers: 2\n" +
+				"      |          ^"},
+		{"workers in words",
+			sides + "workers: many\n",
+			"gw.yaml:3:10: workers: \"many\" is not a number of workers; write one such as 2, without quotes, or auto\n" +
+				"    3 | workers: many\n" +
+				"      |          ^"},
 		{"what is required is there as comments only",
 			"lan:\n  # interface: eth1   # required\n  address: 10.10.0.1/16\n\n# The other side.\nwan:\n" +
 				"  #interface: eth0\n  # address: 203.0.113.2/24\n  # gateway: 203.0.113.1\nlog:\n  # interface: eth9\n",

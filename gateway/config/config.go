@@ -26,7 +26,8 @@ var Example []byte
 // it can be built in Go from Default, compared, and carried as JSON. Rates are
 // in JSON as bits per second, durations as nanoseconds.
 type Config struct {
-	Mode      string    `json:"mode"` // ModeRoute
+	Mode      string    `json:"mode"`    // ModeRoute
+	Workers   int       `json:"workers"` // threads that forward, 1 to 16; 0: as many as there are cores
 	LAN       LAN       `json:"lan"`
 	WAN       WAN       `json:"wan"`
 	Host      Host      `json:"host"`
@@ -165,6 +166,7 @@ func (k Kernel) Lacks(feature string) bool { return slices.Contains(k.Without, f
 func Default() Config {
 	return Config{
 		Mode:      ModeRoute,
+		Workers:   1,
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{Ports: Ports{All: true}},
 		NAT:       NAT{Filtering: FilterAddress},

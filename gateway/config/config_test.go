@@ -31,6 +31,7 @@ func usual() Config {
 func TestDefaultIsTheContract(t *testing.T) {
 	want := Config{
 		Mode:      "route",
+		Workers:   1,
 		LAN:       LAN{Address: netip.MustParsePrefix("10.10.0.1/16")},
 		Host:      Host{DefaultRoute: false, Ports: Ports{All: true}},
 		NAT:       NAT{Filtering: "address"},
@@ -53,6 +54,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 func TestEveryKeyReachesItsField(t *testing.T) {
 	const text = `
 mode: route
+workers: 3
 lan: {interface: enp1s0, address: 192.168.7.1/24}
 wan: {interface: enp2s0, address: 100.64.3.3/31, gateway: 100.64.3.2}
 host: {default_route: true, ports: [tcp/80, udp/53, tcp/8000-8010]}
@@ -66,7 +68,7 @@ log: {level: debug, format: json}
 limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}
 `
 	want := Config{
-		Mode: "route",
+		Mode: "route", Workers: 3,
 		LAN:  LAN{"enp1s0", "", netip.MustParsePrefix("192.168.7.1/24")},
 		WAN:  WAN{"enp2s0", "", netip.MustParsePrefix("100.64.3.3/31"), netip.MustParseAddr("100.64.3.2")},
 		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
@@ -92,6 +94,7 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 func TestTheEdgesOfEachRangeAreAccepted(t *testing.T) {
 	for _, text := range []string{
 		"bandwidth: {global: {down: 0, up: 0}}", "bandwidth: {global: {down: 64 kbit, up: 100 Gbit}}",
+		"workers: 1", "workers: 16", "workers: auto", "workers: 0",
 		"store: {checkpoint: 1s}", "store: {checkpoint: 10m}",
 		"limits: {clients: 1, nat_flows: 64, flows_per_client: 64, ports_per_client: 1}",
 		"limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}",

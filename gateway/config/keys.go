@@ -28,6 +28,7 @@ type key struct {
 // keys is every key there is. What is not here is unknown.
 var keys = []key{
 	{path: "mode", set: into(parseText, func(c *Config) *string { return &c.Mode })},
+	{path: "workers", set: into(parseWorkers, func(c *Config) *int { return &c.Workers })},
 	{path: "lan.interface", set: into(parseText, func(c *Config) *string { return &c.LAN.Interface })},
 	{path: "lan.tap", set: into(parseText, func(c *Config) *string { return &c.LAN.TAP })},
 	{path: "lan.address", set: into(prefixLike("10.10.0.1/16"), func(c *Config) *netip.Prefix { return &c.LAN.Address })},
@@ -150,6 +151,18 @@ func parseCount(v value) (int, error) {
 		return 0, fmt.Errorf("%q is not a whole number; write one such as 4096, without quotes, unit or exponent", v.text)
 	}
 	return int(n), nil
+}
+
+// parseWorkers reads a number of workers; auto is 0.
+func parseWorkers(v value) (int, error) {
+	if v.text == "auto" {
+		return 0, nil
+	}
+	n, err := parseCount(v)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number of workers; write one such as 2, without quotes, or auto", v.text)
+	}
+	return n, nil
 }
 
 // prefixLike makes the parser of an own address; such is the example its errors give.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -25,6 +26,11 @@ type Options struct {
 	// kernel charges them, several times the frames' own length when these are
 	// small. Zero means DefaultBuffer.
 	ReceiveBuffer, SendBuffer int
+
+	// Sockets is how many a port has, for as many workers of the forwarder; zero
+	// means one. A TAP has one. Several are deaf until package link has joined them
+	// in a group: alone each would get every frame.
+	Sockets int
 
 	// ClassicDrop attaches the ingress drop by clsact and cls_bpf, as is done
 	// on kernels before 6.6, even where TCX is to be had.
@@ -55,7 +61,7 @@ type Port struct {
 	mtu     int
 	memory  *memory
 	drop    *drop          // nil when there is none
-	file    *os.File       // the socket or the TAP's descriptor; nil after a failed Reopen
+	files   []*os.File     // the sockets or the TAP's descriptor; none after a failed Reopen
 	closing sync.WaitGroup // those before it
 }
 
@@ -94,8 +100,14 @@ func (p *Port) open(same bool) error {
 		return fmt.Errorf("set %s up: %w", p.side.Name, err)
 	}
 	p.mac, p.mtu = l.Attrs().HardwareAddr, l.Attrs().MTU
-	p.file, err = openSocket(l, p.opt)
-	return err
+	for range max(p.opt.Sockets, 1) {
+		f, err := openSocket(l, p.opt)
+		if err != nil {
+			return errors.Join(err, p.closeFiles())
+		}
+		p.files = append(p.files, f)
+	}
+	return nil
 }
 
 // take makes the kernel deaf and silent on the interface, unless it is the same
@@ -162,7 +174,7 @@ func (p *Port) Reopen() error {
 	case !p.side.TAP:
 		p.closeMeanwhile()
 	case !same:
-		err = p.closeFile() // the device's name is free after that
+		err = p.closeFiles() // the device's name is free after that
 	}
 	if e := p.open(same); e != nil {
 		return fmt.Errorf("reopen port: %w", e)
@@ -173,10 +185,10 @@ func (p *Port) Reopen() error {
 // closeMeanwhile closes the socket without waiting for the kernel, which takes its
 // time (synchronize_net) while no packet passes.
 func (p *Port) closeMeanwhile() {
-	if old := p.file; old != nil {
-		p.file = nil
+	for _, old := range p.files {
 		p.closing.Go(func() { _ = old.Close() })
 	}
+	p.files = nil
 }
 
 // Close gives the port back to the kernel. Its link stays up, and a TAP device
@@ -185,25 +197,26 @@ func (p *Port) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.closing.Wait()
-	return errors.Join(p.closeFile(), p.release())
+	return errors.Join(p.closeFiles(), p.release())
 }
 
-func (p *Port) closeFile() error {
-	if p.file == nil {
-		return nil
+func (p *Port) closeFiles() error {
+	var all []error
+	for _, f := range p.files {
+		all = append(all, f.Close())
 	}
-	err := p.file.Close()
-	p.file = nil
-	return err
+	p.files = nil
+	return errors.Join(all...)
 }
 
-// File is to be handed to the forwarder: a packet socket with PACKET_VNET_HDR,
-// or a TAP's descriptor with IFF_VNET_HDR. It belongs to the port and ends with
-// Close, and a socket with Reopen. It is nil after a failed Reopen.
-func (p *Port) File() *os.File {
+// Files are to be handed to the forwarder: packet sockets with PACKET_VNET_HDR, in
+// the order of its workers, or a TAP's descriptor with IFF_VNET_HDR. They belong to
+// the port and end with Close, and sockets with Reopen. There are none after a
+// failed Reopen.
+func (p *Port) Files() []*os.File {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.file
+	return slices.Clone(p.files)
 }
 
 // Name is the interface's name.

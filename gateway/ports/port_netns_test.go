@@ -131,7 +131,7 @@ func frames(t *testing.T, p *Port) map[uint16]int {
 	seen := map[uint16]int{}
 	buf := make([]byte, 70000)
 	for {
-		n, _, err := unix.Recvfrom(int(p.File().Fd()), buf, unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(int(p.Files()[0].Fd()), buf, unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EAGAIN) {
 			return seen
 		}
@@ -211,7 +211,7 @@ func superPacket(n int) []byte {
 // process would get it.
 func packetLink(t *testing.T, p *Port) *link.Packet {
 	t.Helper()
-	fd, err := unix.Dup(int(p.File().Fd()))
+	fd, err := unix.Dup(int(p.Files()[0].Fd()))
 	must(t, err)
 	k, err := link.NewPacket(fd, false)
 	must(t, err)
@@ -390,7 +390,7 @@ func TestReopenGivesAnEmptySocket(t *testing.T) {
 		defer c.Close()
 		_, _ = c.Write([]byte("arp, please"))
 	})
-	old := p.File()
+	old := p.Files()[0]
 	must(t, p.Reopen())
 	if seen := frames(t, p); len(seen) != 0 {
 		t.Errorf("frames wait in the fresh socket: %v", seen)

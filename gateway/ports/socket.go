@@ -22,7 +22,7 @@ const DefaultBuffer = 8 << 20
 // It is bound twice: first to no protocol, which receives nothing, and once its
 // options are set to all protocols. What it returns is a blocking duplicate: a
 // descriptor that the Go runtime polls would wake this process for every frame
-// that the forwarder is to read.
+// that the forwarder is to read. One of several lets nothing in yet.
 func openSocket(l netlink.Link, opt Options) (*os.File, error) {
 	name, index := l.Attrs().Name, l.Attrs().Index
 	conn, err := packet.Listen(&net.Interface{Index: index, Name: name}, packet.Raw, 0, nil)
@@ -77,6 +77,12 @@ func configureSocket(fd, index int, opt Options) error {
 	for _, o := range options {
 		if err := unix.SetsockoptInt(fd, o.level, o.which, o.value); err != nil {
 			return fmt.Errorf("setsockopt %s: %w", o.name, err)
+		}
+	}
+	if opt.Sockets > 1 {
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing}); err != nil {
+			return fmt.Errorf("setsockopt SO_ATTACH_FILTER: %w", err)
 		}
 	}
 	all := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: index}

@@ -105,18 +105,18 @@ func answersOnlyItsOwn(name string) (bool, error) {
 // openTAP makes the device unless it is there, attaches to it unless we are, and
 // takes in what the device now is.
 func (p *Port) openTAP() error {
-	if p.file == nil {
+	if len(p.files) == 0 {
 		fd, err := openTapDevice(p.side.Name, tapOptions{stays: true, cutUDP: p.opt.CutUDP})
 		if err != nil {
 			return err
 		}
-		p.file = os.NewFile(uintptr(fd), "TAP "+p.side.Name)
+		p.files = []*os.File{os.NewFile(uintptr(fd), "TAP "+p.side.Name)}
 	}
-	name, err := tapName(p.file)
+	name, err := tapName(p.files[0])
 	if err != nil {
 		return err
 	}
-	s := inspectTAP(p.file, p.side)
+	s := inspectTAP(p.files[0], p.side)
 	if s.Err != nil {
 		return s.Err
 	}

@@ -55,7 +55,7 @@ func (p *Port) State() State {
 	case !p.side.TAP:
 		s = p.inspectInterface(same)
 	case same:
-		s = inspectTAP(p.file, p.side)
+		s = inspectTAP(p.files[0], p.side)
 	default:
 		return State{Name: p.side.Name, TAP: true, Lost: true, Err: fmt.Errorf("TAP %s: %w: it was removed", p.side.Name, ErrMissing)}
 	}
@@ -86,14 +86,14 @@ func (p *Port) inspectInterface(same bool) State {
 // takes it from the interface for good when that is removed or moves to another
 // network namespace, even if one just like it comes after.
 func (p *Port) attached() bool {
-	if p.file == nil {
+	if len(p.files) == 0 {
 		return false
 	}
 	if p.side.TAP {
-		_, err := tapName(p.file)
+		_, err := tapName(p.files[0])
 		return err == nil
 	}
-	bound, err := unix.Getsockname(int(p.file.Fd()))
+	bound, err := unix.Getsockname(int(p.files[0].Fd()))
 	if err != nil {
 		return false
 	}
