@@ -42,6 +42,8 @@ func TestSeveralWorkersDoWhatOneDoes(t *testing.T) {
 		}{
 			{"law", TestNothingIsLostOrMadeUp},
 			{"reasons", TestEveryReasonIsReached},
+			{"fragments in any order", TestFragmentsInAnyOrder},
+			{"fragments at the edge of a grant", TestWhatWaitedForItsFirstMeetsTheEdge},
 			{"hairpin", TestAHairpinShowsTheExternalSource},
 			{"TCP by a hairpin", TestATCPConnectionThroughAHairpin},
 			{"error by a hairpin", TestAnICMPErrorTurnsRound},

@@ -61,7 +61,7 @@ type Forwarder struct {
 	again     bool   // a frame that waited is on its way again
 	touched   uint32 // first client whose counters are to be stored; 0: none
 	paths     [clients.NumPorts][]step
-	returning int                   // position of restore in the WAN's path
+	following [clients.NumPorts]int // position in each path from which what waited for another fragment goes on; the WAN's is restore
 	pacing    [clients.NumPorts]int // position of pace in each path; quota is behind it
 	pacer     pacer
 	turn      turn
@@ -86,6 +86,7 @@ type Forwarder struct {
 	hop         *neighbour // the gateway's
 	heldFrames  int
 	fragments   fragments
+	earlies     earlies
 	unsolicited unsolicitedSYNs
 	seen        []glimpse // of glimpses
 
@@ -183,10 +184,11 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 // makeTables makes what is large or grows with the number of slots, outside the
 // heap, so that the collector has nothing to look at.
 func (f *Forwarder) makeTables(slots int) error {
-	var err [3]error
+	var err [4]error
 	f.byMAC, err[0] = newIndex(&f.tables, slots-1)
 	f.byIP, err[1] = newIndex(&f.tables, slots-1)
 	f.pacer, err[2] = newPacer(&f.tables, slots)
+	f.earlies, err[3] = newEarlies(&f.tables)
 	return errors.Join(errors.Join(err[:]...),
 		f.deadlines.init(&f.tables, slots),
 		arena.Make(&f.tables, &f.clients, slots),
@@ -375,6 +377,7 @@ func (f *Forwarder) Round() bool {
 		}
 		f.flushAll()
 	}
+	f.followFirsts()
 	f.nat.Expire(int64(f.now), 64)
 	mappings, flows := f.nat.Counts()
 	f.said.Mappings.Store(uint64(mappings))
@@ -406,6 +409,7 @@ func (f *Forwarder) mind() {
 	}
 	f.mindLed()
 	f.fragments.expire(f.now)
+	f.giveUp()
 	f.answerSYNs()
 	for port, l := range f.links {
 		if s, ok := l.(interface{ Stats() link.Stats }); ok {

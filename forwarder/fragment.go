@@ -91,12 +91,15 @@ func (x *fragments) expire(now time.Duration) {
 }
 
 // translateFragment translates a fragment from inside. The first one has the
-// ports; later ones follow it.
+// ports; later ones follow it, and wait for it if they come before.
 func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 	k := keyOf(fr)
 	if fr.FragOffset != 0 {
 		v, ok := f.fragments.seen[k]
-		if !ok || v.client != id {
+		switch {
+		case !ok:
+			return f.awaitFirst(fr, k, id)
+		case v.client != id:
 			return StrayFragment
 		}
 		f.fragments.pass(k, v, fr)
@@ -114,6 +117,7 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor, passed: len(fr.Raw) - fr.L4}) {
 		return FragmentsFull
 	}
+	f.arrived(fr, k)
 	fr.SetSrc(f.wan, ext)
 	return Kept
 }
@@ -124,7 +128,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 	if fr.FragOffset != 0 {
 		v, ok := f.fragments.seen[k]
 		if !ok {
-			return StrayFragment
+			return f.awaitFirst(fr, k, nat.Client{})
 		}
 		f.fragments.pass(k, v, fr)
 		fr.SetDst(v.addr, 0)
@@ -141,6 +145,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 	if !f.fragments.first(k, fragmented{client: id, addr: addr, until: f.now + fragmentedFor, passed: len(fr.Raw) - fr.L4}) {
 		return FragmentsFull
 	}
+	f.arrived(fr, k)
 	fr.SetDst(addr, port)
 	return f.deliver(fr, id)
 }

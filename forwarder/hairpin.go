@@ -53,12 +53,12 @@ func (f *Forwarder) comeBack(raw []byte, origin uint32) {
 			return
 		}
 	}
-	f.run(fr, f.returning)
+	f.run(fr, f.following[clients.WAN])
 }
 
 // comeBackHere is comeBack of a frame that another worker has handed over.
 func (f *Forwarder) comeBackHere(raw []byte, origin uint32) {
-	f.run(f.turned(raw, origin), f.returning)
+	f.run(f.turned(raw, origin), f.following[clients.WAN])
 }
 
 // turned is a frame that turns round.

@@ -179,6 +179,7 @@ func (f *Forwarder) homeFragment(fr *frame) int {
 			return to
 		}
 		v = led{to: to, until: f.now + fragmentedFor}
+		f.arrived(fr, k)
 	} else if !known {
 		return f.worker
 	}

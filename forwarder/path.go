@@ -18,6 +18,7 @@ type frame struct {
 	edge      bool  // charged to the grant that ends and to the next
 	hairpin   bool  // for the WAN address: it turns round there
 	turned    bool  // it has, and is on its way back
+	followed  bool  // a fragment that waited for its first
 	both      bool  // LAN and host link: a client talks with the box
 	added     int   // headers of the fragments it leaves as, bytes; 0: it leaves whole
 	client    *client
@@ -61,7 +62,7 @@ func (f *Forwarder) list() {
 		f.translate,
 		f.send,
 	}
-	f.returning = 2
+	f.following = [clients.NumPorts]int{clients.LAN: 7, clients.WAN: 2, clients.Host: 4}
 	f.pacing = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5}
 }
 

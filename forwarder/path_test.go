@@ -287,6 +287,7 @@ func TestFragmentsAreForgottenAndBounded(t *testing.T) {
 	b.dropped(StrayFragment, 0)
 	b.pass(fragmentedFor + time.Second)
 	b.in(clients.LAN, fragmentsOf(bobUp.udp(2000), 1480)[1])
+	b.pass(earlyFor + time.Second)
 	b.dropped(StrayFragment, 1)
 	if len(b.f.fragments.seen) != 0 || len(b.f.fragments.each) != 0 {
 		t.Error("not forgotten")

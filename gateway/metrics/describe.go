@@ -20,8 +20,8 @@ var (
 	addedBytes     = describe("added_bytes_total", "Layer-3 bytes of headers that fragmenting added.")
 	hairpinPackets = describe("hairpin_packets_total", "Packets from client to client that turned round at the WAN address; on no port, billed to both.")
 	hairpinBytes   = describe("hairpin_bytes_total", "Layer-3 bytes from client to client that turned round at the WAN address.")
-	queuedPackets  = describe("queued_packets", "Packets that wait for a client's rate or for a next hop.")
-	queuedBytes    = describe("queued_bytes", "Layer-3 bytes that wait for a client's rate or for a next hop.")
+	queuedPackets  = describe("queued_packets", "Packets that wait for a client's rate, for a next hop, or as fragments for their first.")
+	queuedBytes    = describe("queued_bytes", "Layer-3 bytes that wait for a client's rate, for a next hop, or as fragments for their first.")
 
 	refused   = describe("tx_refused_packets_total", "Packets that the kernel did not take for sending.", "port")
 	overflow  = describe("rx_lost_packets_total", "Packets that the kernel lost before they were read; not received.", "port")

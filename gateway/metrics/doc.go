@@ -17,7 +17,7 @@
 //	transmitted  sum of gateway_bytes_total{direction="tx"}; what is local, for the
 //	             box itself, is port="host"
 //	dropped      sum of gateway_drop_bytes_total over all reasons
-//	queued       gateway_queued_bytes: waiting for a client's rate or for a next hop
+//	queued       gateway_queued_bytes: waiting for a client's rate, a next hop or a first fragment
 //	billed       gateway_billed_bytes_total
 //	exempt       gateway_exempt_bytes_total: the box's own traffic and clients' with it
 //
