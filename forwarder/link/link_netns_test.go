@@ -41,24 +41,39 @@ func run(t testing.TB, command string) {
 // vethPair returns links on both ends of a veth pair whose kernel side is quiet.
 func vethPair(t testing.TB) (a, b *Packet) {
 	t.Helper()
-	return vethPairOf(t, false)
+	return vethPairOf(t, kind{})
+}
+
+// kind is what a link does without.
+type kind struct {
+	name         string
+	ringless     bool // receives by system calls
+	transmitless bool // sends by system calls
 }
 
 // receivedBothWays runs a test on links with a ring, and on some without.
 func receivedBothWays(t *testing.T, test func(t *testing.T, a, b *Packet)) {
 	t.Helper()
-	for _, row := range []struct {
-		name     string
-		ringless bool
-	}{{"from a ring", false}, {"by system calls", true}} {
-		t.Run(row.name, func(t *testing.T) {
-			a, b := vethPairOf(t, row.ringless)
+	for _, k := range []kind{{name: "from a ring"}, {name: "by system calls", ringless: true}} {
+		t.Run(k.name, func(t *testing.T) {
+			a, b := vethPairOf(t, k)
 			test(t, a, b)
 		})
 	}
 }
 
-func vethPairOf(t testing.TB, ringless bool) (a, b *Packet) {
+// sentBothWays runs a test on links with a transmit ring, and on some without.
+func sentBothWays(t *testing.T, test func(t *testing.T, a, b *Packet)) {
+	t.Helper()
+	for _, k := range []kind{{name: "to a ring"}, {name: "by system calls", transmitless: true}} {
+		t.Run(k.name, func(t *testing.T) {
+			a, b := vethPairOf(t, k)
+			test(t, a, b)
+		})
+	}
+}
+
+func vethPairOf(t testing.TB, k kind) (a, b *Packet) {
 	t.Helper()
 	enterNamespace(t)
 	run(t, "ip link add gw-a type veth peer name gw-b")
@@ -66,7 +81,7 @@ func vethPairOf(t testing.TB, ringless bool) (a, b *Packet) {
 		run(t, "sysctl -qw net.ipv6.conf."+name+".disable_ipv6=1")
 		run(t, "ip link set "+name+" up")
 	}
-	a, b = openPacket(t, "gw-a", ringless), openPacket(t, "gw-b", ringless)
+	a, b = openPacket(t, "gw-a", k), openPacket(t, "gw-b", k)
 	settle(t, a, b)
 	return a, b
 }
@@ -94,22 +109,33 @@ func settle(t testing.TB, a, b Link) {
 	}
 }
 
-func openPacket(t testing.TB, name string, ringless bool) *Packet {
+func openPacket(t testing.TB, name string, k kind) *Packet {
 	t.Helper()
 	fd := packetSocket(t, name, unix.PACKET_VNET_HDR)
-	p, err := NewPacket(fd, ringless)
+	p, err := NewPacket(fd, k.ringless)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Ringless() != ringless {
+	t.Cleanup(func() { p.Close() })
+	if p.Ringless() != k.ringless {
 		t.Fatalf("ringless: %v", p.Ringless())
 	}
-	t.Cleanup(func() { p.Close() })
+	if !k.transmitless {
+		if err := p.SendBy(packetSocketOf(t, name, 0, unix.PACKET_VNET_HDR)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return p
 }
 
 // packetSocket opens a socket with the given SOL_PACKET options set to 1.
 func packetSocket(t testing.TB, name string, options ...int) int {
+	t.Helper()
+	return packetSocketOf(t, name, unix.ETH_P_ALL, options...)
+}
+
+// packetSocketOf opens one that receives a protocol only, or with 0 none.
+func packetSocketOf(t testing.TB, name string, protocol uint16, options ...int) int {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -127,7 +153,7 @@ func packetSocket(t testing.TB, name string, options ...int) int {
 	check(err)
 	check(unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr))
 	check(unix.Bind(fd, &unix.SockaddrLinklayer{
-		Protocol: bits.ReverseBytes16(unix.ETH_P_ALL), Ifindex: int(ifr.Uint32())}))
+		Protocol: bits.ReverseBytes16(protocol), Ifindex: int(ifr.Uint32())}))
 	return fd
 }
 
@@ -216,8 +242,8 @@ func wantFrames(t testing.TB, l Link, want [][]byte) {
 }
 
 func TestPacketDeliversInOrder(t *testing.T) {
-	receivedBothWays(t, func(t *testing.T, a, b *Packet) {
-		for _, n := range []int{1, Batch, Batch + 1, 200} {
+	inOrder := func(t *testing.T, a, b *Packet) {
+		for _, n := range []int{1, Batch, Batch + 1, 200, 2 * transmitSlots} {
 			sent := ethernet(numbered(n, 100))
 			if taken := sendAll(t, a, sent); count(taken) != n {
 				t.Errorf("took %d of %d", count(taken), n)
@@ -227,33 +253,66 @@ func TestPacketDeliversInOrder(t *testing.T) {
 			}
 			wantFrames(t, b, sent)
 		}
-	})
+	}
+	receivedBothWays(t, inOrder)
+	sentBothWays(t, inOrder)
+}
+
+// Frames too long for the transmit ring go another way, and nothing overtakes them.
+func TestLongAndShortFramesStayInOrder(t *testing.T) {
+	a, b := vethPair(t)
+	var sent [][]byte
+	for i := range 10 {
+		short := ethernet(numbered(i+1, 100))[i:]
+		long := ethernet(numbered(i+1, HeaderLen+9000))[i:]
+		superHeader(long[0])
+		sendAll(t, a, short)
+		sendAll(t, a, long)
+		sent = append(sent, short[0], long[0])
+	}
+	got := receive(t, b, len(sent))
+	for i, f := range got {
+		if len(f) != len(sent[i]) {
+			t.Errorf("frame %d has %d bytes, want %d", i, len(f), len(sent[i]))
+		}
+	}
 }
 
 func TestARefusedFrameDoesNotHoldUpThoseBehindIt(t *testing.T) {
-	a, b := vethPair(t)
-	sent := ethernet(numbered(100, 100))
-	refused := map[int]bool{0: true, 7: true, 8: true, 63: true, 64: true, 99: true}
-	var want [][]byte
-	for i := range sent {
-		switch {
-		case i == 8:
-			sent[i][1] = 0x3f // no such gso_type
-		case refused[i]:
-			sent[i] = ethernet(numbered(1, 3000))[0] // beyond the MTU
-		default:
-			want = append(want, sent[i])
-		}
-	}
-	taken := sendAll(t, a, sent)
-	for i, took := range taken {
-		if took == refused[i] {
-			t.Errorf("taken[%d] = %v", i, took)
-		}
-	}
-	wantFrames(t, b, want)
-	if s := a.Stats(); s.TooLong != 5 || s.Invalid != 1 {
-		t.Errorf("counted %+v", s)
+	for _, row := range []struct {
+		name             string
+		long             bool // beyond the MTU, and too long for a transmit ring
+		tooLong, invalid uint64
+	}{{"sent by system calls", true, 5, 1}, {"sent to a ring", false, 0, 6}} {
+		t.Run(row.name, func(t *testing.T) {
+			a, b := vethPair(t)
+			sent := ethernet(numbered(100, 100))
+			refused := map[int]bool{0: true, 7: true, 8: true, 63: true, 64: true, 99: true}
+			var want [][]byte
+			for i := range sent {
+				switch {
+				case refused[i] && row.long && i != 8:
+					sent[i] = ethernet(numbered(1, 3000))[0]
+				case refused[i]:
+					sent[i][1] = 0x3f // no such gso_type
+				default:
+					want = append(want, sent[i])
+				}
+			}
+			for range 2 * transmitSlots / len(want) {
+				taken := sendAll(t, a, sent)
+				for i, took := range taken {
+					if took == refused[i] {
+						t.Errorf("taken[%d] = %v", i, took)
+					}
+				}
+				wantFrames(t, b, want)
+			}
+			n := uint64(2 * transmitSlots / len(want))
+			if s := a.Stats(); s.TooLong != n*row.tooLong || s.Invalid != n*row.invalid {
+				t.Errorf("counted %+v", s)
+			}
+		})
 	}
 }
 
@@ -270,24 +329,45 @@ func TestTheKernelsTagIsPutBack(t *testing.T) {
 }
 
 func TestFullSendBufferIsNoError(t *testing.T) {
+	sentBothWays(t, func(t *testing.T, a, _ *Packet) {
+		run(t, "tc qdisc add dev gw-a root tbf rate 100kbit burst 2kb limit 1mb")
+		for _, fd := range []int{a.fd, a.out.fd} {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10); fd != 0 && err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := count(sendAll(t, a, ethernet(numbered(200, 1000))))
+		if s := a.Stats(); n == 0 || n == 200 || s.Full != uint64(200-n) {
+			t.Errorf("took %d of 200, counted %+v", n, s)
+		}
+	})
+}
+
+// A device that takes its time holds the slots.
+func TestAFullTransmitRingIsNoError(t *testing.T) {
 	a, _ := vethPair(t)
-	run(t, "tc qdisc add dev gw-a root tbf rate 100kbit burst 2kb limit 1mb")
-	if err := unix.SetsockoptInt(a.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10); err != nil {
+	if err := unix.SetsockoptInt(a.out.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 16<<20); err != nil {
 		t.Fatal(err)
 	}
-	n := count(sendAll(t, a, ethernet(numbered(200, 1000))))
-	if s := a.Stats(); n == 0 || n == 200 || s.Full != uint64(200-n) {
-		t.Errorf("took %d of 200, counted %+v", n, s)
+	run(t, "tc qdisc add dev gw-a root tbf rate 100kbit burst 2kb limit 16mb")
+	const sent = 2 * transmitSlots
+	n := count(sendAll(t, a, ethernet(numbered(sent, 100))))
+	if s := a.Stats(); n < transmitSlots || n > transmitSlots+100 || s.Full != uint64(sent-n) {
+		t.Errorf("took %d of %d, counted %+v", n, sent, s)
 	}
 }
 
 func TestFullDeviceQueueIsNoError(t *testing.T) {
-	a, _ := vethPair(t)
-	run(t, "tc qdisc add dev gw-a root tbf rate 100kbit burst 2kb limit 20kb")
-	n := count(sendAll(t, a, ethernet(numbered(200, 1000))))
-	if s := a.Stats(); n == 0 || n == 200 || s.NoBuffers != uint64(200-n) {
-		t.Errorf("took %d of 200, counted %+v", n, s)
-	}
+	sentBothWays(t, func(t *testing.T, a, _ *Packet) {
+		run(t, "tc qdisc add dev gw-a root tbf rate 100kbit burst 2kb limit 20kb")
+		for range 4 {
+			before := a.Stats().NoBuffers
+			n := count(sendAll(t, a, ethernet(numbered(200, 1000))))
+			if s := a.Stats(); n == 200 || s.NoBuffers-before != uint64(200-n) {
+				t.Errorf("took %d of 200, counted %+v", n, s)
+			}
+		}
+	})
 }
 
 func TestKernelDropsAddUp(t *testing.T) {
@@ -312,7 +392,7 @@ func TestKernelDropsAddUp(t *testing.T) {
 }
 
 func TestAPortThatGoesDownComesBack(t *testing.T) {
-	receivedBothWays(t, func(t *testing.T, a, b *Packet) {
+	test := func(t *testing.T, a, b *Packet) {
 		run(t, "ip link set gw-b down")
 		if _, err := b.Receive(); !errors.Is(err, ErrDown) {
 			t.Errorf("Receive: %v", err)
@@ -326,7 +406,9 @@ func TestAPortThatGoesDownComesBack(t *testing.T) {
 		sent := ethernet(numbered(3, 100))
 		sendAll(t, a, sent)
 		wantFrames(t, b, sent)
-	})
+	}
+	receivedBothWays(t, test)
+	sentBothWays(t, test)
 }
 
 func TestAPortThatIsGoneIsAnError(t *testing.T) {
@@ -401,7 +483,7 @@ func TestTAPCarriesFramesBothWays(t *testing.T) {
 	}
 	run(t, "sysctl -qw net.ipv6.conf.gw-t.disable_ipv6=1")
 	run(t, "ip link set gw-t up")
-	kernel := openPacket(t, "gw-t", false)
+	kernel := openPacket(t, "gw-t", kind{})
 
 	sent := ethernet(numbered(100, 100))
 	sendAll(t, kernel, sent)

@@ -24,8 +24,9 @@ type Packet struct {
 	fd     int
 	mem    *buffers // of frames longer than a slot
 	frames [Batch][]byte
-	ring   ring  // not mapped: there is none
-	calls  calls // what is received by then
+	ring   ring     // not mapped: there is none
+	calls  calls    // what is received by then
+	out    transmit // ring of what is sent
 
 	rx        [Batch]mmsghdr // for frames longer than a slot, or all
 	rxVectors [Batch]unix.Iovec
@@ -42,7 +43,8 @@ type Packet struct {
 // NewPacket makes a link of an AF_PACKET socket of type SOCK_RAW that is bound
 // to its port and has PACKET_VNET_HDR set. It receives from a ring, or by system
 // calls if ringless is set or the kernel gives it none. The link owns fd from then
-// on; on an error it still belongs to the caller.
+// on; on an error it still belongs to the caller. Send uses that socket only until
+// SendBy.
 func NewPacket(fd int, ringless bool) (*Packet, error) {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR)
 	if err != nil {
@@ -72,6 +74,15 @@ func NewPacket(fd int, ringless bool) (*Packet, error) {
 // Denied is why the kernel gave the port no ring; nil when it did, or was not
 // asked for one.
 func (p *Packet) Denied() error { return p.denied }
+
+// SendBy has short frames sent through a transmit ring on fd, another socket that is
+// bound to the port, to no protocol, and has PACKET_VNET_HDR set. The link owns fd
+// from then on; after an error, which says why the kernel gives it no ring, fd still
+// belongs to the caller, and the link goes on without it.
+func (p *Packet) SendBy(fd int) (err error) {
+	p.out, err = openTransmit(fd)
+	return err
+}
 
 // prepare points all messages at their buffers, once.
 func (p *Packet) prepare() {
@@ -113,7 +124,7 @@ func (p *Packet) Close() error {
 	}
 	fd := p.fd
 	p.fd = -1
-	err := errors.Join(p.mem.release(), p.ring.release())
+	err := errors.Join(p.mem.release(), p.ring.release(), p.out.close())
 	if e := unix.Close(fd); e != nil {
 		err = fmt.Errorf("close port: %w", e)
 	}

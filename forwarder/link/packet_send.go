@@ -12,13 +12,22 @@ import (
 // socket buffer.
 const sendWait = 1
 
-// Send implements Link by sendmmsg(2), many frames a call.
+// Send implements Link by the transmit ring, or by sendmmsg(2) where a frame of the
+// batch does not fit there; both take them in one call, and in order.
+func (p *Packet) Send(frames [][]byte, taken []bool) error {
+	if p.out.carries(frames) {
+		return p.sendRing(frames, taken)
+	}
+	return p.sendCalls(frames, taken)
+}
+
+// sendCalls is Send by sendmmsg(2).
 //
 // sendmmsg stops at the first frame that the kernel refuses and reports why
 // only when nothing went before it. So the rest is offered again, starting at
 // the frame in question: either it goes now or its error is known, and the one
 // behind it is next.
-func (p *Packet) Send(frames [][]byte, taken []bool) error {
+func (p *Packet) sendCalls(frames [][]byte, taken []bool) error {
 	waited := false
 	for done := 0; done < len(frames); {
 		batch := frames[done:min(done+Batch, len(frames))]
@@ -41,7 +50,7 @@ func (p *Packet) Send(frames [][]byte, taken []bool) error {
 			}
 			if errno == unix.EAGAIN && !waited {
 				waited = true
-				p.waitForRoom()
+				waitForRoom(p.fd)
 				continue
 			}
 			if err := gone(errno); err != nil {
@@ -65,7 +74,7 @@ func (p *Packet) Send(frames [][]byte, taken []bool) error {
 }
 
 // waitForRoom blocks until the socket has room or sendWait is over.
-func (p *Packet) waitForRoom() {
-	poll := [1]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLOUT}}
+func waitForRoom(fd int) {
+	poll := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	_, _ = unix.Poll(poll[:], sendWait) // the next sendmmsg says what came of it
 }
