@@ -23,8 +23,9 @@
 //	decode ▸ resolve ▸ restore ▸ admit ▸ route ▸ pace ▸ quota ▸ send
 //
 // The box's own packets, from the host link, are exempt and neither admitted
-// nor limited. Sent frames wait in one batch a port; what the kernel took of
-// a batch is billed, what it refused is not.
+// nor limited. Sent frames wait in one batch a port, in which wire packets of one
+// flow are joined (join.go); what the kernel took of a batch is billed, what it
+// refused is not.
 //
 // A client's packet for the WAN address goes up as far as send, turns round there
 // and comes down from restore on (hairpin.go).

@@ -28,7 +28,8 @@
 //  3. The caller rewrites it in place. It belongs to the caller until the next
 //     Receive on the same link, which gives its slot back.
 //  4. Send hands it to the kernel of another link, in order, many in one system
-//     call. Each frame is either taken or refused; a refused frame is counted
+//     call: through the port's transmit ring, or by sendmmsg(2) where a frame of the
+//     batch is too long for that. Each frame is either taken or refused; a refused frame is counted
 //     by reason and is the caller's loss, never retried here.
 //
 // # What it does not do
@@ -50,7 +51,7 @@
 // lines, since at a stride of a power of two their headers would fight for the
 // same few cache sets.
 //
-// PACKET_QDISC_BYPASS for small frames gained nothing measurable (158 against
-// 157 thousand a second), and where a port has a queue it would let them
-// overtake super-packets of their own flow, so there is one path for all.
+// A short frame costs 1.20 to 1.30 µs through the transmit ring, 1.63 to 1.70 by
+// sendmmsg(2). PACKET_QDISC_BYPASS gains nothing (1.63 to 1.77), and where a port has
+// a queue it would let short frames overtake the super-packets of their own flow.
 package link
