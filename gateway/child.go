@@ -151,9 +151,16 @@ func runForward(w *wire, m message, files []*os.File, shut func() string) error 
 // warnOfPorts says which ports of a worker cost more than they should.
 func warnOfPorts(log *slog.Logger, worker int, links forwarder.Links) {
 	for port, l := range links {
-		if p, ok := l.(*link.Packet); ok && p.Denied() != nil {
-			log.Warn("a port is received from by system calls, which costs more", "port", []string{"lan", "wan", "host"}[port],
-				"worker", worker, "because", p.Denied())
+		p, ok := l.(*link.Packet)
+		if !ok {
+			continue
+		}
+		receive, send := p.Denied()
+		for what, err := range map[string]error{"received from": receive, "sent to": send} {
+			if err != nil {
+				log.Warn("a port is "+what+" by system calls, which costs more", "port", []string{"lan", "wan", "host"}[port],
+					"worker", worker, "because", err)
+			}
 		}
 	}
 }
@@ -166,7 +173,7 @@ func openLinks(files []*os.File, order *forwardOrder, spread clients.Spread) ([]
 	for i := range links {
 		for port, f := range []*os.File{clients.LAN: files[i], clients.WAN: files[order.Workers+i], clients.Host: files[2*order.Workers]} {
 			group.Go(func() (err error) {
-				links[i][port], err = openLink(f, order.TAP[port], order.Ringless)
+				links[i][port], err = openLink(f, sender(files, order, port, i), order.TAP[port], order.Ringless)
 				return err
 			})
 		}
@@ -192,19 +199,51 @@ func openLinks(files []*os.File, order *forwardOrder, spread clients.Spread) ([]
 	return links, nil
 }
 
-func openLink(f *os.File, tap, ringless bool) (link.Link, error) {
-	fd, err := clients.FD(f)
+// sender is the descriptor for the transmit ring of a worker's port; nil when there is
+// none. files are those behind the bells.
+func sender(files []*os.File, order *forwardOrder, port, worker int) *os.File {
+	at := 2*order.Workers + 1
+	if port == clients.WAN {
+		at += order.senders(clients.LAN)
+	}
+	if port == clients.Host || order.senders(port) == 0 {
+		return nil
+	}
+	return files[at+worker]
+}
+
+func openLink(f, sender *os.File, tap, ringless bool) (link.Link, error) {
+	own, err := takeOver(f)
 	if err != nil {
 		return nil, err
-	}
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, fmt.Errorf("take over port: %w", err)
 	}
 	if tap {
 		return link.NewTAP(own)
 	}
-	return link.NewPacket(own, ringless)
+	p, err := link.NewPacket(own, ringless)
+	if err != nil || sender == nil {
+		return p, err
+	}
+	if own, err = takeOver(sender); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if p.SendBy(own) != nil { // warnOfPorts says so
+		unix.Close(own)
+	}
+	return p, nil
+}
+
+// takeOver makes a descriptor of its own of what the keeper sent.
+func takeOver(f *os.File) (int, error) {
+	fd, err := clients.FD(f)
+	if err != nil {
+		return 0, err
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return 0, fmt.Errorf("take over port: %w", err)
+	}
+	return own, nil
 }
 
 // runStore is the store's process. It outlives a keeper that is gone for as

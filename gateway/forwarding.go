@@ -18,7 +18,8 @@ import (
 
 // openPorts takes both ports away from the kernel and makes the host link.
 func (k *keeper) openPorts() error {
-	opt := ports.Options{StateDir: k.stateDir(), Sockets: k.table.Workers(), ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
+	opt := ports.Options{StateDir: k.stateDir(), Sockets: k.table.Workers(), Transmit: !k.cfg.Kernel.Lacks(config.TransmitRing),
+		ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
 	for i, port := range []**ports.Port{clients.LAN: &k.lan, clients.WAN: &k.wan} {
 		p, err := ports.Open(sides(k.cfg)[i], opt)
 		if err != nil {
@@ -171,8 +172,9 @@ func (k *keeper) troubled(why string) {
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
 	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Workers: k.table.Workers(), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
-		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}}
-	files := slices.Concat([]*os.File{k.memory, k.toBell.File(), k.fromBell.File()}, k.lan.Files(), k.wan.Files(), []*os.File{k.host.File()})
+		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}, Transmit: !k.cfg.Kernel.Lacks(config.TransmitRing)}
+	files := slices.Concat([]*os.File{k.memory, k.toBell.File(), k.fromBell.File()}, k.lan.Files(), k.wan.Files(), []*os.File{k.host.File()},
+		k.lan.Senders(), k.wan.Senders())
 	return k.forward.wire.send(message{Forward: order}, files...)
 }
 

@@ -18,7 +18,7 @@ var (
 	datagrams = []string{"-u -b20M -l 60 -n 300K", "-u -b50M -l 1400 -R -n 2M", "-u -b50M -l 8000 -n 2M"}
 )
 
-// rings is how many receive rings the forwarder has.
+// rings is how many rings the forwarder has, to receive from and to send by.
 func (d *daemon) rings() int {
 	d.t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", d.process("forward")))
@@ -64,7 +64,7 @@ func (l *lab) drops() (n int) {
 // The bill is what arrives without anything that an older kernel, or a poorer port,
 // does not have, and also after a death.
 func TestWithoutWhatTheKernelMayLack(t *testing.T) {
-	const all = "tcx, ring, joining, tap_udp, landlock"
+	const all = "tcx, ring, transmit_ring, joining, tap_udp, landlock"
 	everywhere := func(l *lab) { l.offloads(false) }
 	atThePorts := func(l *lab) {
 		l.gateway.offload("eth0", false)
@@ -76,15 +76,16 @@ func TestWithoutWhatTheKernelMayLack(t *testing.T) {
 		filters, rings int
 		cuts           bool
 	}{
-		{"with all there is", "", nil, 0, 2, false},
-		{"tcx", "tcx", nil, 2, 2, false},
-		{"ring", "ring", nil, 0, 0, false},
-		{"joining", "joining", nil, 0, 2, false},
-		{"tap_udp", "tap_udp", nil, 0, 2, true},
-		{"landlock", "landlock", nil, 0, 2, false},
+		{"with all there is", "", nil, 0, 4, false},
+		{"tcx", "tcx", nil, 2, 4, false},
+		{"ring", "ring", nil, 0, 2, false},
+		{"transmit_ring", "transmit_ring", nil, 0, 2, false},
+		{"joining", "joining", nil, 0, 4, false},
+		{"tap_udp", "tap_udp", nil, 0, 4, true},
+		{"landlock", "landlock", nil, 0, 4, false},
 		{"all of them", all, nil, 2, 0, true},
-		{"offloads at the ports", "", atThePorts, 0, 2, false},
-		{"offloads at the ports, ring", "ring", atThePorts, 0, 0, false},
+		{"offloads at the ports", "", atThePorts, 0, 4, false},
+		{"offloads at the ports, ring", "ring", atThePorts, 0, 2, false},
 		{"all of them and offloads", all, everywhere, 2, 0, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {

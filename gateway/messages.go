@@ -28,7 +28,8 @@ const (
 // JSON object a packet. Descriptors travel with it, in the order named.
 type message struct {
 	// Keeper to forward, first: table, forward's bell, control's bell, a LAN port's
-	// socket for each worker, a WAN port's for each, host link.
+	// socket for each worker, a WAN port's for each, host link; then a socket for the
+	// transmit ring of each worker's LAN port, and of each one's WAN port.
 	Forward *forwardOrder `json:"forward,omitempty"`
 	// Keeper to control, first: table, forward's bell, control's bell, API
 	// listener.
@@ -57,11 +58,22 @@ type forwardOrder struct {
 	TAP     [clients.NumPorts]bool `json:"tap"` // ports that are TAPs; the others are packet sockets
 	// Packet sockets are received from by system calls.
 	Ringless bool       `json:"ringless"`
+	Transmit bool       `json:"transmit"` // they send by transmit rings, too
 	Log      config.Log `json:"log"`
 }
 
 // files is how many descriptors come with the order.
-func (o *forwardOrder) files() int { return 4 + 2*o.Workers }
+func (o *forwardOrder) files() int {
+	return 4 + 2*o.Workers + o.senders(clients.LAN) + o.senders(clients.WAN)
+}
+
+// senders is how many of them are for the transmit rings of a port.
+func (o *forwardOrder) senders(port int) int {
+	if !o.Transmit || o.TAP[port] {
+		return 0
+	}
+	return o.Workers
+}
 
 type controlOrder struct {
 	Config config.Config `json:"config"`
@@ -85,7 +97,7 @@ type keeperState struct {
 
 const (
 	maxMessage = 64 << 10
-	maxFiles   = 4 + 2*clients.MaxWorkers
+	maxFiles   = 4 + 4*clients.MaxWorkers
 	// sendTime is how long a message waits for room: a child that does not read
 	// for so long does not hold the others up.
 	sendTime = 200 * time.Millisecond

@@ -37,7 +37,9 @@ type Packet struct {
 
 	stats  Stats
 	denied error // why the kernel gave no ring
-	broken error // why nothing can be received any more
+
+	outDenied error // likewise no transmit ring
+	broken    error // why nothing can be received any more
 }
 
 // NewPacket makes a link of an AF_PACKET socket of type SOCK_RAW that is bound
@@ -71,17 +73,17 @@ func NewPacket(fd int, ringless bool) (*Packet, error) {
 	return p, nil
 }
 
-// Denied is why the kernel gave the port no ring; nil when it did, or was not
-// asked for one.
-func (p *Packet) Denied() error { return p.denied }
+// Denied is why the kernel gave the port no ring to receive from, and none to send by;
+// nil when it did, or was not asked for one.
+func (p *Packet) Denied() (receive, send error) { return p.denied, p.outDenied }
 
 // SendBy has short frames sent through a transmit ring on fd, another socket that is
 // bound to the port, to no protocol, and has PACKET_VNET_HDR set. The link owns fd
 // from then on; after an error, which says why the kernel gives it no ring, fd still
 // belongs to the caller, and the link goes on without it.
-func (p *Packet) SendBy(fd int) (err error) {
-	p.out, err = openTransmit(fd)
-	return err
+func (p *Packet) SendBy(fd int) error {
+	p.out, p.outDenied = openTransmit(fd)
+	return p.outDenied
 }
 
 // prepare points all messages at their buffers, once.

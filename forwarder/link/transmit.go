@@ -24,9 +24,10 @@ const (
 
 // transmit is the mapped transmit ring.
 type transmit struct {
-	fd     int
-	mapped []byte // nil: there is none
-	next   int    // slot
+	fd      int
+	mapped  []byte      // nil: there is none
+	next    int         // slot
+	nothing unix.Msghdr // to be sent beside what is in the ring
 }
 
 // openTransmit gives a socket its transmit ring. PACKET_VNET_HDR must be set.
@@ -121,7 +122,7 @@ func (p *Packet) sendRing(frames [][]byte, taken []bool) error {
 	t, waited := &p.out, false
 	for at := 0; at < len(frames); {
 		n := t.fill(frames[at:])
-		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(t.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.nothing)), unix.MSG_DONTWAIT)
 		if done := t.taken(n); done > 0 {
 			for i := range done {
 				taken[at+i] = true

@@ -35,7 +35,7 @@ var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
 	filterings = []string{FilterEndpoint, FilterAddress, FilterAddressPort}
-	features   = []string{TCX, Ring, Joining, TapUDP, Landlock}
+	features   = []string{TCX, Ring, TransmitRing, Joining, TapUDP, Landlock}
 
 	shared = []netip.Prefix{ // RFC 1918 and RFC 6598
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),

@@ -312,7 +312,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"      |                   ^"},
 		{"a feature of the kernel that gatewayd cannot do without",
 			sides + "kernel: {without: [tcx, tun]}\n",
-			"gw.yaml:3:25: kernel.without[1]: \"tun\" is not known; it can be tcx, ring, joining, tap_udp, landlock\n" +
+			"gw.yaml:3:25: kernel.without[1]: \"tun\" is not known; it can be tcx, ring, transmit_ring, joining, tap_udp, landlock\n" +
 				"    3 | kernel: {without: [tcx, tun]}\n" +
 				"      |                         ^"},
 		{"a speed without its unit",

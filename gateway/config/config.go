@@ -151,11 +151,12 @@ type Kernel struct {
 
 // What gatewayd does without where the kernel does not have it.
 const (
-	TCX      = "tcx"      // ingress programs, Linux 6.6; else clsact and cls_bpf
-	Ring     = "ring"     // a port's receive ring; else a system call for each batch
-	Joining  = "joining"  // packets of a flow leave as one super-packet, of UDP since Linux 6.2; else one by one
-	TapUDP   = "tap_udp"  // UDP super-packets on TAPs, Linux 6.2; else the kernel cuts them
-	Landlock = "landlock" // Linux 5.19; else the store is held by its user and its system calls only
+	TCX          = "tcx"           // ingress programs, Linux 6.6; else clsact and cls_bpf
+	Ring         = "ring"          // a port's receive ring; else a system call for each batch
+	TransmitRing = "transmit_ring" // a port's transmit ring; else a system call and a message for each frame
+	Joining      = "joining"       // packets of a flow leave as one super-packet, of UDP since Linux 6.2; else one by one
+	TapUDP       = "tap_udp"       // UDP super-packets on TAPs, Linux 6.2; else the kernel cuts them
+	Landlock     = "landlock"      // Linux 5.19; else the store is held by its user and its system calls only
 )
 
 // Lacks says whether a feature is to be done without.

@@ -32,6 +32,9 @@ type Options struct {
 	// in a group: alone each would get every frame.
 	Sockets int
 
+	// Transmit opens as many sockets more, for transmit rings.
+	Transmit bool
+
 	// ClassicDrop attaches the ingress drop by clsact and cls_bpf, as is done
 	// on kernels before 6.6, even where TCX is to be had.
 	ClassicDrop bool
@@ -62,6 +65,7 @@ type Port struct {
 	memory  *memory
 	drop    *drop          // nil when there is none
 	files   []*os.File     // the sockets or the TAP's descriptor; none after a failed Reopen
+	senders []*os.File     // sockets for transmit rings, as files
 	closing sync.WaitGroup // those before it
 }
 
@@ -101,11 +105,18 @@ func (p *Port) open(same bool) error {
 	}
 	p.mac, p.mtu = l.Attrs().HardwareAddr, l.Attrs().MTU
 	for range max(p.opt.Sockets, 1) {
-		f, err := openSocket(l, p.opt)
+		f, err := openSocket(l, p.opt, true)
 		if err != nil {
 			return errors.Join(err, p.closeFiles())
 		}
 		p.files = append(p.files, f)
+		if !p.opt.Transmit {
+			continue
+		}
+		if f, err = openSocket(l, p.opt, false); err != nil {
+			return errors.Join(err, p.closeFiles())
+		}
+		p.senders = append(p.senders, f)
 	}
 	return nil
 }
@@ -185,10 +196,10 @@ func (p *Port) Reopen() error {
 // closeMeanwhile closes the socket without waiting for the kernel, which takes its
 // time (synchronize_net) while no packet passes.
 func (p *Port) closeMeanwhile() {
-	for _, old := range p.files {
+	for _, old := range slices.Concat(p.files, p.senders) {
 		p.closing.Go(func() { _ = old.Close() })
 	}
-	p.files = nil
+	p.files, p.senders = nil, nil
 }
 
 // Close gives the port back to the kernel. Its link stays up, and a TAP device
@@ -202,10 +213,10 @@ func (p *Port) Close() error {
 
 func (p *Port) closeFiles() error {
 	var all []error
-	for _, f := range p.files {
+	for _, f := range slices.Concat(p.files, p.senders) {
 		all = append(all, f.Close())
 	}
-	p.files = nil
+	p.files, p.senders = nil, nil
 	return errors.Join(all...)
 }
 
@@ -217,6 +228,14 @@ func (p *Port) Files() []*os.File {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.files)
+}
+
+// Senders are likewise, if Options.Transmit asked for them: packet sockets with
+// PACKET_VNET_HDR that receive nothing. A TAP has none.
+func (p *Port) Senders() []*os.File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.senders)
 }
 
 // Name is the interface's name.

@@ -17,13 +17,13 @@ import (
 const DefaultBuffer = 8 << 20
 
 // openSocket opens a packet socket on the interface that speaks frames as
-// package link describes them.
+// package link describes them, and that receives or only sends.
 //
 // It is bound twice: first to no protocol, which receives nothing, and once its
 // options are set to all protocols. What it returns is a blocking duplicate: a
 // descriptor that the Go runtime polls would wake this process for every frame
 // that the forwarder is to read. One of several lets nothing in yet.
-func openSocket(l netlink.Link, opt Options) (*os.File, error) {
+func openSocket(l netlink.Link, opt Options, receives bool) (*os.File, error) {
 	name, index := l.Attrs().Name, l.Attrs().Index
 	conn, err := packet.Listen(&net.Interface{Index: index, Name: name}, packet.Raw, 0, nil)
 	if err != nil {
@@ -41,7 +41,7 @@ func openSocket(l netlink.Link, opt Options) (*os.File, error) {
 	}
 	dup := -1
 	ctlErr := raw.Control(func(fd uintptr) {
-		if err = configureSocket(int(fd), index, opt); err != nil {
+		if err = configureSocket(int(fd), index, opt, receives); err != nil {
 			return
 		}
 		if dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err != nil {
@@ -62,7 +62,7 @@ func openSocket(l netlink.Link, opt Options) (*os.File, error) {
 	return os.NewFile(uintptr(dup), "port "+name), nil
 }
 
-func configureSocket(fd, index int, opt Options) error {
+func configureSocket(fd, index int, opt Options, receives bool) error {
 	options := []struct {
 		name         string
 		level, which int
@@ -78,6 +78,9 @@ func configureSocket(fd, index int, opt Options) error {
 		if err := unix.SetsockoptInt(fd, o.level, o.which, o.value); err != nil {
 			return fmt.Errorf("setsockopt %s: %w", o.name, err)
 		}
+	}
+	if !receives {
+		return nil
 	}
 	if opt.Sockets > 1 {
 		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
