@@ -77,10 +77,10 @@ class Flow:
         return ICMP(type=8, id=self.sport, seq=self.rport, **more) if up else ICMP(type=0, id=self.external, seq=self.rport, **more)
 
     def up(self, payload=b"", ip=None, **more):
-        return IP(**{"src": CLIENT, "dst": self.remote, "id": 77, **(ip or {})}) / self.header(True, **more) / Raw(payload)
+        return IP(**{"src": CLIENT, "dst": self.remote, "id": self.rport, **(ip or {})}) / self.header(True, **more) / Raw(payload)
 
     def down(self, payload=b"", ip=None, **more):
-        return IP(**{"src": self.remote, "dst": WAN, "id": 88, **(ip or {})}) / self.header(False, **more) / Raw(payload)
+        return IP(**{"src": self.remote, "dst": WAN, "id": self.sport, **(ip or {})}) / self.header(False, **more) / Raw(payload)
 
     def learn(self, frame):
         """Notes the mapping from a packet that reached the server."""
@@ -408,6 +408,24 @@ def pieces(size, **ip):
     return run
 
 
+def disordered(order, proto="udp"):
+    """Fragments in another order, each way."""
+    def run(o):
+        f = o.opened(proto)
+        more = [{}, {}] if proto != "tcp" else [{"flags": "PA", "seq": 1001, "ack": 5001}, {"flags": "PA", "seq": 5001, "ack": 1001}]
+        o.up(*order(fragment(f.up(text(3000), **more[0]), 800)))
+        o.down(*order(fragment(f.down(text(3000, 5), **more[1]), 800)))
+    return run
+
+
+def interleaved(o):
+    f, g = o.opened("udp"), o.opened("udp")
+    pairs = zip(fragment(f.up(text(2000)), 800), reversed(fragment(g.up(text(2000, 3)), 800)))
+    o.up(*[p for pair in pairs for p in pair])
+    pairs = zip(fragment(f.down(text(2000)), 800), reversed(fragment(g.down(text(2000, 3)), 800)))
+    o.down(*[p for pair in pairs for p in pair])
+
+
 def echo_pieces(o):
     f = o.opened("icmp")
     o.up(*fragment(f.up(text(3000)), 1480))
@@ -504,6 +522,11 @@ CASES = [
     ("small fragments", pieces(400)),
     ("small fragments with DF", pieces(400, flags="DF")),
     ("a fragmented echo", echo_pieces),
+    ("fragments, the last first", disordered(lambda all: all[::-1])),
+    ("fragments, the first last", disordered(lambda all: all[1:] + all[:1])),
+    ("fragments of TCP, the last first", disordered(lambda all: all[::-1], "tcp")),
+    ("fragments of an echo, the last first", disordered(lambda all: all[::-1], "icmp")),
+    ("fragments of two packets by turns", interleaved),
     ("too big for the WAN with DF", lambda o: too_big(o, "DF")),
     ("too big for the WAN", lambda o: too_big(o, "")),
     ("a small MSS", segment_size(536)),
@@ -519,7 +542,7 @@ def drawn(o):
     low = 20 if proto == "tcp" else 8
 
     def ip():
-        return {"tos": r.randrange(256), "id": r.randrange(65536), "flags": r.choice(("", "DF")),
+        return {"tos": r.randrange(256), "id": r.randrange(65536) + o.first & 65535, "flags": r.choice(("", "DF")),
                 "ttl": r.choice((1, 2, 64, 255)) if r.random() < 0.04 else r.randrange(3, 256)}
 
     def one(build, room):
@@ -531,7 +554,8 @@ def drawn(o):
         if r.random() < 0.15:
             p = IP(options(p, *r.choice(((1, 1, 1, 0), (148, 4, 0, 0), (0x9e, 4, 1, 2), (0x5e, 3, 7, 1)))))
         if p.flags != "DF" and len(p) > 600 and r.random() < 0.5:
-            return fragment(p, r.randrange(64, 500) * 8)
+            pieces = fragment(p, r.randrange(16, 100) * 8)
+            return r.sample(pieces, len(pieces)) if r.random() < 0.5 else pieces
         return [p]
 
     room = 1400 - 20 - low - 4
