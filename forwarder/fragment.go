@@ -106,7 +106,7 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 		fr.SetSrc(f.wan, 0)
 		return Kept
 	}
-	if !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoRequest {
+	if !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Asks() {
 		return NotTranslatable
 	}
 	ext, v := f.nat.Out(tuple(fr), id, segment(fr), int64(f.now))
@@ -134,7 +134,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 		fr.SetDst(v.addr, 0)
 		return f.deliver(fr, v.client)
 	}
-	if !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoReply {
+	if !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Answers() {
 		return NotTranslatable
 	}
 	fr.external = fr.DstPort

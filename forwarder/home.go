@@ -55,7 +55,7 @@ func (f *Forwarder) homeWAN(fr *frame) int {
 			return f.worker
 		}
 		return f.portOwner(in.SrcPort)
-	case !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoReply:
+	case !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Answers():
 		return f.worker
 	}
 	return f.portOwner(fr.DstPort)

@@ -162,7 +162,13 @@ func (fr *frame) isDHCP() bool {
 // RFC 6890): own addresses, the LAN, this network, loopback, link-local,
 // multicast and reserved.
 func (f *Forwarder) badRemote(ip uint32) bool {
-	return ip>>24 == 0 || ip>>24 == 127 || ip>>28 >= 14 || ip>>16 == 0xa9fe || f.inLAN(ip) || ip == f.wan
+	return ip>>24 == 0 || ip>>24 == 127 || ip>>28 >= 14 || ip>>16 == 0xa9fe || f.inLAN(ip) || ip == f.wan || f.broadcastsWAN(ip)
+}
+
+// broadcastsWAN says whether an address is everybody's on the WAN. A prefix of two
+// addresses has none such (RFC 3021).
+func (f *Forwarder) broadcastsWAN(ip uint32) bool {
+	return f.wanMask < 0xfffffffe && ip == f.wanNet|^f.wanMask
 }
 
 // host says whether an address can be a client's.
@@ -247,6 +253,9 @@ func (f *Forwarder) route(fr *frame) Reason {
 	if fr.both {
 		return Kept // a client and the box are neighbours
 	}
+	if fr.to == clients.WAN && !fr.hairpin && f.broadcastsWAN(fr.Dst) {
+		return NotForUs // a directed broadcast (RFC 2644), about which no error is sent
+	}
 	crosses := fr.from != clients.Host && fr.to != clients.Host && !fr.turned
 	if crosses && fr.TTL <= 1 {
 		f.timeExceeded(fr)
@@ -267,9 +276,7 @@ func (f *Forwarder) route(fr *frame) Reason {
 	} else if fr.to == clients.WAN {
 		hop := f.gateway
 		if f.inWAN(fr.Dst) {
-			if hop = fr.Dst; hop == f.wanNet|^f.wanMask && f.wanMask < 0xfffffffe {
-				return NotForUs // a directed broadcast (RFC 2644)
-			}
+			hop = fr.Dst
 		}
 		mac, r := f.neighbour(hop, fr)
 		if r != Kept {

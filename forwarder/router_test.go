@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
 )
 
 // What RFCs ask of a router and of a NAT, done to the whole path; CONFORMANCE.md
@@ -383,4 +384,43 @@ func TestAProbeOfTheWANAddressIsAnswered(t *testing.T) {
 	probe.target++
 	b.in(clients.WAN, probe.raw())
 	b.silent(clients.LAN, clients.WAN, clients.Host)
+}
+
+// RFC 1812, 4.3.2.7: no error about a packet to an IP broadcast address.
+func TestNoErrorAboutABroadcastOnTheWAN(t *testing.T) {
+	b := aliceBench(t)
+	w := aliceUp
+	w.dst, w.ttl = wanIP|0xff, 1
+	b.in(clients.LAN, w.udp(10))
+	w.ttl, w.dont = 64, true
+	b.in(clients.LAN, w.udp(2000))
+	b.silent(clients.LAN, clients.WAN)
+	b.dropped(NotForUs, 2)
+}
+
+// RFC 1812, 5.3.7 and 4.3.2.7: a broadcast address is no source, and gets no error.
+func TestABroadcastIsNoSourceOnTheWAN(t *testing.T) {
+	b := aliceBench(t, func(c *Config) { c.Filtering = nat.AnyRemote })
+	b.in(clients.LAN, aliceUp.udp(10))
+	down := back(b.one(clients.WAN))
+	down.src = wanIP | 0xff
+	b.in(clients.WAN, down.udp(10))
+	down.ttl = 1
+	b.in(clients.WAN, down.udp(10))
+	b.silent(clients.LAN, clients.WAN)
+	b.dropped(BadSource, 2)
+}
+
+// RFC 5508 REQ-1: a client's ICMP queries pass, and their answers; timestamp is one.
+func TestATimestampIsTranslated(t *testing.T) {
+	b := aliceBench(t)
+	query := func(w flow, kind uint8, id uint16) []byte {
+		return serialize(w.ethernet(), w.ip(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(kind, 0), Id: id, Seq: 1}, payload(12))
+	}
+	b.in(clients.LAN, query(aliceUp, 13, 77))
+	up := b.one(clients.WAN)
+	b.in(clients.WAN, query(back(up), 14, up.icmp.Id))
+	if p := b.one(clients.LAN); p.icmp.Id != 77 {
+		t.Errorf("id %d", p.icmp.Id)
+	}
 }

@@ -24,7 +24,7 @@ func (f *Forwarder) translate(fr *frame) Reason {
 	if fr.IsICMPError() {
 		return f.translateError(fr)
 	}
-	if !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoRequest {
+	if !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Asks() {
 		return NotTranslatable
 	}
 	k := tuple(fr)
@@ -48,7 +48,7 @@ func (f *Forwarder) restore(fr *frame) Reason {
 		return f.restoreFragment(fr)
 	case fr.IsICMPError():
 		return f.restoreError(fr)
-	case !fr.HasPorts() || fr.Proto == packet.ICMP && fr.ICMPType != packet.EchoReply:
+	case !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Answers():
 		if fr.Proto != packet.ICMP {
 			return NotTranslatable
 		}

@@ -139,6 +139,14 @@ func isQuery(icmpType uint8) bool {
 	return icmpType == EchoReply || icmpType == EchoRequest || icmpType >= 13 && icmpType <= 18
 }
 
+// Asks reports whether an ICMP packet is a query, and Answers whether it is the answer to
+// one (RFC 5508, REQ-1); a first fragment of either, too.
+func (p *Packet) Asks() bool {
+	return p.ICMPType == EchoRequest || isQuery(p.ICMPType) && p.ICMPType%2 == 1
+}
+
+func (p *Packet) Answers() bool { return isQuery(p.ICMPType) && !p.Asks() }
+
 func get16(b []byte) uint16    { return binary.BigEndian.Uint16(b) }
 func get32(b []byte) uint32    { return binary.BigEndian.Uint32(b) }
 func put16(b []byte, v uint16) { binary.BigEndian.PutUint16(b, v) }
