@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 
@@ -67,9 +68,11 @@ func profile(dir string, log *slog.Logger) badger.Options {
 }
 
 // lean is profile without compaction: opening it writes no more than what a former
-// process left in its logs.
+// process left in its logs. Those go to level 0, however many they are: Badger would
+// wait for ever for a compaction to make room there.
 func lean(o badger.Options) badger.Options {
 	o.NumCompactors = 0
+	o.NumLevelZeroTablesStall = math.MaxInt32
 	return o
 }
 

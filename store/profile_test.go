@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"gatewayd/store/client"
@@ -71,6 +74,56 @@ func TestEverySizeSurvivesFlushAndCompaction(t *testing.T) {
 				r.end(t)
 			}
 		})
+	}
+}
+
+// A process that is killed as it opens leaves a log more each time. Level 0 takes all of
+// them at once, also where nothing compacts it meanwhile.
+func TestManyLogsAreOpened(t *testing.T) {
+	t.Parallel()
+	for _, nearlyFull := range []bool{false, true} {
+		dir := t.TempDir()
+		r := serveDir(t, dir, plenty)
+		batchOf(t, r.c, record("kept", "value"))
+		r.d.mu.Lock()
+		logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+		if err != nil || len(logs) == 0 {
+			t.Fatalf("logs %v: %v", logs, err)
+		}
+		written, err := os.ReadFile(logs[0])
+		r.d.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.end(t)
+		for i := range 4 * levelZeroUp {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d.mem", 90001+i)), written, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if nearlyFull { // nothing compacts then
+			opened := make(chan error, 1)
+			go func() {
+				db, err := openLocked(context.Background(), lean(profile(dir, slog.New(slog.DiscardHandler))))
+				if err == nil {
+					err = db.Close()
+				}
+				opened <- err
+			}()
+			select {
+			case err := <-opened:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-patient(t).Done():
+				t.Fatal("it is not opened")
+			}
+		}
+		r = serveDir(t, dir, plenty)
+		if v, found, err := r.c.Get(patient(t), []byte("kept")); err != nil || !found || string(v) != "value" {
+			t.Errorf("nearly full: %v: %q, found %v, %v", nearlyFull, v, found, err)
+		}
+		r.end(t)
 	}
 }
 
