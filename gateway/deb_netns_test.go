@@ -237,7 +237,7 @@ func says(t *testing.T, said string, all ...string) {
 // while an image is built.
 func testLife(t *testing.T, b *box, first, next string) {
 	says(t, b.install(first),
-		conffile+":12:3: lan.interface: missing; take the # away and name the Ethernet port", "wan.interface: missing", "wan.address: missing",
+		conffile+":17:3: lan.interface: missing; take the # away and name the Ethernet port", "wan.interface: missing", "wan.address: missing",
 		"wan.gateway: missing", "installed and not started: fill in the lines named above in "+conffile+", then: gatewayd check && systemctl start gatewayd")
 	b.do("test", "-L", "/etc/systemd/system/multi-user.target.wants/gatewayd.service")
 	says(t, b.fails("gatewayd", "run"), "lan.interface: missing")

@@ -93,6 +93,8 @@ func TestWithoutWhatTheKernelMayLack(t *testing.T) {
 			l := newLab(t, "kernel: {without: ["+row.without+"]}")
 			if row.change != nil {
 				row.change(l)
+			} else {
+				l.joinsDatagrams(true)
 			}
 			d := l.start()
 			if said := strings.Contains(d.out.String(), "kernel.without has landlock"); said != strings.Contains(row.without, "landlock") {

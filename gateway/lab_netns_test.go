@@ -92,6 +92,7 @@ func newLab(t *testing.T, config ...string) *lab {
 	l.gateway.cable("eth0", l.server)
 	l.gateway.run("ip", "link", "set", "eth1", "up")
 	l.gateway.run("ip", "link", "set", "eth0", "up")
+	l.joinsDatagrams(false)
 	l.client.run("ip", "link", "set", "eth0", "address", clientMAC, "up")
 	l.client.run("ip", "addr", "add", clientIP+"/16", "dev", "eth0")
 	l.client.run("ip", "route", "add", "default", "via", lanIP)
@@ -131,6 +132,16 @@ func (l *lab) offloads(on bool) {
 	l.gateway.offload("eth0", on)
 	l.gateway.offload("eth1", on)
 	l.server.offload("eth0", on)
+}
+
+// joinsDatagrams says whether the ports put datagrams on the cable joined as they leave
+// the gateway, as a veth does by itself, or cut, as most network cards do. Who receives
+// frames, and no datagrams, finds one in a joined frame.
+func (l *lab) joinsDatagrams(on bool) {
+	l.t.Helper()
+	word := map[bool]string{true: "on", false: "off"}[on]
+	l.gateway.run("ethtool", "-K", "eth0", "tx-udp-segmentation", word)
+	l.gateway.run("ethtool", "-K", "eth1", "tx-udp-segmentation", word)
 }
 
 // offload switches all that an interface does for the kernel.
