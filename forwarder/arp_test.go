@@ -266,6 +266,9 @@ func (s *seen) quotes(t *testing.T, icmpType, code uint8, from, to uint32, sent 
 	if be32(s.ip.SrcIP.To4()) != from || be32(s.ip.DstIP.To4()) != to {
 		t.Errorf("from %v to %v", s.ip.SrcIP, s.ip.DstIP)
 	}
+	if s.ip.TOS == 0xc0 && (s.ip.Flags != layers.IPv4DontFragment || s.ip.FragOffset != 0) { // the gateway's own; else it needed an id (RFC 6864, 4.3)
+		t.Errorf("no atomic datagram: flags %v, offset %d", s.ip.Flags, s.ip.FragOffset)
+	}
 	want := sent[24:]
 	want = want[:min(len(want), maxQuote, int(want[2])<<8|int(want[3]))]
 	if string(s.payload) != string(want) {

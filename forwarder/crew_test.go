@@ -2,12 +2,10 @@ package forwarder
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	"gatewayd/forwarder/clients"
-	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
 )
 
@@ -35,14 +33,26 @@ func inTeams(t *testing.T, test func(t *testing.T, b *bench)) {
 
 // What holds for one worker holds for several.
 func TestSeveralWorkersDoWhatOneDoes(t *testing.T) {
-	for _, n := range []int{2, 4} {
+	sizes := []int{2, 4}
+	if testing.Short() {
+		sizes = []int{2}
+	}
+	for _, n := range sizes {
 		for _, row := range []struct {
 			name string
 			test func(*testing.T)
 		}{
 			{"law", TestNothingIsLostOrMadeUp},
+			{"mutated frames", TestNoMutatedFrameHarmsAnybodyElse},
+			{"kills", TestAKilledForwarder},
+			{"a new forwarder", TestANewForwarderGoesOn},
+			{"what it finds", TestCountersCarryOnFromAnySeed},
+			{"limits that it finds", TestALimitHoldsAtAnySeed},
 			{"reasons", TestEveryReasonIsReached},
 			{"fragments in any order", TestFragmentsInAnyOrder},
+			{"a fragment that comes twice", TestAFragmentThatComesTwice},
+			{"bad options", TestBadOptionsAreAnswered},
+			{"bad options of strangers", TestBadOptionsThatNobodyIsTold},
 			{"fragments at the edge of a grant", TestWhatWaitedForItsFirstMeetsTheEdge},
 			{"hairpin", TestAHairpinShowsTheExternalSource},
 			{"TCP by a hairpin", TestATCPConnectionThroughAHairpin},
@@ -303,61 +313,4 @@ func TestCrossingAllocatesNothing(t *testing.T) {
 		t.Errorf("%d frames crossed and were sent: %v", taken.sent, b.allDrops())
 	}
 	b.conserve()
-}
-
-// The kernel's programs say of any frame what the workers say.
-func TestTheKernelAndTheWorkersAgree(t *testing.T) {
-	dice := rand.New(rand.NewPCG(3, 4))
-	for _, n := range []int{2, 3, 7, 16} {
-		withWorkers(t, n)
-		b := newBench(t)
-		macs := wholeFrames(t, FanOutLAN(b.table.Spread()))
-		ports := wholeFrames(t, FanOutWAN(n))
-		f, spread := b.f, b.table.Spread()
-		for range 3000 {
-			w := flow{srcMAC: dice.Uint64() >> 16, dstMAC: wanMAC, src: serverIP, dst: wanIP,
-				srcPort: uint16(dice.Uint32()), dstPort: uint16(dice.Uint32()), ttl: 64, id: 7}
-			raw := w.udp(10)
-			if said, err := macs.Run(raw[packet.VirtioLen:]); err != nil || said != spread.Of(w.srcMAC) {
-				t.Fatalf("%d workers, MAC %012x: the program says %d (%v), we %d", n, w.srcMAC, said, err, spread.Of(w.srcMAC))
-			}
-			inner := flow{src: wanIP, dst: serverIP, srcPort: w.dstPort, dstPort: w.srcPort, ttl: 1}
-			for name, raw := range map[string][]byte{
-				"udp": raw, "tcp": w.tcp(3), "echo reply": w.echo(false, 8), "echo request": w.echo(true, 8),
-				"fragment":        fragmentsOf(w.udp(3000), 1480)[dice.IntN(3)],
-				"error about udp": w.icmpError(3, 3, 0, inner.udp(9)[24:]), "error about tcp": w.icmpError(11, 0, 0, inner.tcp(9)[24:]),
-				"error about echo": w.icmpError(12, 0, 0, inner.echo(true, 9)[24:]), "arp": arp{from: routerMAC, to: wanMAC, op: 2, mac: routerMAC,
-					ip: routerIP, targetMAC: wanMAC, target: wanIP}.raw(),
-			} {
-				said, err := ports.Run(raw[packet.VirtioLen:])
-				fr := &frame{from: clients.WAN}
-				if fr.Decode(raw) != packet.Kept {
-					t.Fatalf("%s: not decoded", name)
-				}
-				home := f.home(fr)
-				if fr.IsFragment() {
-					home = 0 // it leads them on from there
-				}
-				if err != nil || said != home {
-					t.Fatalf("%d workers, %s to port %d: the program says %d (%v), we %d", n, name, w.dstPort, said, err, home)
-				}
-			}
-		}
-		b.close()
-	}
-}
-
-// Each external port has one worker, the one in whose slice it is.
-func TestPortOwners(t *testing.T) {
-	for n := 1; n <= clients.MaxWorkers; n++ {
-		opt := nat.Options{Owners: n}
-		for owner := range n {
-			low, high := opt.Slice(owner)
-			for port := int(low); port <= int(high); port++ {
-				if got := portOwner(uint16(port), n); got != owner {
-					t.Fatalf("port %d of %d workers: %d, want %d", port, n, got, owner)
-				}
-			}
-		}
-	}
 }

@@ -185,24 +185,6 @@ func TestFragmentsWithoutAFirstAreBounded(t *testing.T) {
 	b.witnessed()
 }
 
-// RFC 791: a fragment that comes twice is the receiver's to judge; it costs nobody
-// else anything.
-func TestAFragmentThatComesTwice(t *testing.T) {
-	b := online(t, free())
-	pieces := fragmentsOf(aliceUp.udp(3000), 1480)
-	b.in(clients.LAN, pieces[1], pieces[1], pieces[2], pieces[0])
-	n := 0
-	for _, p := range b.out(clients.WAN) {
-		if n++; be32(p.ip.SrcIP.To4()) != wanIP {
-			t.Errorf("%v", p)
-		}
-	}
-	if n != 4 || b.use(alice, 1).UpPackets != 4 {
-		t.Errorf("%d came: %v", n, b.allDrops())
-	}
-	b.witnessed()
-}
-
 // RFC 1858, RFC 3128: what would overwrite the header that was judged is dropped
 // and does not wait, nor does what can have no first.
 func TestFragmentsThatNeverWait(t *testing.T) {

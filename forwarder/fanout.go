@@ -20,6 +20,13 @@ const (
 	allPorts  = 64512 // from it on
 )
 
+// ICMP answers beside the echo reply (RFC 792, RFC 950).
+const (
+	timestampReply   = 14
+	informationReply = 16
+	addressMaskReply = 18
+)
+
 // portOwner is the worker to whose slice of external ports one belongs: the inverse
 // of nat.Options.Slice. The ports below are nobody's, and worker 0's to drop.
 func portOwner(port uint16, workers int) int {
@@ -57,7 +64,7 @@ func FanOutLAN(s clients.Spread) []bpf.Instruction {
 // ICMP error, is about; fragments, and all without a port, to worker 0.
 func FanOutWAN(workers int) []bpf.Instruction {
 	const ( // where the parts begin
-		icmp, errors, quoted, port, id, owner, nobody = 9, 13, 16, 27, 29, 30, 36
+		icmp, quoted, port, id, answer, owner, nobody = 9, 18, 29, 31, 33, 34, 40
 	)
 	to := func(part, from int) uint8 { return uint8(part - from - 1) }
 	return []bpf.Instruction{
@@ -72,36 +79,40 @@ func FanOutWAN(workers int) []bpf.Instruction {
 		8: bpf.Jump{Skip: uint32(to(owner, 8))},
 
 		icmp: bpf.LoadIndirect{Off: 0, Size: 1},
-		10:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.EchoReply, SkipTrue: to(errors, 10)},
-		11:   bpf.LoadIndirect{Off: 4, Size: 2}, // the query's id
-		12:   bpf.Jump{Skip: uint32(to(owner, 12))},
-
-		errors: bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.Unreachable, SkipTrue: to(quoted, errors)},
-		14:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.TimeExceeded, SkipTrue: to(quoted, 14)},
-		15:     bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.ParameterProblem, SkipTrue: to(nobody, 15)},
+		10:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.EchoReply, SkipTrue: to(answer, 10)},
+		11:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: timestampReply, SkipTrue: to(answer, 11)},
+		12:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: informationReply, SkipTrue: to(answer, 12)},
+		13:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: addressMaskReply, SkipTrue: to(answer, 13)},
+		14:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.Unreachable, SkipTrue: to(quoted, 14)},
+		15:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.SourceQuench, SkipTrue: to(quoted, 15)},
+		16:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.TimeExceeded, SkipTrue: to(quoted, 16)},
+		17:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.ParameterProblem, SkipTrue: to(nobody, 17)},
 
 		quoted: bpf.LoadIndirect{Off: 8 + 9, Size: 1}, // the protocol of a packet that went out from one of our ports
-		17:     bpf.StoreScratch{Src: bpf.RegA, N: 0},
-		18:     bpf.LoadIndirect{Off: 8, Size: 1},
-		19:     bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf},
-		20:     bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2},
-		21:     bpf.ALUOpX{Op: bpf.ALUOpAdd},
-		22:     bpf.TAX{}, // X: length of both headers
-		23:     bpf.LoadScratch{Dst: bpf.RegA, N: 0},
-		24:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.ICMP, SkipTrue: to(id, 24)},
-		25:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.TCP, SkipTrue: to(port, 25)},
-		26:     bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.UDP, SkipTrue: to(nobody, 26)},
+		19:     bpf.StoreScratch{Src: bpf.RegA, N: 0},
+		20:     bpf.LoadIndirect{Off: 8, Size: 1},
+		21:     bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf},
+		22:     bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2},
+		23:     bpf.ALUOpX{Op: bpf.ALUOpAdd},
+		24:     bpf.TAX{}, // X: length of both headers
+		25:     bpf.LoadScratch{Dst: bpf.RegA, N: 0},
+		26:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.ICMP, SkipTrue: to(id, 26)},
+		27:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.TCP, SkipTrue: to(port, 27)},
+		28:     bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.UDP, SkipTrue: to(nobody, 28)},
 
 		port: bpf.LoadIndirect{Off: 8, Size: 2},
-		28:   bpf.Jump{Skip: uint32(to(owner, 28))},
+		30:   bpf.Jump{Skip: uint32(to(owner, 30))},
 		id:   bpf.LoadIndirect{Off: 8 + 4, Size: 2},
+		32:   bpf.Jump{Skip: uint32(to(owner, 32))},
+
+		answer: bpf.LoadIndirect{Off: 4, Size: 2}, // the query's id
 
 		owner:  bpf.JumpIf{Cond: bpf.JumpLessThan, Val: firstPort, SkipTrue: to(nobody, owner)}, // portOwner, from here
-		31:     bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: firstPort},
-		32:     bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: uint32(workers)},
-		33:     bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(workers) - 1},
-		34:     bpf.ALUOpConstant{Op: bpf.ALUOpDiv, Val: allPorts},
-		35:     bpf.RetA{},
+		35:     bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: firstPort},
+		36:     bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: uint32(workers)},
+		37:     bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(workers) - 1},
+		38:     bpf.ALUOpConstant{Op: bpf.ALUOpDiv, Val: allPorts},
+		39:     bpf.RetA{},
 		nobody: bpf.RetConstant{Val: 0},
 	}
 }

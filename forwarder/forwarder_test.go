@@ -168,6 +168,13 @@ func (b *bench) round() {
 			f.ready[port] = true
 		}
 	}
+	b.turn()
+}
+
+// turn has each worker go round in its turn until none has anything to do; the
+// counters balance after each.
+func (b *bench) turn() {
+	b.Helper()
 	for busy := true; busy; {
 		busy = false
 		for _, f := range b.workers() {
@@ -222,6 +229,14 @@ func (b *bench) offer(port int, raws ...[]byte) {
 		}
 		raws = raws[n:]
 	}
+}
+
+// everyEnd is the test's end of each worker's link at a port.
+func (b *bench) everyEnd(port int) []link.Link {
+	if n, several := b.ends[port].(*fan); several {
+		return n.ends
+	}
+	return []link.Link{b.ends[port]}
 }
 
 // take returns the frames that came out of a port.
@@ -413,6 +428,22 @@ func (b *bench) witnessed() {
 }
 
 func (b *bench) clock() time.Duration { return b.now }
+
+// between puts links between the forwarders that are started from now on and theirs.
+func (b *bench) between(by func(port int, l link.Link) link.Link) {
+	all := []*Links{&b.links}
+	if b.team != nil {
+		all = nil
+		for i := range b.team.links {
+			all = append(all, &b.team.links[i])
+		}
+	}
+	for _, links := range all {
+		for port, l := range links {
+			links[port] = by(port, l)
+		}
+	}
+}
 
 // replace puts other links in the place of all workers' at a port.
 func (b *bench) replace(port int, by func(link.Link) link.Link) {

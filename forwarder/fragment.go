@@ -29,8 +29,7 @@ type fragmented struct {
 	client nat.Client
 	addr   uint32 // down: the internal address
 	until  time.Duration
-	passed int // payload bytes of the fragments so far
-	whole  int // payload bytes of them all; 0: the last one was not seen
+	passed passed
 }
 
 // fragments follows fragmented packets whose first fragment was seen.
@@ -47,13 +46,15 @@ func keyOf(fr *frame) fragmentKey {
 	return fragmentKey{fr.Src, fr.Dst, fr.ID, fr.Proto, fr.from, fr.origin}
 }
 
-// first notes what a first fragment's translation was.
-func (x *fragments) first(k fragmentKey, v fragmented) bool {
+// first notes what a first fragment's translation was. If it comes again, it may be
+// another packet's, and nothing of that has passed.
+func (x *fragments) first(k fragmentKey, v fragmented, fr *frame) bool {
 	if old, ok := x.seen[k]; ok {
 		x.drop(k, old)
 	} else if len(x.seen) >= maxFragmented || v.client.Slot != clients.HostSlot && x.each[v.client.Slot] >= maxFragmentedEach {
 		return false
 	}
+	v.passed.note(fr)
 	x.seen[k] = v
 	x.each[v.client.Slot]++
 	return true
@@ -69,12 +70,7 @@ func (x *fragments) drop(k fragmentKey, v fragmented) {
 // pass notes a fragment of a packet that is known, and forgets the packet when
 // all of it has passed.
 func (x *fragments) pass(k fragmentKey, v fragmented, fr *frame) {
-	n := len(fr.Raw) - fr.L4
-	v.passed += n
-	if !fr.MoreFragments {
-		v.whole = int(fr.FragOffset) + n
-	}
-	if v.whole != 0 && v.passed >= v.whole {
+	if v.passed.note(fr) {
 		x.drop(k, v)
 		return
 	}
@@ -114,7 +110,7 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 		f.refused(fr, v)
 		return ofNAT(v)
 	}
-	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor, passed: len(fr.Raw) - fr.L4}) {
+	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor}, fr) {
 		return FragmentsFull
 	}
 	f.arrived(fr, k)
@@ -142,7 +138,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 	if v != nat.Translated {
 		return ofNAT(v)
 	}
-	if !f.fragments.first(k, fragmented{client: id, addr: addr, until: f.now + fragmentedFor, passed: len(fr.Raw) - fr.L4}) {
+	if !f.fragments.first(k, fragmented{client: id, addr: addr, until: f.now + fragmentedFor}, fr) {
 		return FragmentsFull
 	}
 	f.arrived(fr, k)

@@ -155,9 +155,9 @@ const maxLed = 1024
 
 // led is where a packet's first fragment went.
 type led struct {
-	to            int
-	until         time.Duration
-	passed, whole int // payload bytes of the fragments so far, and of them all; 0: the last one was not seen
+	to     int
+	until  time.Duration
+	passed passed
 }
 
 // homeFragment is the worker of a fragment from the WAN, by its packet's first one,
@@ -183,12 +183,7 @@ func (f *Forwarder) homeFragment(fr *frame) int {
 	} else if !known {
 		return f.worker
 	}
-	n := len(fr.Raw) - fr.L4
-	v.passed += n
-	if !fr.MoreFragments {
-		v.whole = int(fr.FragOffset) + n
-	}
-	if v.whole != 0 && v.passed >= v.whole {
+	if v.passed.note(fr) {
 		delete(f.ledTo, k)
 	} else {
 		f.ledTo[k] = v

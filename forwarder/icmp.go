@@ -13,8 +13,11 @@ import (
 )
 
 // Most of an offending packet that an error quotes, so that the error is at
-// most 576 bytes (RFC 1812, 4.3.2.3).
-const maxQuote = 576 - 20 - 8
+// most 576 bytes (RFC 1812, 4.3.2.3), and what is in front of it.
+const (
+	maxQuote  = 576 - errorHead
+	errorHead = 20 + 8
+)
 
 func (f *Forwarder) timeExceeded(fr *frame) {
 	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimeExceeded, layers.ICMPv4CodeTTLExceeded), 0)
@@ -22,7 +25,7 @@ func (f *Forwarder) timeExceeded(fr *frame) {
 
 // tooBig answers a packet over the MTU (RFC 1191).
 func (f *Forwarder) tooBig(fr *frame, mtu int) {
-	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded), uint16(mtu))
+	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded), uint32(mtu))
 }
 
 // silent drops a packet that waited for a next hop in vain, and answers it.
@@ -36,24 +39,68 @@ func (f *Forwarder) silent(h held) {
 	}
 }
 
-// unreachable answers a packet whose next hop does not answer ARP.
+// unreachable answers a packet that cannot be delivered just now: its next hop does
+// not answer ARP, or its flow found no room.
 func (f *Forwarder) unreachable(fr *frame) {
 	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeHost), 0)
 }
 
-// refused answers a flow for which no room was left (RFC 6888, REQ-4).
+// refused answers a flow for which no room was left (RFC 6888, REQ-11): by host
+// unreachable, which ends no attempt to connect (RFC 1122, 4.2.3.9), not by the
+// 3/13 of RFC 5508, REQ-8, for it may pass with the next try.
 func (f *Forwarder) refused(fr *frame, v nat.Verdict) {
 	switch v {
 	case nat.NoPort, nat.FlowsFull, nat.ClientFlows, nat.ClientPorts:
-		f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeCommAdminProhibited), 0)
+		f.unreachable(fr)
 	}
 }
 
-// sendError tells the sender of fr what became of it. Never about another
+// badOption answers a packet that is dropped for its IPv4 options (RFC 1812, 4.3.3.5)
+// by a pointer to the octet, if it comes from a client and could go on without them,
+// or belongs to what one has begun: nobody else is told that we are here.
+func (f *Forwarder) badOption(fr *frame) {
+	if fr.Proto == packet.ICMP && fr.HeaderLen == 0 {
+		return // too short to tell that it is no error
+	}
+	if fr.from == clients.LAN && f.sentByClient(fr) || fr.from == clients.WAN && f.sentToClient(fr) {
+		f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeParameterProblem, layers.ICMPv4CodePointerIndicatesError), uint32(fr.BadOption)<<24)
+	}
+}
+
+// sentByClient says whether a dropped frame is one that its client may send, to the
+// box or out, and notes the client.
+func (f *Forwarder) sentByClient(fr *frame) bool {
+	slot, ok := f.byMAC.find(fr.SrcMAC)
+	if !ok || f.clients[slot].ip != fr.Src || fr.DstMAC != f.cfg.LANMAC {
+		return false
+	}
+	fr.client = &f.clients[slot]
+	if fr.Dst == f.lan {
+		return true
+	}
+	return fr.client.running && !f.stopped && f.beyond(fr.Dst) == Kept && !f.broadcastsWAN(fr.Dst)
+}
+
+// sentToClient says whether a dropped frame from the WAN is of a flow that a client,
+// or the box, has; what has no ports, or none that can be read, is of none.
+func (f *Forwarder) sentToClient(fr *frame) bool {
+	if fr.DstMAC != f.cfg.WANMAC || fr.Dst != f.wan || f.badRemote(fr.Src) || fr.IsFragment() {
+		return false
+	}
+	_, _, id, v := f.nat.InError(fr.Proto, fr.DstPort, fr.Src, remotePort(fr))
+	if v != nat.Translated {
+		return false
+	}
+	fr.external = fr.DstPort
+	return id.Slot == clients.HostSlot || f.clients[id.Slot].id == id && f.clients[id.Slot].running && !f.stopped
+}
+
+// sendError tells the sender of fr what became of it, with the second word of the
+// ICMP header. Never about another
 // error, a later fragment, or to somebody who is not one host (RFC 1812,
 // 4.3.2.7), and not more often than the rate allows. What turned round was
 // judged, as far as it can be answered, on its way out.
-func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, mtu uint16) {
+func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, word uint32) {
 	if fr.turned || fr.IsICMPError() || fr.FragOffset != 0 || fr.Src == 0 || fr.Src>>28 >= 14 || fr.Src>>24 == 127 {
 		return
 	}
@@ -69,15 +116,18 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, mtu uint16)
 		ours = f.wan
 		fr.SetDst(f.wan, fr.external) // as the sender knows it
 	}
-	f.report(fr.from, fr.SrcMAC, ours, fr.Src, code, mtu, fr.Raw[fr.L3:min(len(fr.Raw), fr.L3+maxQuote)])
+	f.report(fr.from, fr.SrcMAC, ours, fr.Src, code, word, fr.Raw[fr.L3:])
 }
 
 // report sends an ICMP error from our address at a port. quote is what it is
-// about, from layer 3 on.
-func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.ICMPv4TypeCode, mtu uint16, quote []byte) {
+// about, from layer 3 on, word the second one of the ICMP header; the error holds as much of it as it may. It is an atomic
+// datagram, whose identification means nothing (RFC 6864, 4.1): no worker alone
+// could tell which the others and the clients have used from the same address.
+func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.ICMPv4TypeCode, word uint32, quote []byte) {
 	eth := layers.Ethernet{SrcMAC: unpackMAC(f.mac[port]), DstMAC: unpackMAC(mac), EthernetType: layers.EthernetTypeIPv4}
-	ip := layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Protocol: layers.IPProtocolICMPv4, SrcIP: unpackIP(ours), DstIP: unpackIP(to)}
-	icmp := layers.ICMPv4{TypeCode: code, Seq: mtu} // the next-hop MTU stands where echo keeps its sequence number
+	ip := layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolICMPv4, SrcIP: unpackIP(ours), DstIP: unpackIP(to)}
+	icmp := layers.ICMPv4{TypeCode: code, Id: uint16(word >> 16), Seq: uint16(word)}
+	quote = quote[:min(len(quote), maxQuote, f.mtu[port]-errorHead)]
 	raw := f.build(&eth, &ip, &icmp, gopacket.Payload(quote))
 	if raw == nil {
 		return

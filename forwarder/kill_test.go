@@ -42,8 +42,9 @@ func TestAKilledForwarder(t *testing.T) {
 		b := newBench(t)
 		defer b.close()
 		left := -1
-		for port := range b.links {
-			b.links[port] = &deadly{b.pipes[port], &left}
+		b.between(func(_ int, l link.Link) link.Link { return &deadly{l, &left} })
+		if b.team != nil && rapid.Bool().Draw(r, "astray") {
+			b.team.astray()
 		}
 		b.start()
 		b.resolve()
@@ -59,11 +60,10 @@ func TestAKilledForwarder(t *testing.T) {
 							}
 						}
 					}()
-					for port := range b.f.ready {
-						b.f.ready[port] = true
+					for _, f := range b.workers() {
+						f.ready = [clients.NumPorts]bool{true, true, true}
 					}
-					for b.f.Round() {
-					}
+					b.turn()
 					return false
 				}()
 				if !dead {
@@ -72,7 +72,7 @@ func TestAKilledForwarder(t *testing.T) {
 				left = -1
 				kills++
 				b.start()
-				b.f.Round()
+				b.turn()
 				_ = b.ends[clients.WAN].Send([][]byte{arp{from: routerMAC, to: wanMAC, op: 2, mac: routerMAC, ip: routerIP, targetMAC: wanMAC, target: wanIP}.raw()}, make([]bool, 1))
 			}
 		}
@@ -147,7 +147,9 @@ func TestAKilledForwarder(t *testing.T) {
 		left = -1
 		active := s.Active.Load()
 		if u := s.Record(active).Use(active); u.Ended == 0 { // it still runs: so does the conversation
-			b.f.now = b.now
+			for _, f := range b.workers() {
+				f.now = b.now
+			}
 			b.offer(clients.WAN, back(first).udp(0))
 			live()
 			if got := b.out(clients.LAN); len(got) != 1 && s.Record(active).Use(active).Ended == 0 {

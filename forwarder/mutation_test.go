@@ -232,8 +232,15 @@ func TestNoMutatedFrameHarmsAnybodyElse(t *testing.T) {
 	matrix()
 	for range 2100 { // the pipes' own buffers have their largest size then
 		for port := range b.ends {
-			b.offer(port, make([]byte, 10000))
+			long := [][]byte{make([]byte, 10000)}
+			for _, end := range b.everyEnd(port) {
+				_ = end.Send(long, make([]bool, 1))
+			}
 			b.round()
+			for _, f := range b.workers() {
+				_ = f.links[port].Send(long, make([]bool, 1))
+			}
+			b.take(port)
 		}
 		b.in(clients.LAN, aliceUp.udpSuper(9000, 1400))
 		b.in(clients.WAN, alices.udpSuper(9000, 1400))

@@ -112,8 +112,13 @@ func (f *Forwarder) decode(fr *frame) Reason {
 	if !f.again && (fr.EtherType != packet.EtherTypeARP || r != Kept) {
 		f.counters.received(fr.from, fr.Segments, fr.layer3())
 	}
-	if f.crew != nil && r == Kept {
-		return f.away(fr)
+	if f.crew != nil && (r == Kept || fr.BadOption != 0 && !fr.IsFragment()) {
+		if a := f.away(fr); a != Kept {
+			return a
+		}
+	}
+	if fr.BadOption != 0 {
+		f.badOption(fr)
 	}
 	return r
 }
@@ -219,9 +224,17 @@ func (f *Forwarder) local(fr *frame) Reason {
 		return f.send(fr)
 	case fr.Dst == f.wan:
 		return f.hairpin(fr)
-	case f.inLAN(fr.Dst):
+	}
+	return f.beyond(fr.Dst)
+}
+
+// beyond says why a client's packet for an address that is not the gateway's goes
+// nowhere; Kept if it may go out.
+func (f *Forwarder) beyond(ip uint32) Reason {
+	switch {
+	case f.inLAN(ip):
 		return LANDestination
-	case fr.Dst>>28 >= 14 || fr.Dst>>24 == 127 || fr.Dst>>24 == 0:
+	case ip>>28 >= 14 || ip>>24 == 127 || ip>>24 == 0:
 		return NotForUs
 	}
 	return Kept

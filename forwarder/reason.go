@@ -14,7 +14,7 @@ const (
 	Taken               // dealt with aside: sent, answered, held
 
 	OverShare       // more than its sender's share of a crowded port
-	Malformed       // lengths, versions or offload fields that contradict each other
+	Malformed       // lengths, versions or offload fields that contradict each other; bad options are answered by ICMP 12/0
 	BadChecksum     // the IPv4 header's, or an ICMP error's own
 	SourceRouted    // RFC 1812, 5.3.13.4
 	Tagged          // VLAN tag

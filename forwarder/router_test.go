@@ -43,7 +43,8 @@ func TestWhatIsMalformedIsDroppedInSilence(t *testing.T) {
 		{"a total length beyond the frame", func(r []byte) []byte { return patched(r, func(ip []byte) { ip[2], ip[3] = 0, 49 }) }, Malformed},
 		{"a loose source route", func(r []byte) []byte { return withOptions(r, 131, 7, 4, 8, 8, 8, 8, 0) }, SourceRouted},
 		{"a strict source route", func(r []byte) []byte { return withOptions(r, 137, 7, 4, 8, 8, 8, 8, 0) }, SourceRouted},
-		{"an option of length 0", func(r []byte) []byte { return withOptions(r, 7, 0, 4, 0) }, Malformed},
+		{"options cut off by the packet's end", func(r []byte) []byte { return patched(withOptions(r, 7, 0, 4, 0), func(ip []byte) { ip[0] = 0x4f }) }, Malformed},
+		{"options that make nothing, and a bad header checksum", func(r []byte) []byte { r = withOptions(r, 7, 0, 4, 0); r[l3+11]++; return r }, BadChecksum},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -105,6 +106,22 @@ func TestNoHopIsLeft(t *testing.T) {
 		lan.quotes(t, 11, 0, lanIP, aliceIP, up.udp(10))
 		wan.quotes(t, 11, 0, wanIP, serverIP, down.udp(10))
 		b.dropped(TTLExceeded, 2)
+	}
+}
+
+// RFC 6864: an error is an atomic datagram, and so no longer than its link takes.
+func TestAnErrorFitsItsLink(t *testing.T) {
+	for _, mtu := range []int{68, 300, 576, 1500} {
+		b := aliceBench(t, func(c *Config) { c.LANMTU, c.WANMTU = mtu, mtu })
+		b.in(clients.LAN, aliceUp.udp(0))
+		up, down := aliceUp, back(b.one(clients.WAN))
+		up.ttl, down.ttl = 1, 1
+		for port, raw := range map[int][]byte{clients.LAN: up.udp(1000), clients.WAN: down.udp(1000)} {
+			b.in(port, raw)
+			if e := b.one(port); len(e.packet) != min(mtu, 576) || e.ip.Flags != layers.IPv4DontFragment || string(e.payload) != string(raw[l3:][:len(e.payload)]) {
+				t.Errorf("MTU %d, port %d: %d bytes, flags %v", mtu, port, len(e.packet), e.ip.Flags)
+			}
+		}
 	}
 }
 
@@ -241,7 +258,7 @@ func TestAFullTableIsSaidAndEvictsNobody(t *testing.T) {
 			b.in(clients.LAN, w.udp(10))
 			e := b.one(clients.LAN)
 			w.ttl-- // that much may be changed already (RFC 1812, 4.3.2.3)
-			e.quotes(t, 3, 13, lanIP, aliceIP, w.udp(10))
+			e.quotes(t, 3, 1, lanIP, aliceIP, w.udp(10))
 			b.silent(clients.WAN)
 			b.dropped(row.want, 1)
 			for _, a := range answers {
@@ -250,6 +267,16 @@ func TestAFullTableIsSaidAndEvictsNobody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// RFC 6888 REQ-11, of the WAN address's ports.
+func TestTheLastPortIsSaid(t *testing.T) {
+	b := aliceBench(t, dropRows[NoPort].change)
+	dropRows[NoPort].drop(b)
+	w := aliceUp
+	w.srcPort, w.ttl = allPorts+1, w.ttl-1
+	b.one(clients.LAN).quotes(t, 3, 1, lanIP, aliceIP, w.udp(0))
+	b.dropped(NoPort, 1)
 }
 
 // The timers of the translations, as the forwarder runs them: what came in a

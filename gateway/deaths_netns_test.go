@@ -83,10 +83,17 @@ type death struct {
 }
 
 // TestDeaths kills gatewayd's processes at random moments, under a download, a
-// numbered stream, a storm on the API, and a stranger who never has a session.
+// numbered stream, a storm on the API, and a stranger who never has a session; half
+// of them with two workers.
 func TestDeaths(t *testing.T) {
 	kills, random := tries(t, 100)
-	l := newLab(t)
+	for _, workers := range []int{1, 2} {
+		t.Run(fmt.Sprint("workers: ", workers), func(t *testing.T) { deaths(t, workers, kills/2, random) })
+	}
+}
+
+func deaths(t *testing.T, workers, kills int, random *rand.Rand) {
+	l := newLab(t, fmt.Sprint("workers: ", workers))
 	l.config["store"] = fmt.Sprintf("{path: %s/store, checkpoint: %v}", l.dir, checkpointTime)
 	s := &storm{lab: l, worst: map[string]death{}, count: map[string]int{}, answers: map[int]int{}}
 	s.sender = l.neighbour(numberedMAC, numberedIP)
@@ -97,15 +104,23 @@ func TestDeaths(t *testing.T) {
 	s.d.must("POST", "/devices", `{"mac":"`+boughtMAC+`","ip":"`+boughtIP+`"}`, nil)
 	stop := s.sells()
 	for n := range kills {
-		s.round(pick(random), 6000+n, time.Duration(random.IntN(700))*time.Millisecond)
+		what := pick(random)
+		if n == 0 {
+			what = "forward" // in every run
+		}
+		s.round(what, 6000+n, time.Duration(random.IntN(700))*time.Millisecond)
 	}
 	stop()
 	for _, v := range victims {
 		w := s.worst[v.name]
+		what := "death of " + v.name
+		if workers > 1 {
+			what = fmt.Sprintf("%s, %d workers", what, workers)
+		}
 		t.Logf("%d deaths of %s", s.count[v.name], v.name)
-		figureOf(t, "death of "+v.name+": longest time without an arrival", w.gap)
-		figure(t, "death of "+v.name+": most datagrams lost at 10,000/s", float64(w.lost), "")
-		figure(t, "death of "+v.name+": most bytes not billed", float64(w.short), "")
+		figureOf(t, what+": longest time without an arrival", w.gap)
+		figure(t, what+": most datagrams lost at 10,000/s", float64(w.lost), "")
+		figure(t, what+": most bytes not billed", float64(w.short), "")
 	}
 	if n := trespass(); n > 0 {
 		t.Errorf("%d packets of a client without a session arrived", n)

@@ -71,7 +71,7 @@ type keeper struct {
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
 		cfg: cfg, log: logger(cfg.Log, "keeper"), clock: clients.NewClock(),
-		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice, pulse: make(pulse)},
+		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice, slack: forwardSlack, pulse: make(pulse)},
 		control: process{word: wordControl, calm: calm, pulse: make(pulse)},
 		store:   process{word: wordStore, calm: calm, pulse: make(pulse)},
 		watched: make(pulse), changed: make(chan struct{}, 1),

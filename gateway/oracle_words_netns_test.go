@@ -161,10 +161,11 @@ func (x exchange) packet(ip []byte, outer bool) string {
 	src, dst, body := addressOf(ip[12:]), addressOf(ip[16:]), ip[headOf(ip):]
 	id := binary.BigEndian.Uint16(ip[4:])
 	said := fmt.Sprintf("%s to %s, id %d, TOS %#x, TTL %d", src, dst, id, ip[1], ip[8])
-	if outer && isError(ip) && (src == lanIP || src == wanIP && id != clientsErrors) { // RFC 1812, 4.3.2.5
+	own := outer && isError(ip) && (src == lanIP || src == wanIP && id != clientsErrors)
+	if own { // RFC 1812, 4.3.2.5
 		said = fmt.Sprintf("the gateway's own, %s to %s, precedence %d, TTL %d", src, dst, ip[1]>>5, ip[8])
 	}
-	if ip[6]&0x40 != 0 {
+	if ip[6]&0x40 != 0 && !own {
 		said += ", DF"
 	}
 	if headOf(ip) > 20 {

@@ -26,11 +26,16 @@ const (
 // before all else on the box, which a kernel's own forwarding does too.
 const forwardNice = -10
 
+// forwardSlack is how late a timer of the forwarder may be, so that a pause of 20 µs
+// is not one of 70 (PR_SET_TIMERSLACK of prctl(2)).
+const forwardSlack = time.Microsecond
+
 // process is one child, or its absence.
 type process struct {
 	word     string
 	calm     time.Duration
 	nice     int
+	slack    time.Duration // of timers; 0: what the kernel takes for everybody
 	cmd      *exec.Cmd
 	wire     *wire
 	started  time.Time
@@ -73,6 +78,11 @@ func (p *process) start() error {
 	if err := onBareThread(func() error {
 		if err := p.confined.drop(); err != nil {
 			return err
+		}
+		if p.slack != 0 { // a child inherits it
+			if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(p.slack), 0, 0, 0); err != nil {
+				return fmt.Errorf("set the slack of timers to %v: %w", p.slack, err)
+			}
 		}
 		return cmd.Start()
 	}); err != nil {

@@ -38,8 +38,8 @@ func (r *race) now() time.Duration { return time.Since(r.began) }
 
 // newRace adds the devices. Each is a MAC and an address on the client's end of
 // the cable.
-func newRace(t *testing.T, program string) *race {
-	l := newLab(t)
+func newRace(t *testing.T, program string, workers int) *race {
+	l := newLab(t, fmt.Sprint("workers: ", workers))
 	l.program = program
 	r := &race{t: t, l: l, d: l.start(), began: time.Now(), told: map[string]time.Duration{}}
 	r.History = races.New(r.now)
@@ -334,11 +334,11 @@ func (r *race) sums() {
 // of one history in 150 there is no end of the possible orders to look at.
 const patience = time.Minute
 
-// raceSeeds are those of the histories: all with GATEWAYD_SOAK=1, one without.
+// raceSeeds are those of the histories: all with GATEWAYD_SOAK=1, two without.
 func raceSeeds(t *testing.T, all int) (seeds []uint64) {
 	_, random := tries(t, all)
 	if !soaking() {
-		all = 1
+		all = 2
 	}
 	for range all {
 		seeds = append(seeds, random.Uint64())
@@ -353,10 +353,11 @@ func raceSeeds(t *testing.T, all int) (seeds []uint64) {
 // arrived at the far ends, and the time in which it could.
 func TestRealRacesAreLinear(t *testing.T) {
 	t.Parallel()
-	for _, seed := range raceSeeds(t, 50) {
+	for i, seed := range raceSeeds(t, 50) {
+		workers := 1 + i%2
 		for try := 1; ; try++ {
-			name, open := fmt.Sprintf("seed %d", seed), false
-			t.Run(name, func(t *testing.T) { open = raceIsLinear(t, seed) })
+			name, open := fmt.Sprintf("seed %d, %d workers", seed, workers), false
+			t.Run(name, func(t *testing.T) { open = raceIsLinear(t, seed, workers) })
 			if !open {
 				break
 			}
@@ -370,8 +371,8 @@ func TestRealRacesAreLinear(t *testing.T) {
 
 // raceIsLinear fails unless what is done at once with a seed is right. It is open
 // when no order was found in time, which says nothing.
-func raceIsLinear(t *testing.T, seed uint64) (open bool) {
-	r := newRace(t, "")
+func raceIsLinear(t *testing.T, seed uint64, workers int) (open bool) {
+	r := newRace(t, "", workers)
 	r.runs(seed)
 	r.l.settle()
 	began := time.Now()
@@ -427,7 +428,7 @@ func TestRealRacesWithoutTurnsAreRefused(t *testing.T) {
 	for n := range most {
 		seed, refused := random.Uint64(), false
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			r := newRace(t, program)
+			r := newRace(t, program, 1)
 			r.runs(seed)
 			verdict, why := r.Judge(patience / 4)
 			if refused = verdict == races.Refused; refused {

@@ -264,14 +264,18 @@ func TestTheCommandLineFromFirstToLast(t *testing.T) {
 	d.stop()
 }
 
-// TestPacketsGoFirst looks at the priority of every thread.
+// TestPacketsGoFirst looks at the priority of every thread, and at how late its
+// timers may be.
 func TestPacketsGoFirst(t *testing.T) {
 	t.Parallel()
 	d := newLab(t).start()
 	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	check(t, err)
 	for name, pid := range d.children() {
-		want := map[bool]int{true: -10, false: 20 - own}[name == "forward"] // the kernel says 20 less nice
+		want, slack := 20-own, "50000" // the kernel says 20 less nice
+		if name == "forward" {
+			want, slack = -10, "1000"
+		}
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		check(t, err)
 		for _, task := range tasks {
@@ -280,6 +284,11 @@ func TestPacketsGoFirst(t *testing.T) {
 			fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on
 			if nice := fields[19-3]; nice != fmt.Sprint(want) {
 				t.Errorf("%s: nice of %s is %s, want %d", name, task, nice, want)
+			}
+			late, err := os.ReadFile(filepath.Join("/proc", filepath.Base(filepath.Dir(task)), "timerslack_ns"))
+			check(t, err)
+			if got := strings.TrimSpace(string(late)); got != slack {
+				t.Errorf("%s: timers of %s may be %s ns late, want %s", name, task, got, slack)
 			}
 		}
 	}

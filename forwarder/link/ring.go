@@ -70,6 +70,12 @@ func (r *ring) slot(i int) (*unix.Tpacket2Hdr, []byte) {
 	return (*unix.Tpacket2Hdr)(unsafe.Pointer(&b[0])), b
 }
 
+// filled says whether a frame waits in the slot so many behind the next one.
+func (r *ring) filled(behind int) bool {
+	h, _ := r.slot(r.head + behind)
+	return atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER != 0
+}
+
 // standsStill says, told what the kernel dropped since it was asked last, whether
 // it has stopped to fill the ring. That is what it does for good, on every slot
 // from then on, once a frame came whose offloads a virtio header has no word for
@@ -83,7 +89,7 @@ func (r *ring) standsStill(dropped uint32) bool {
 	if dropped == 0 {
 		return false
 	}
-	if h, _ := r.slot(r.head); atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER != 0 {
+	if r.filled(0) {
 		return false // it is full
 	}
 	r.barren++
@@ -162,8 +168,16 @@ func (p *Packet) Waiting(n int) bool {
 	if p.ring.mapped == nil {
 		return p.charged(n)
 	}
-	h, _ := p.ring.slot(p.ring.head + n - 1)
-	return atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER != 0
+	return p.ring.filled(n - 1)
+}
+
+// Look says whether the next frame can be seen in the ring; known is false where
+// there is none, and only asking the kernel tells.
+func (p *Packet) Look() (waits, known bool) {
+	if p.ring.mapped == nil {
+		return false, false
+	}
+	return p.ring.filled(0), true
 }
 
 // fetch reads the long frames of a batch of n, and closes the gaps of those

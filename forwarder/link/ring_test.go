@@ -88,6 +88,31 @@ func TestLongFramesStandInTheirPlace(t *testing.T) {
 	}
 }
 
+func TestALookTellsWhetherFramesWait(t *testing.T) {
+	p, _ := ringed(t)
+	look := func(when string, want bool) {
+		t.Helper()
+		if waits, known := p.Look(); waits != want || !known {
+			t.Errorf("%s: waits %v, known %v", when, waits, known)
+		}
+	}
+	look("an empty ring", false)
+	for i := range Batch + 1 {
+		p.kernel(i, text(i, 60))
+	}
+	look("frames", true)
+	p.Receive()
+	look("one more than a batch", true)
+	p.Receive()
+	look("all of them were received, and the last is not given back", false)
+	p.kernel(Batch+1, text(0, 60))
+	look("another frame", true)
+	p.ring.mapped = nil
+	if waits, known := p.Look(); waits || known {
+		t.Errorf("no ring: waits %v, known %v", waits, known)
+	}
+}
+
 func TestASlotIsTheCallersUntilTheNextReceive(t *testing.T) {
 	p, _ := ringed(t)
 	h := p.kernel(0, text(1, 60))

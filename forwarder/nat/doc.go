@@ -56,7 +56,7 @@
 // # What it does not do
 //
 // It sees no packet bytes, keeps no fragments, sends no ICMP, drops nothing
-// for being out of a TCP window, evicts nobody when full (RFC 6888 REQ-4 to
-// 7), and preserves neither ports nor their parity (RFC 7857 section 7). One
+// for being out of a TCP window, evicts nobody when full (RFC 6888 REQ-11),
+// and preserves neither ports nor their parity (RFC 7857 section 7). One
 // goroutine owns a Table.
 package nat

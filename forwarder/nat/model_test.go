@@ -460,13 +460,13 @@ func runModel(t *rapid.T) {
 			var ext uint16
 			var v Verdict
 			step(func() {
-				if ext, v = table.Out(k, c, none, nanos()); v == Translated {
-					m.out(k, c, 0, ext, v)
+				ext, v = table.Out(k, c, none, nanos())
+				m.out(k, c, 0, ext, v) // what is refused may have ended what a former client had
+				if v == Translated {
 					m.flows[k].seen = m.now
 				}
 			})
 			if v != Translated {
-				m.out(k, c, 0, ext, v)
 				return
 			}
 			step(func() {

@@ -293,7 +293,7 @@ func TestRFC(t *testing.T) {
 				w.must(udp(external, 1+i, server, 53), host, none)
 			}
 		}},
-		{"RFC 6888 REQ-7 a full table drops the new flow and evicts nobody", func(o *Options) { o.MaxFlows = 10 }, func(w *world) {
+		{"RFC 6888 REQ-11 a full table drops the new flow and evicts nobody", func(o *Options) { o.MaxFlows = 10 }, func(w *world) {
 			first := w.must(udp(alice, 1, server, 53), clientA, none)
 			for i := range uint16(9) {
 				w.must(udp(alice, 2+i, server, 53), clientA, none)
@@ -304,7 +304,7 @@ func TestRFC(t *testing.T) {
 			w.wait(302 * time.Second)
 			w.must(udp(bob, 1, server, 53), clientB, none)
 		}},
-		{"RFC 6888 REQ-7 when the UDP ports are gone the new mapping is dropped", func(o *Options) { o.PortLow, o.PortHigh = 2000, 2009 }, func(w *world) {
+		{"RFC 6888 REQ-11 when the UDP ports are gone the new mapping is dropped", func(o *Options) { o.PortLow, o.PortHigh = 2000, 2009 }, func(w *world) {
 			for i := range uint16(10) {
 				w.must(udp(alice, 1+i, server, 53), clientA, none)
 			}

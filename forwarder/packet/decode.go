@@ -11,7 +11,7 @@ const (
 // where the IPv4 packet does: Ethernet padding is gone. Frames that are not IPv4 are Kept with EtherType and the
 // MACs set, nothing else.
 //
-// The packet path trusts Decode: after Kept, no field points outside of Raw and no method panics.
+// The packet path trusts Decode: after Kept, and of what it has read when BadOption says why not, no field points outside of Raw and no method panics.
 func (p *Packet) Decode(raw []byte) Reason {
 	if len(raw) < VirtioLen+EthernetLen {
 		return Malformed
@@ -44,9 +44,11 @@ func (p *Packet) Decode(raw []byte) Reason {
 		return BadChecksum
 	}
 	if headerLen > ipv4Len {
-		if r := checkOptions(ip[ipv4Len:headerLen]); r != Kept {
+		r, at := checkOptions(ip[:headerLen])
+		if r == SourceRouted {
 			return r
 		}
+		p.BadOption = at
 	}
 	p.Raw = raw[:l3+p.Len]
 	p.L4 = l3 + headerLen
@@ -72,7 +74,7 @@ func (p *Packet) Decode(raw []byte) Reason {
 		return Malformed // would overwrite a header that was judged already (RFC 1858)
 	}
 	p.HeaderLen = p.Payload - l3
-	if !p.checkOffloads() {
+	if !p.checkOffloads() || p.BadOption != 0 {
 		return Malformed
 	}
 	return Kept
@@ -124,22 +126,27 @@ func (p *Packet) decodeL4() bool {
 	return true
 }
 
-// checkOptions walks IPv4 options (RFC 791, 3.1).
-func checkOptions(o []byte) Reason {
-	for len(o) > 0 {
-		switch o[0] {
+// checkOptions walks the options of an IPv4 header (RFC 791, 3.1). For Malformed it says which octet of the header is the
+// offending one: a length, or an option that has none.
+func checkOptions(h []byte) (r Reason, offending uint8) {
+	for at := ipv4Len; at < len(h); {
+		switch h[at] {
 		case 0: // end of list
-			return Kept
+			return Kept, 0
 		case 1: // no operation
-			o = o[1:]
+			at++
 			continue
 		case 131, 137: // loose, strict
-			return SourceRouted
+			return SourceRouted, 0
 		}
-		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
-			return Malformed
+		if at+1 == len(h) {
+			return Malformed, uint8(at)
 		}
-		o = o[o[1]:]
+		n := int(h[at+1])
+		if n < 2 || at+n > len(h) {
+			return Malformed, uint8(at + 1)
+		}
+		at += n
 	}
-	return Kept
+	return Kept, 0
 }

@@ -193,6 +193,40 @@ func TestDecodeClearsWhatTheNextLinkMustNotSee(t *testing.T) {
 	}
 }
 
+// RFC 792: the pointer is to the octet where the error was found.
+func TestDecodePointsAtTheOption(t *testing.T) {
+	rows := []struct {
+		name    string
+		options []byte
+		at      uint8
+		ports   bool // layer 4 is read
+	}{
+		{"a length of 0", []byte{7, 0, 4, 0}, 21, true},
+		{"a length of 1", []byte{7, 1, 1, 0}, 21, true},
+		{"a length over the header's end", []byte{1, 7, 4, 4}, 22, true},
+		{"no length", []byte{1, 1, 1, 7}, 23, true},
+		{"no length at the end of the longest header", append(bytes.Repeat([]byte{1}, 39), 148), 59, true},
+		{"the second of two", []byte{148, 4, 0, 0, 148, 255, 0, 0}, 25, true},
+		{"behind a source route there is none", []byte{131, 3, 4, 0, 7, 0, 0, 0}, 0, false},
+		{"all is well", []byte{148, 4, 0, 0}, 0, true},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			raw := udpFrame(t, 100)
+			raw = append(raw[:ipAt+20:ipAt+20], append(bytes.Clone(row.options), raw[ipAt+20:]...)...)
+			raw = with(raw, func(_, ip []byte) { ip[0] = 0x45 + byte(len(row.options)/4); put16(ip[2:], uint16(len(ip))) })
+			var p Packet
+			r := p.Decode(raw)
+			if p.BadOption != row.at || (r == Malformed) != (row.at != 0) {
+				t.Errorf("%v, octet %d", r, p.BadOption)
+			}
+			if read := p.HeaderLen == 20+len(row.options)+udpLen && p.Src != 0 && p.DstPort != 0; read != row.ports {
+				t.Errorf("layer 4 is read: %v", read)
+			}
+		})
+	}
+}
+
 // Hardware that merges packets may leave any checksum and no NEEDS_CSUM.
 func TestDecodeMakesEverySuperPacketPartial(t *testing.T) {
 	for _, raw := range [][]byte{superTCP(t, 5000, 1000), superUDP(t, 5000, 1000)} {

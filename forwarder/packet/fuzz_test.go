@@ -17,6 +17,7 @@ func FuzzDecode(f *testing.F) {
 		superTCP(f, 500, 100), superUDP(f, 500, 100), offload(f, udpFrame(f, 50), 0, 0),
 		with(udpFrame(f, 99), func(_, ip []byte) { ip[6] = 0x20 }),
 		with(udpFrame(f, 99), func(_, ip []byte) { ip[7] = 9 }),
+		with(udpFrame(f, 99), func(_, ip []byte) { ip[0] = 0x46 }),
 	} {
 		f.Add(raw, uint32(wanIP), uint16(61000), uint16(1400))
 	}
@@ -30,7 +31,11 @@ func FuzzDecode(f *testing.F) {
 
 func exercise(t *testing.T, raw []byte, ip uint32, port, size uint16) {
 	var p Packet
-	if p.Decode(raw) != Kept {
+	r := p.Decode(raw)
+	if p.BadOption != 0 && (r != Malformed || p.BadOption < ipv4Len || p.L3+int(p.BadOption) >= p.L4 || p.L4 > len(p.Raw) || p.L3+p.HeaderLen > len(p.Raw)) {
+		t.Fatalf("%v: %+v", r, p)
+	}
+	if r != Kept {
 		return
 	}
 	if p.L3 > p.L4 || p.L4 > p.Payload || p.Payload > len(p.Raw) || p.Segments < 1 || p.WireLen < p.Len {

@@ -105,6 +105,10 @@ type Packet struct {
 	SegmentSize int // layer 4 payload of all segments but the last, bytes; 0 for a single one
 	WireLen     int // layer 3 bytes of all segments together: what is billed
 
+	// Of a Malformed packet, the octet of its IPv4 header that makes nothing of its options; 0: that is not why. What the
+	// header says is read then, and layer 4 if HeaderLen is not 0.
+	BadOption uint8
+
 	Verified bool // whoever received it has verified the layer 4 checksum
 
 	tail tail // what Cut took off
