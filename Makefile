@@ -8,9 +8,10 @@ SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARM_ROOMS   := ./forwarder/packet ./forwarder/nat ./limiter ./forwarder/clients
 NETNS_ROOMS := $(sort $(dir $(shell find . -name '*_netns_test.go')))
+NETNS_TESTS  = $(shell grep -hoE '^func Test[A-Za-z0-9]+' $$(find . -name '*_netns_test.go') | cut -d' ' -f2 | paste -sd'|')
 PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
-# Namespace tests that mostly wait run so many at once, whatever cores there are.
+# Tests that mostly wait run so many at once, whatever cores there are.
 BESIDE      := 4
 MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame
 FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
@@ -47,7 +48,7 @@ check: ## the quick loop: build for all targets, vet, staticcheck, unit tests
 
 unit: deps
 	$(call say,unit tests)
-	go test $(TRIM) -timeout $(PATIENCE) ./...
+	go test $(TRIM) -parallel $(BESIDE) -timeout $(PATIENCE) ./...
 	$(call say,without the lock of a device its histories are refused)
 	go test $(TRIM) -tags noturns -run TestWithoutTurnsHistoriesAreRefused -timeout $(PATIENCE) ./sessions
 
@@ -55,7 +56,7 @@ unit: deps
 # frames, flipped bits, sizes) runs a few of them: unit has run all.
 race: deps
 	$(call say,unit tests with the race detector)
-	CGO_ENABLED=1 go test -race -short -timeout $(PATIENCE) ./...
+	CGO_ENABLED=1 go test -race -short -parallel $(BESIDE) -timeout $(PATIENCE) ./...
 
 arm: deps
 	$(call say,packet path rooms as arm64 and armv7)
@@ -75,7 +76,7 @@ short-fuzz fuzz: ## fuzz targets, short; `make fuzz` is long
 
 namespaces: deps build
 	$(call say,the real binary in network namespaces)
-	GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test $(TRIM) -tags netns -count=1 -p 1 -parallel $(BESIDE) -timeout $(PATIENCE) $(NETNS_ROOMS)
+	@GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test $(TRIM) -tags netns -count=1 -p 1 -parallel $(BESIDE) -timeout $(PATIENCE) -run '^($(NETNS_TESTS))$$' $(NETNS_ROOMS)
 
 test: deps check race arm short-fuzz namespaces ## everything
 	$(call say,all passed)

@@ -135,6 +135,7 @@ func TestAnAddressIsOneDevices(t *testing.T) {
 }
 
 func TestExchangedAddressesOutliveARestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	a, b := w.add(macA, "10.10.0.2"), w.add(macB, "10.10.0.3")
 	w.see(clients.Sighting{Kind: clients.NewAddress, Slot: w.slotOf(hwA), MAC: hwA, IP: ip3})

@@ -31,6 +31,7 @@ func (w *world) savesInDoubt(call func() error) error {
 }
 
 func TestADeviceIsChangedAllOrNothing(t *testing.T) {
+	t.Parallel()
 	conflict := func(w *world, call func() error) error { return call() }
 	away := func(w *world, call func() error) error {
 		w.away()
@@ -131,6 +132,7 @@ func TestADeviceIsChangedAllOrNothing(t *testing.T) {
 
 // What succeeds is all of it, for whoever loses something by it, too.
 func TestADeviceIsGivenAllOfIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	w.add(macB, "10.10.0.3")

@@ -54,6 +54,7 @@ func TestSightings(t *testing.T) {
 }
 
 func TestBindingRule(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name    string
 		answers bool

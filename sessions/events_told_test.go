@@ -185,6 +185,7 @@ func TestEachEventOfASessionIsToldOnce(t *testing.T) {
 }
 
 func TestEachEventOfADeviceIsToldOnce(t *testing.T) {
+	t.Parallel()
 	const created = "client:created: " + macA + " 10.10.0.2 till"
 	unbound := "client:changed: " + macA + "  till"
 	changed := func(mac, ip, name string) string { return fmt.Sprintf("client:changed: %s %s %s", mac, ip, name) }

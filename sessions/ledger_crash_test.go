@@ -13,6 +13,7 @@ import (
 // Whatever happens, in whatever order, and whenever control dies or the power
 // is cut: stretches begin and end in turn, and add up to what the session says.
 func TestALedgerAddsUpWhateverHappens(t *testing.T) {
+	t.Parallel()
 	seeds := 16
 	if testing.Short() {
 		seeds = 6

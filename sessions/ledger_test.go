@@ -89,6 +89,7 @@ func (w *world) comesBack() {
 }
 
 func TestALedgerSaysWhatHappened(t *testing.T) {
+	t.Parallel()
 	more, hour, faster := 5.0, uint(3600), 7
 	rows := []struct {
 		name  string

@@ -10,6 +10,7 @@ import (
 // TestAGrantEndsAsItIsPaused: that is told once, and is the ledger's last line,
 // in whatever order the forwarder, control and its successor come to see it.
 func TestAGrantEndsAsItIsPaused(t *testing.T) {
+	t.Parallel()
 	none := uint(0)
 	expiring := timePlan(60)
 	expiring.ExpDays = &none

@@ -7,6 +7,7 @@ import (
 )
 
 func TestWhatIsPausedExpiresWithoutASlotToo(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		do   func(w *world)

@@ -15,6 +15,7 @@ import (
 // something else is decided, and control is killed. The next one does what was
 // decided last, tells nothing again, and has it on disk.
 func TestWhatWasDecidedWithoutTheStoreOutlivesControl(t *testing.T) {
+	t.Parallel()
 	none := uint(0)
 	expiring := timePlan(3600)
 	expiring.ExpDays = &none

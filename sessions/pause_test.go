@@ -261,6 +261,7 @@ func TestWhatHappensToAPausedSession(t *testing.T) {
 // TestPauseOutlivesWhatEnds: whatever ends while a session is paused, it is
 // paused afterwards, and nothing is billed meanwhile.
 func TestPauseOutlivesWhatEnds(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		do   func(w *world, d Device)

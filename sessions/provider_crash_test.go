@@ -64,6 +64,7 @@ func (w *world) diesAt(at stop, p *shop, a *ware, cut bool) {
 // TestDeliveriesOverDeaths kills the manager in each moment of a delivery, and
 // counts at the source.
 func TestDeliveriesOverDeaths(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name string
 		set  func(a *ware, at stop)

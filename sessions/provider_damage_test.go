@@ -11,6 +11,7 @@ import (
 // last snapshot owes was delivered, and the journal is lost with it. The store makes the
 // database anew from that snapshot, and what it owed is not told again.
 func TestAStoreThatGoesBackBillsNothingTwice(t *testing.T) {
+	t.Parallel()
 	for _, sequences := range []bool{false, true} {
 		yesAndNo(t, map[bool]string{false: "without sequences", true: "with sequences"}[sequences], "control dies too", "by a power cut", func(t *testing.T, dies, cut bool) {
 			w := onDisk(t)
@@ -103,6 +104,7 @@ func (w *world) goesBack(then map[string][]byte) {
 // TestADamageWhileControlRunsTakesNothingFromMemory: what was used since the snapshot
 // that the store goes back to is on disk again.
 func TestADamageWhileControlRunsTakesNothingFromMemory(t *testing.T) {
+	t.Parallel()
 	w := onDisk(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	w.store()

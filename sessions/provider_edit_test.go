@@ -260,7 +260,8 @@ func TestAnAnswerThatIsOvertaken(t *testing.T) {
 	w.connect(d.ID)
 	w.pass(macA, 300_000, 0)
 	s, _ := w.m.API().CurrSession(w.m.ClientDevice(d))
-	old := a.source()
+	var old SessionSource
+	p.change(func() { old = a.source() })
 	asked, answer := make(chan struct{}), make(chan struct{})
 	p.change(func() {
 		p.asking = func(context.Context) error { close(asked); <-answer; return nil }

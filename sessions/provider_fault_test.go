@@ -31,6 +31,7 @@ func hangs(t *testing.T, heeds bool) func(ctx context.Context) error {
 // TestAProviderThatFailsCostsNobodyElse has a provider fail in every way
 // before one that works and the store.
 func TestAProviderThatFailsCostsNobodyElse(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name    string
 		asking  func(t *testing.T) func(ctx context.Context) error

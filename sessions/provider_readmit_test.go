@@ -11,6 +11,7 @@ import (
 // TestWhatEndedOverARestartIsFollowedByAProvidersSession: who comes back after its
 // session has expired goes on with what a connect would have found.
 func TestWhatEndedOverARestartIsFollowedByAProvidersSession(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name  string
 		fault func(t *testing.T) func(context.Context) error // of the provider; nil: none

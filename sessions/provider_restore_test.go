@@ -51,6 +51,7 @@ func (w *world) delivers() (n int) {
 // backup to the delivery of what it owes. Whether that was delivered before the
 // restore or was not, the source has it once, and what was used since.
 func TestDeathsAfterARestore(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name string
 		set  func(a *ware, at stop) // nil: nobody is visited before
@@ -137,6 +138,7 @@ func (w *world) restoresOnly(backup *bytes.Buffer) {
 // TestARestoreDuringAVisit: the source is read, or written, as everything is
 // replaced by a backup in which the session is older, is a local one, or is not.
 func TestARestoreDuringAVisit(t *testing.T) {
+	t.Parallel()
 	for _, during := range []string{"Reload", "Save", "the search for it", "GetSession"} {
 		for _, then := range []string{"older", "local", "gone"} {
 			t.Run(during+", "+then, func(t *testing.T) {

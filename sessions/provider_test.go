@@ -114,7 +114,7 @@ func (p *shop) FetchSessions(ctx context.Context, clnt ClientDevice, page, perPa
 	return r, nil
 }
 
-// source is a ware as an answer has it: with the data of that moment.
+// source is a ware as an answer has it: with the data of that moment. p.mu is held.
 func (w *ware) source() SessionSource {
 	if w.shop.exact {
 		return exact{&source{w, w.data}}
@@ -342,6 +342,7 @@ func TestATopUpAtTheSourceReachesTheRunningGrant(t *testing.T) {
 }
 
 func TestExactlyOnceWithSequences(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	d := w.add(macA, "10.10.0.2")
 	p := newShop("acme")

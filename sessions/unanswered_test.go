@@ -9,6 +9,7 @@ import (
 // leaves what its comment says, and the next forwarder, or the same one, holds to
 // that.
 func TestWhatIsSoAfterErrForwarder(t *testing.T) {
+	t.Parallel()
 	connected := func(w *world, id int64) { w.connect(id) }
 	paused := func(w *world, id int64) {
 		w.connect(id)

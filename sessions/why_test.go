@@ -91,6 +91,7 @@ func TestStanding(t *testing.T) {
 }
 
 func TestStandingAgainstTheTable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).boots().runs()
 	w.fake.answers[hwA] = true
 	d := w.add(macA, "10.10.0.2")
