@@ -51,7 +51,7 @@ func TestBrokenRulesMakeTheRunVoid(t *testing.T) {
 			t.Fatal(err)
 		}
 		bulk := trials("cubic")[0]
-		if _, err := once(ctx, k, bulk, time.Second); err != nil {
+		if _, err := once(ctx, k, bulk, terms{lasts: time.Second}); err != nil {
 			t.Errorf("unbroken: %v", err)
 		}
 		if _, err := run(ctx, k.place.gateway, row.program, strings.Fields(row.args)...); err != nil {
@@ -62,7 +62,7 @@ func TestBrokenRulesMakeTheRunVoid(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err = once(ctx, k, bulk, time.Second)
+		_, err = once(ctx, k, bulk, terms{lasts: time.Second})
 		expect(t, row.name, err, row.want)
 		if err := k.stop(); err != nil {
 			t.Error(err)

@@ -14,13 +14,13 @@ import (
 
 // bulk is TCP goodput over so many flows, as the receiver counts it, and what
 // arrives on the wire for each second that a core worked.
-func bulk(flows int, down bool, congestion string) func(context.Context, *lab, time.Duration) (outcome, error) {
-	return func(ctx context.Context, l *lab, lasts time.Duration) (o outcome, err error) {
+func bulk(flows int, down bool, congestion string) func(context.Context, *lab, terms) (outcome, error) {
+	return func(ctx context.Context, l *lab, how terms) (o outcome, err error) {
 		before, err := l.now()
 		if err != nil {
 			return o, err
 		}
-		gbits, err := l.iperf3(ctx, flows, down, congestion, lasts)
+		gbits, err := l.iperf3(ctx, flows, down, congestion, how.lasts)
 		if err != nil {
 			return o, err
 		}
@@ -62,23 +62,23 @@ func (l *lab) iperf3(ctx context.Context, flows int, down bool, congestion strin
 }
 
 // roundTrips is the round trip of pings at an idle gateway, µs.
-func roundTrips(ctx context.Context, l *lab, lasts time.Duration) (outcome, error) {
-	return l.pings(ctx, 10*time.Millisecond, lasts)
+func roundTrips(ctx context.Context, l *lab, how terms) (outcome, error) {
+	return l.pings(ctx, 10*time.Millisecond, how.lasts)
 }
 
 // loaded is the round trip of pings beside TCP in one flow down, µs.
-func loaded(congestion string) func(context.Context, *lab, time.Duration) (outcome, error) {
-	return func(ctx context.Context, l *lab, lasts time.Duration) (outcome, error) {
+func loaded(congestion string) func(context.Context, *lab, terms) (outcome, error) {
+	return func(ctx context.Context, l *lab, how terms) (outcome, error) {
 		const before = 500 * time.Millisecond // until bulk has its speed
 		done := make(chan error, 1)
 		go func() {
-			_, err := l.iperf3(ctx, 1, true, congestion, lasts+time.Second)
+			_, err := l.iperf3(ctx, 1, true, congestion, how.lasts+time.Second)
 			done <- err
 		}()
 		err := sleep(ctx, before)
 		var o outcome
 		if err == nil {
-			o, err = l.pings(ctx, 2*time.Millisecond, lasts)
+			o, err = l.pings(ctx, 2*time.Millisecond, how.lasts)
 		}
 		return o, errors.Join(err, <-done)
 	}

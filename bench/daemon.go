@@ -156,7 +156,7 @@ func (d *daemon) prepare(ctx context.Context, t trial) error {
 		return err
 	}
 	hello := stream{clients: d.clients, mappings: d.clients, remotes: 1, first: newPort(), port: discard, size: smallFrame}
-	spoken := send(d.place, hello, 5000)
+	spoken := send(d.place, hello, byMessages, 5000)
 	err = d.ready(ctx, d.clients)
 	_, problem := spoken.stop()
 	if err = errors.Join(err, problem); err != nil {

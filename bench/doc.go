@@ -52,6 +52,16 @@
 // TCP uses CUBIC (RFC 9438), what most senders have, and not what this machine
 // happens to be set to; -congestion takes another.
 //
+// A flood can be offered in two ways: by sendmmsg on an AF_PACKET socket, and by an
+// AF_XDP socket that only sends, in copy mode, which costs a third less a frame.
+// Which one a side carries more of depends on the side, since the receiving port's
+// work is done in the sender's context and what a side cannot carry costs it
+// something too. So each side is offered what it carries best: before its first run
+// of a flood both are tried for 0.2 s, and all its runs have the one of which more
+// was delivered. In a quick run a choice holds for the same flows in other settings.
+// The report has what each try gave. Both senders hold back at what the send buffer
+// lets be on its way, less than a core that receives for another queues.
+//
 // Bench does not tune the machine, does not pin a gateway, and does not judge: a
 // missed target is shown and is no failure.
 package main

@@ -8,23 +8,19 @@ import (
 	"time"
 )
 
-// warm is how long a flood lasts before it is measured, and longer until each of
-// its flows was sent once.
-const warm = 300 * time.Millisecond
-
 // flood is how many packets arrive, a second and for each second that a core
 // worked, in millions, when one core sends as many as it can.
-func flood(traffic func() stream) func(context.Context, *lab, time.Duration) (outcome, error) {
-	return func(ctx context.Context, l *lab, lasts time.Duration) (o outcome, err error) {
+func flood(traffic func() stream) func(context.Context, *lab, terms) (outcome, error) {
+	return func(ctx context.Context, l *lab, how terms) (o outcome, err error) {
 		t := traffic()
 		o.wire = t.wire()
-		s := send(l, t, 0)
+		s := send(l, t, how.offer, 0)
 		defer func() {
 			_, problem := s.stop()
 			err = errors.Join(err, problem)
 		}()
-		for begin := time.Now(); time.Since(begin) < warm || s.sent.Load() < uint64(t.flows()); {
-			if err := sleep(ctx, warm/10); err != nil {
+		for begin := time.Now(); time.Since(begin) < how.warm || s.sent.Load() < uint64(t.flows()); {
+			if err := sleep(ctx, how.warm/10); err != nil {
 				return o, err
 			}
 			if time.Since(begin) > patience {
@@ -35,7 +31,7 @@ func flood(traffic func() stream) func(context.Context, *lab, time.Duration) (ou
 		if err != nil {
 			return o, err
 		}
-		if err := sleep(ctx, lasts); err != nil {
+		if err := sleep(ctx, how.lasts); err != nil {
 			return o, err
 		}
 		lasted, worked, a, err := l.until(before)
@@ -49,16 +45,16 @@ func flood(traffic func() stream) func(context.Context, *lab, time.Duration) (ou
 
 // paced is the part that arrives of packets sent below saturation, and how many
 // arrive for each second that a core worked, in millions.
-func paced(traffic func() stream, rate int) func(context.Context, *lab, time.Duration) (outcome, error) {
-	return func(ctx context.Context, l *lab, lasts time.Duration) (o outcome, err error) {
+func paced(traffic func() stream, rate int) func(context.Context, *lab, terms) (outcome, error) {
+	return func(ctx context.Context, l *lab, how terms) (o outcome, err error) {
 		t := traffic()
 		o.wire = t.wire()
 		before, err := l.now()
 		if err != nil {
 			return o, err
 		}
-		s := send(l, t, rate)
-		waited := sleep(ctx, lasts)
+		s := send(l, t, byMessages, rate)
+		waited := sleep(ctx, how.lasts)
 		_, worked, a, err := l.until(before)
 		sent, problem := s.stop()
 		if err = errors.Join(waited, err, problem); err != nil {
@@ -83,13 +79,13 @@ func paced(traffic func() stream, rate int) func(context.Context, *lab, time.Dur
 
 // newMappings is how many thousand mappings are opened and answered a second, when
 // 64 clients open 50,000.
-func newMappings(ctx context.Context, l *lab, _ time.Duration) (outcome, error) {
+func newMappings(ctx context.Context, l *lab, _ terms) (outcome, error) {
 	return open(ctx, l, stream{clients: some.clients, mappings: 50_000, remotes: 1, first: newPort(), port: echo, size: smallFrame})
 }
 
 // newRemotes is how many thousand remotes are answered a second, when each of 1000
 // mappings speaks to 50 that it has not spoken to.
-func newRemotes(ctx context.Context, l *lab, _ time.Duration) (outcome, error) {
+func newRemotes(ctx context.Context, l *lab, _ terms) (outcome, error) {
 	s := stream{clients: some.clients, mappings: 1000, remotes: 1, first: newPort(), port: echo, size: smallFrame}
 	if _, _, err := callAll(ctx, l, s); err != nil {
 		return outcome{}, err

@@ -61,15 +61,17 @@ func bench(ctx context.Context, args []string) (err error) {
 	}
 
 	r := &report{Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Binary: file,
-		Congestion: *congestion, Repeats: *repeats, Lasts: lasts.Seconds(), Voids: []void{}}
+		Congestion: *congestion, Repeats: *repeats, Lasts: lasts.Seconds(), Senders: offers(), Voids: []void{}}
+	senders := &choices{offers: r.Senders, hasty: *quick, made: []choice{}, try: try}
 	var unproven error
 	for _, s := range settings {
-		err := r.phase(ctx, s, file, &series{repeats: *repeats, lasts: *lasts, say: os.Stderr, once: once}, of(list, s))
+		err := r.phase(ctx, s, file, &series{repeats: *repeats, lasts: *lasts, say: os.Stderr, once: once, choices: senders}, of(list, s))
 		if err != nil && !errors.Is(err, errVoid) {
 			return err
 		}
 		unproven = errors.Join(unproven, err)
 	}
+	r.Choices = senders.made
 	r.Took = time.Since(r.Started).Round(time.Second).Seconds()
 	if err := r.table(os.Stdout); err != nil {
 		return err

@@ -37,14 +37,14 @@ func (b besides) class() string {
 type sheet struct {
 	*report
 	Stock, Hotspot, NAT, Ours string
-	Costs                     []string
+	Costs, Offered            []string
 	Ratios, Factors           []template.HTML // SVG
 	Met, Missed, Void         int
 }
 
 // page is the report as one HTML file that needs no other.
 func (r *report) page() ([]byte, error) {
-	s := sheet{report: r, Stock: stock, Hotspot: hotspot, NAT: natOnly, Ours: ourselves, Costs: r.costs()}
+	s := sheet{report: r, Stock: stock, Hotspot: hotspot, NAT: natOnly, Ours: ourselves, Costs: r.costs(), Offered: r.offered()}
 	for _, e := range r.Figures {
 		for _, b := range e.Beside {
 			switch b.class() {

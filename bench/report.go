@@ -21,6 +21,8 @@ type report struct {
 	Congestion string    `json:"tcp_congestion_control"`
 	Repeats    int       `json:"repeats"`
 	Lasts      float64   `json:"run_secs"`
+	Senders    []offer   `json:"senders"` // that this kernel has
+	Choices    []choice  `json:"sender_choices"`
 	Figures    []entry   `json:"figures"`
 	Runs       []runs    `json:"trials"`
 	Bills      []bills   `json:"bills"`

@@ -12,15 +12,19 @@ import (
 // attempts is how often a run is made until it is proven.
 const attempts = 3
 
+// warm is how long a flood lasts before it is measured.
+const warm = 200 * time.Millisecond
+
 // enough is the part of a kernel's usual figure that it must have.
 const enough = 0.8
 
 // A measurement is one proven run of one trial on one side.
 type measurement struct {
-	Values  map[string]float64 `json:"values"`          // by figure
-	Proof   counts             `json:"proof"`           // what the side counted itself during the run
-	Arrived arrival            `json:"arrived"`         // what the far ends counted
-	Short   string             `json:"short,omitempty"` // a kernel's: why it is void all the same
+	Values  map[string]float64 `json:"values"`           // by figure
+	Proof   counts             `json:"proof"`            // what the side counted itself during the run
+	Arrived arrival            `json:"arrived"`          // what the far ends counted
+	Sender  offer              `json:"sender,omitempty"` // of a flood
+	Short   string             `json:"short,omitempty"`  // a kernel's: why it is void all the same
 }
 
 // A void run does not count.
@@ -48,7 +52,8 @@ type series struct {
 	repeats int
 	lasts   time.Duration // of a run
 	say     io.Writer     // progress
-	once    func(ctx context.Context, sd side, t trial, lasts time.Duration) (measurement, error)
+	once    func(ctx context.Context, sd side, t trial, how terms) (measurement, error)
+	choices *choices
 
 	results []*result
 	voids   []void
@@ -102,9 +107,15 @@ func (s *series) round(ctx context.Context, r *result, repeat int) error {
 
 // proven measures until a run is proven.
 func (s *series) proven(ctx context.Context, sd side, r *result, repeat int) (m measurement, err error) {
+	how := terms{warm: warm, lasts: s.lasts}
+	if r.trial.traffic != nil {
+		if how.offer, err = s.choose(ctx, sd, r.trial); err != nil {
+			return m, err
+		}
+	}
 	for range attempts {
 		fmt.Fprintf(s.say, "%s, repeat %d of %d: %s: %s ", r.trial.setting.title, repeat+1, s.repeats, r.trial.title, sd.name())
-		m, err = s.once(ctx, sd, r.trial, s.lasts)
+		m, err = s.once(ctx, sd, r.trial, how)
 		if ctx.Err() != nil {
 			return m, ctx.Err()
 		}
@@ -152,7 +163,7 @@ func (t trial) show(values map[string]float64) (line string) {
 }
 
 // once measures a trial on a side and proves the run.
-func once(ctx context.Context, sd side, t trial, lasts time.Duration) (m measurement, err error) {
+func once(ctx context.Context, sd side, t trial, how terms) (m measurement, err error) {
 	if err := sd.prepare(ctx, t); err != nil {
 		return m, err
 	}
@@ -165,7 +176,7 @@ func once(ctx context.Context, sd side, t trial, lasts time.Duration) (m measure
 	if err != nil {
 		return m, err
 	}
-	o, err := t.measure(ctx, l, lasts)
+	o, err := t.measure(ctx, l, how)
 	if err != nil {
 		return m, err
 	}
@@ -178,7 +189,7 @@ func once(ctx context.Context, sd side, t trial, lasts time.Duration) (m measure
 		return m, err
 	}
 	rose := after.since(before)
-	m.Values, m.Proof = o.values, rose.sums
+	m.Values, m.Proof, m.Sender = o.values, rose.sums, how.offer
 	m.Arrived = arrival{end.Up.since(begin.Up), end.Down.since(begin.Down)}
 	if part, counted := o.values[arrivedOf]; t.below && counted && part != 1 {
 		return m, fmt.Errorf("%.4f of what was sent arrived, below saturation", part)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"testing"
-	"time"
 )
 
 func TestChosen(t *testing.T) {
@@ -62,7 +61,7 @@ func (s stand) name() string { return s.is }
 // A series of stands measures by asking them.
 func standing(sides []side, repeats int) *series {
 	return &series{sides: sides, repeats: repeats, say: io.Discard,
-		once: func(_ context.Context, sd side, t trial, _ time.Duration) (measurement, error) {
+		once: func(_ context.Context, sd side, t trial, _ terms) (measurement, error) {
 			s := sd.(stand)
 			*s.log = append(*s.log, s.is)
 			v, err := s.value()

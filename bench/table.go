@@ -26,6 +26,9 @@ func (r *report) table(w io.Writer) error {
 	for _, line := range r.costs() {
 		fmt.Fprintln(w, line)
 	}
+	for _, line := range r.offered() {
+		fmt.Fprintln(w, line)
+	}
 	for _, b := range r.Bills {
 		fmt.Fprintf(w, "bills of %s: %d runs, %d layer-3 bytes at the far ends, billed %+d bytes beside them; the ports dropped %d packets that they had taken\n",
 			b.Of, b.Runs, b.Arrived, b.Difference, b.Dropped)
@@ -84,14 +87,16 @@ func (s summary) String() string {
 
 // A cost is how much more a packet costs where a factor is large, on one side.
 type cost struct {
-	what, few, many string // trials
-	most            float64
+	what, than string
+	few, many  string // trials
+	most       float64
 }
 
 // costs are the factors that must not matter.
 var costs = []cost{
-	{"10,000 clients", "clients_1", "clients_10000", 0.10},
-	{"100,000 flows", "flows_1", "flows_100000", 0.25},
+	{"10,000 clients", "one", "clients_1", "clients_10000", 0.10},
+	{"10,000 clients", "one with as many flows", "clients_1_wide", "clients_10000", 0.10},
+	{"100,000 flows", "one", "flows_1", "flows_100000", 0.25},
 }
 
 // costs says what each factor adds to a packet: how much longer it takes at
@@ -103,7 +108,7 @@ func (r *report) costs() (lines []string) {
 			if !measured {
 				continue
 			}
-			line := fmt.Sprintf("%s, %s: %+.0f %% (%+.0f .. %+.0f) per packet beside one", c.what, side, 100*more.Median, 100*more.Min, 100*more.Max)
+			line := fmt.Sprintf("%s, %s: %+.0f %% (%+.0f .. %+.0f) per packet beside %s", c.what, side, 100*more.Median, 100*more.Min, 100*more.Max, c.than)
 			if side == ourselves {
 				line += fmt.Sprintf("; target < %.0f %% %s", 100*c.most, map[bool]string{true: "met", false: "MISSED"}[more.Median < c.most])
 			}

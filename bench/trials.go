@@ -33,17 +33,24 @@ type outcome struct {
 	sentBy []uint64           // what each client sent, all of which must arrive, layer-3 bytes; nil: not known
 }
 
+// terms are how one run is made.
+type terms struct {
+	warm, lasts time.Duration // of a flood before it is measured, and longer until each of its flows was sent once; of what is measured
+	offer       offer         // of a flood
+}
+
 // A trial is one thing done on every side of a setting.
 type trial struct {
 	key, title string
 	setting    setting
-	stock      bool // on the kernel with stock HTB, too
-	quick      bool // a quick run has it
-	answers    bool // packets come down too
-	fresh      bool // gatewayd, too, begins with no flow known
-	below      bool // below saturation: not one packet may get lost
-	spread     bool // the sender has its core to itself
-	measure    func(ctx context.Context, l *lab, lasts time.Duration) (outcome, error)
+	stock      bool          // on the kernel with stock HTB, too
+	quick      bool          // a quick run has it
+	answers    bool          // packets come down too
+	fresh      bool          // gatewayd, too, begins with no flow known
+	below      bool          // below saturation: not one packet may get lost
+	spread     bool          // the sender has its core to itself
+	traffic    func() stream // of a flood, whose offer is chosen for each side; nil: it is none
+	measure    func(ctx context.Context, l *lab, how terms) (outcome, error)
 	figures    []figure
 }
 
@@ -91,7 +98,7 @@ func trials(congestion string) []trial {
 		}}
 	}
 	udp := func(key, title string, s setting, quick bool, traffic func() stream, targets, cpu map[string]target, usual map[string]float64) trial {
-		return trial{key: key, title: title, setting: s, stock: key == "udp_64", quick: quick, spread: true, measure: flood(traffic), figures: []figure{
+		return trial{key: key, title: title, setting: s, stock: key == "udp_64", quick: quick, spread: true, traffic: traffic, measure: flood(traffic), figures: []figure{
 			{key: delivered, title: title + ", delivered", unit: "Mpps", targets: targets, usual: usual},
 			{key: perCPU, title: title + ", per CPU-second", unit: "M packets", targets: cpu},
 		}}
@@ -106,7 +113,7 @@ func trials(congestion string) []trial {
 			return s
 		}
 	}
-	opened := func(key, title string, measure func(context.Context, *lab, time.Duration) (outcome, error)) trial {
+	opened := func(key, title string, measure func(context.Context, *lab, terms) (outcome, error)) trial {
 		return trial{key: key, title: title, setting: some, quick: true, answers: true, fresh: true, spread: true, measure: measure, figures: []figure{
 			{key: perSecond, title: title + ", answered", unit: "1000/s", targets: against(atLeast, 0, 0.5)},
 		}}
@@ -145,6 +152,7 @@ func trials(congestion string) []trial {
 		opened("new_remotes", "50 new remotes on 1,000 mappings", newRemotes),
 
 		udp("clients_1", "UDP 64 bytes, 1 client", crowd, true, of(1, 1, 1), nil, nil, nil),
+		udp("clients_1_wide", "UDP 64 bytes, 1 client, 10,000 flows", crowd, false, of(1, 10_000, 1), nil, nil, nil),
 		udp("clients_100", "UDP 64 bytes, 100 clients", crowd, false, of(100, 100, 1), nil, nil, nil),
 		udp("clients_10000", "UDP 64 bytes, 10,000 clients", crowd, true, of(10_000, 10_000, 1), against(atLeast, 2.4, 1.1), nil, usually(0.27, 0)),
 		{key: "clients_even", title: "UDP 64 bytes, 10,000 clients, 50,000/s", setting: crowd, quick: true, below: true,
