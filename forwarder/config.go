@@ -23,6 +23,7 @@ type Config struct {
 	NATFlows    int  // flows in the table
 	ClientFlows int  // flows a client may have
 	ClientPorts int  // external ports a client may have
+	QueueMemory int  // bytes for what waits for its rate, of all workers together
 	Single      bool // wire packets of a flow leave one by one, not joined
 }
 

@@ -22,8 +22,11 @@ type Counters struct {
 	Ports     [NumPorts]PortCounters
 	Drops     [MaxReasons]uint64 // packets, by the forwarder's Reason
 	DropBytes [MaxReasons]uint64
-	Batches   Histogram  // how long rounds that had frames took
-	_         [14]uint64 // to a whole block
+	Batches   Histogram    // how long rounds that had frames took
+	Delays    [2]Histogram // by direction: how long wire packets that waited for the rate did so, as they leave
+	Given     [2]Histogram // likewise of those that were dropped there
+	Marked    [2]uint64    // by direction: wire packets marked with congestion experienced
+	_         [8]uint64    // to a whole block
 }
 
 // Totals are sums over all ports.
@@ -56,9 +59,9 @@ type PortCounters struct {
 	Truncated uint64 // frames longer than a buffer, or of a kind the kernel cannot tell of: never received
 }
 
-// BatchBounds are the upper bounds of a Histogram's buckets but the last, which
+// Bounds are the upper bounds of a Histogram's buckets but the last, which
 // has none.
-var BatchBounds = [...]time.Duration{
+var Bounds = [...]time.Duration{
 	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond,
 	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
 	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
@@ -68,15 +71,15 @@ var BatchBounds = [...]time.Duration{
 
 // Histogram counts durations.
 type Histogram struct {
-	Buckets [len(BatchBounds) + 1]uint64 // each without the ones before
-	Nanos   uint64                       // their sum
+	Buckets [len(Bounds) + 1]uint64 // each without the ones before
+	Nanos   uint64                  // their sum
 }
 
 // Observe counts one duration.
 func (h *Histogram) Observe(d time.Duration) {
 	d = max(d, 0)
 	i := 0
-	for i < len(BatchBounds) && d > BatchBounds[i] {
+	for i < len(Bounds) && d > Bounds[i] {
 		i++
 	}
 	h.Buckets[i]++

@@ -74,11 +74,11 @@ func TestAPublisherThatWasKilledHalfWay(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	var h Histogram
-	for _, d := range []time.Duration{-1, 0, BatchBounds[0], BatchBounds[0] + 1, time.Second, time.Second + 1, time.Hour} {
+	for _, d := range []time.Duration{-1, 0, Bounds[0], Bounds[0] + 1, time.Second, time.Second + 1, time.Hour} {
 		h.Observe(d)
 	}
-	want := Histogram{Nanos: uint64(2*BatchBounds[0] + 1 + 2*time.Second + 1 + time.Hour)}
-	want.Buckets[0], want.Buckets[1], want.Buckets[len(BatchBounds)-1], want.Buckets[len(BatchBounds)] = 3, 1, 1, 2
+	want := Histogram{Nanos: uint64(2*Bounds[0] + 1 + 2*time.Second + 1 + time.Hour)}
+	want.Buckets[0], want.Buckets[1], want.Buckets[len(Bounds)-1], want.Buckets[len(Bounds)] = 3, 1, 1, 2
 	if h != want {
 		t.Errorf("%+v, want %+v", h, want)
 	}

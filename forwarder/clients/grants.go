@@ -17,7 +17,11 @@ type Terms struct {
 	BaseUp    uint64        // the session's layer-3 bytes before this grant
 	BaseDown  uint64
 	BaseTime  time.Duration // the session's consumed time before this grant
+	Weight    int           // share of the total beside other clients', 1 to MaxWeight; 0: 1
 }
+
+// MaxWeight is the largest weight of a grant.
+const MaxWeight = 100
 
 // ErrNoRecord says that all records of a slot are in use.
 var ErrNoRecord = errors.New("no free grant record")
@@ -46,7 +50,7 @@ func (s *Slot) Publish(terms Terms) (uint64, error) {
 	return seq, nil
 }
 
-// Amend stores new limits and rates in a published grant: a top-up or another
+// Amend stores new limits, rates and weight in a published grant: a top-up or another
 // speed. Session and base stay. Control's side.
 func (g *Grant) Amend(terms Terms) {
 	g.ByteLimit.Store(min(terms.ByteLimit, NoLimit))
@@ -54,6 +58,7 @@ func (g *Grant) Amend(terms Terms) {
 	g.Expiry.Store(int64(terms.Expiry))
 	g.RateUp.Store(int64(terms.Up))
 	g.RateDown.Store(int64(terms.Down))
+	g.Weight.Store(uint64(min(max(terms.Weight, 1), MaxWeight)))
 }
 
 // Revoke ends a grant, whether it has started or not, as of now (since boot).

@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 8
+const Version = 9
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -65,7 +65,11 @@ type Header struct {
 	// Written by control.
 	Changes atomic.Uint64 // raised after a policy generation was raised
 	Events  atomic.Uint64 // id of the newest event; 0: none yet
-	_       [6]uint64
+	// What all clients together may have, layer-3 bytes per second; 0: no limit. It
+	// takes effect at the next Changed of any slot.
+	TotalUp   atomic.Int64
+	TotalDown atomic.Int64
+	_         [4]uint64
 
 	Worker [MaxWorkers]Worker // as many as Workers says
 }
@@ -83,7 +87,10 @@ type Worker struct {
 	Resolved atomic.Uint64 // 1 while the WAN's next hop answers ARP
 	HopHeard atomic.Int64  // when that was last heard, ns since boot; 0: never
 	counted  atomic.Uint64 // how often counters were published; the last are in counters[counted%2]
-	_        [7]uint64
+	// By direction, up and down: what the other workers share the total by.
+	Spent    [2]atomic.Uint64 // layer-3 bytes charged to the total, ever
+	Demand   [2]atomic.Uint64 // weights of the clients with something waiting, summed
+	_        [3]uint64
 	counters [2]published
 
 	// Written by control.
@@ -119,7 +126,11 @@ type Slot struct {
 	ExemptDn   atomic.Uint64 // layer-3 bytes from the box
 	Foreign    atomic.Uint64 // IPv4 source of the last packet from this MAC that was not its address; 0: none
 	Served     atomic.Uint64 // generation that these fields and the slot's losses speak of
-	_          [6]uint64
+	Marked     atomic.Uint64 // wire packets marked with congestion experienced (RFC 3168), both ways
+	// What waits for the rate, by direction, up and down.
+	Waiting [2]atomic.Uint64 // bytes
+	Delay   [2]atomic.Int64  // how long the last ones had waited as they left, smoothed, ns
+	_       [1]uint64
 
 	Grants [GrantsPerSlot]Grant
 }
@@ -148,7 +159,8 @@ type Grant struct {
 	BaseDown  atomic.Uint64 // likewise down
 	BaseTime  atomic.Int64  // the session's consumed ns before this grant
 	Revoked   atomic.Int64  // ns since boot when control revoked it; 0: not
-	_         [4]uint64
+	Weight    atomic.Uint64 // share of what all clients together may have, beside the others' weights; 0 counts as 1
+	_         [3]uint64
 
 	// Written by the forwarder; they speak of the grant whose sequence is Taken.
 	EndLimit    atomic.Uint64 // ByteLimit as the forwarder had taken it in when it ended; a top-up may have come after

@@ -33,8 +33,10 @@ func TestLayout(t *testing.T) {
 		{"Header.Down", unsafe.Offsetof(h.Down), 80},
 		{"Header.Changes", unsafe.Offsetof(h.Changes), 128},
 		{"Header.Events", unsafe.Offsetof(h.Events), 136},
+		{"Header.TotalUp", unsafe.Offsetof(h.TotalUp), 144},
+		{"Header.TotalDown", unsafe.Offsetof(h.TotalDown), 152},
 		{"Header.Worker", unsafe.Offsetof(h.Worker), 192},
-		{"Header", unsafe.Sizeof(h), 52416},
+		{"Header", unsafe.Sizeof(h), 68800},
 
 		{"Worker.Attached", unsafe.Offsetof(k.Attached), 0},
 		{"Worker.Beat", unsafe.Offsetof(k.Beat), 8},
@@ -45,11 +47,13 @@ func TestLayout(t *testing.T) {
 		{"Worker.Resolved", unsafe.Offsetof(k.Resolved), 48},
 		{"Worker.HopHeard", unsafe.Offsetof(k.HopHeard), 56},
 		{"Worker.counted", unsafe.Offsetof(k.counted), 64},
+		{"Worker.Spent", unsafe.Offsetof(k.Spent), 72},
+		{"Worker.Demand", unsafe.Offsetof(k.Demand), 88},
 		{"Worker.counters", unsafe.Offsetof(k.counters), 128},
-		{"Worker.Tail", unsafe.Offsetof(k.Tail), 3200},
-		{"Worker", unsafe.Sizeof(k), 3264},
+		{"Worker.Tail", unsafe.Offsetof(k.Tail), 4224},
+		{"Worker", unsafe.Sizeof(k), 4288},
 
-		{"Counters", unsafe.Sizeof(c), 1536},
+		{"Counters", unsafe.Sizeof(c), 2048},
 		{"Counters.Totals", unsafe.Offsetof(c.Totals), 0},
 		{"Totals.BilledBytes", unsafe.Offsetof(c.Totals.BilledBytes), 0},
 		{"Totals.BilledPackets", unsafe.Offsetof(c.Totals.BilledPackets), 8},
@@ -73,6 +77,9 @@ func TestLayout(t *testing.T) {
 		{"Counters.Drops", unsafe.Offsetof(c.Drops), 264},
 		{"Counters.DropBytes", unsafe.Offsetof(c.DropBytes), 776},
 		{"Counters.Batches", unsafe.Offsetof(c.Batches), 1288},
+		{"Counters.Delays", unsafe.Offsetof(c.Delays), 1424},
+		{"Counters.Given", unsafe.Offsetof(c.Given), 1696},
+		{"Counters.Marked", unsafe.Offsetof(c.Marked), 1968},
 		{"Histogram.Buckets", unsafe.Offsetof(c.Batches.Buckets), 0},
 		{"Histogram.Nanos", unsafe.Offsetof(c.Batches.Nanos), 128},
 
@@ -97,6 +104,9 @@ func TestLayout(t *testing.T) {
 		{"Slot.ExemptDn", unsafe.Offsetof(s.ExemptDn), 184},
 		{"Slot.Foreign", unsafe.Offsetof(s.Foreign), 192},
 		{"Slot.Served", unsafe.Offsetof(s.Served), 200},
+		{"Slot.Marked", unsafe.Offsetof(s.Marked), 208},
+		{"Slot.Waiting", unsafe.Offsetof(s.Waiting), 216},
+		{"Slot.Delay", unsafe.Offsetof(s.Delay), 232},
 		{"Slot.Grants", unsafe.Offsetof(s.Grants), 256},
 		{"Slot", unsafe.Sizeof(s), 1024},
 
@@ -111,6 +121,7 @@ func TestLayout(t *testing.T) {
 		{"Grant.BaseDown", unsafe.Offsetof(g.BaseDown), 64},
 		{"Grant.BaseTime", unsafe.Offsetof(g.BaseTime), 72},
 		{"Grant.Revoked", unsafe.Offsetof(g.Revoked), 80},
+		{"Grant.Weight", unsafe.Offsetof(g.Weight), 88},
 		{"Grant.EndLimit", unsafe.Offsetof(g.EndLimit), 120},
 		{"Grant.Taken", unsafe.Offsetof(g.Taken), 128},
 		{"Grant.Started", unsafe.Offsetof(g.Started), 136},
@@ -133,11 +144,11 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 53248, policy: 86016, acks: 90112, slots: 94208, losses: 196608, nat: 299008, end: 303104}
+	one := offsets{rings: 69632, policy: 102400, acks: 106496, slots: 110592, losses: 212992, nat: 315392, end: 319488}
 	if o := place(100, 1000, 1); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 53248, policy: 118784, acks: 122880, slots: 126976, losses: 229376, nat: 331776, end: 335872}
+	two := offsets{rings: 69632, policy: 135168, acks: 139264, slots: 143360, losses: 245760, nat: 348160, end: 352256}
 	if o := place(100, 1000, 2); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}

@@ -151,12 +151,12 @@ func (s sink) counters(c clients.Counters, reasons []string) {
 }
 
 func (s sink) histogram(d *prometheus.Desc, h *clients.Histogram) {
-	upTo, sum := make(map[float64]uint64, len(clients.BatchBounds)), uint64(0)
-	for i, bound := range clients.BatchBounds {
+	upTo, sum := make(map[float64]uint64, len(clients.Bounds)), uint64(0)
+	for i, bound := range clients.Bounds {
 		sum += h.Buckets[i]
 		upTo[bound.Seconds()] = sum
 	}
-	sum += h.Buckets[len(clients.BatchBounds)]
+	sum += h.Buckets[len(clients.Bounds)]
 	s.to <- prometheus.MustNewConstHistogram(d, sum, time.Duration(h.Nanos).Seconds(), upTo)
 }
 
