@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gatewayd/forwarder"
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/nat"
@@ -22,6 +24,10 @@ func (k *keeper) openPorts() error {
 		ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
 	for i, port := range []**ports.Port{clients.LAN: &k.lan, clients.WAN: &k.wan} {
 		p, err := ports.Open(sides(k.cfg)[i], opt)
+		for end := time.Now().Add(formerPatience); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
+			time.Sleep(50 * time.Millisecond) // a killed instance holds its TAP until the last of its threads has ended
+			p, err = ports.Open(sides(k.cfg)[i], opt)
+		}
 		if err != nil {
 			return err
 		}

@@ -217,6 +217,18 @@ func TestATAPAsLANPortInABridge(t *testing.T) {
 		children := d.children()
 		check(t, syscall.Kill(d.cmd.Process.Pid, syscall.SIGKILL))
 		gone(t, children)
+	}, func() {
+		d.stop()
+		l.gateway.start("python3", "-c", `import fcntl, struct, time
+tap = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", b"gwlan0", 0x5002)) # TUNSETIFF: IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+time.sleep(1)`)
+		eventually(t, soon, "the queue is taken, as by a thread of a former instance that still ends", func() error {
+			if said := l.gateway.run("ip", "link", "show", "gwlan0"); !strings.Contains(said, "LOWER_UP") {
+				return fmt.Errorf("no carrier: %s", said)
+			}
+			return nil
+		})
 	}} {
 		end()
 		if said := l.gateway.run("ip", "link", "show", "master", "br0"); !strings.Contains(said, "gwlan0") {
