@@ -233,7 +233,10 @@ func (a api) IsConnected(clnt ClientDevice) (bool, error) {
 
 func (a api) CreateSession(ctx context.Context, devId int64, t uint8, timeSecs uint, dataMbytes float64, expDays *uint,
 	downMbits int, upMbits int, useGlobal bool) error {
-	_, err := a.m.Create(ctx, devId, Plan{Type(t), timeSecs, dataMbytes, expDays, downMbits, upMbits, useGlobal})
+	_, err := a.m.Create(ctx, devId, Plan{
+		Type: Type(t), TimeSecs: timeSecs, DataMB: dataMbytes, ExpDays: expDays,
+		DownMbits: downMbits, UpMbits: upMbits, UseGlobalSpeed: useGlobal,
+	})
 	return err
 }
 

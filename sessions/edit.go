@@ -68,6 +68,8 @@ func (e *edit) apply(s *session, u use) (session, error) {
 	data := s.plan().data()
 	e.set(&data)
 	p := planIn(data)
+	p.Weight = s.weight
+	set(&p.Weight, e.Weight)
 	if err := p.Check(); err != nil {
 		return n, err
 	}
@@ -77,6 +79,7 @@ func (e *edit) apply(s *session, u use) (session, error) {
 	n.timeLimit, n.dataLimit, n.expDays = seconds(p.TimeSecs), megabytes(p.DataMB), p.ExpDays
 	n.downMbits, n.upMbits = p.own()
 	n.global = p.UseGlobalSpeed
+	n.weight = p.weight()
 	if e.TimeCons != nil {
 		n.timeEdit = seconds(data.TimeCons) - u.time
 	}

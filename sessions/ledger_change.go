@@ -39,6 +39,7 @@ func differences(before, after *session, u use) (all []LineChanged) {
 	add("down_mbits", strconv.Itoa(before.downMbits), strconv.Itoa(after.downMbits))
 	add("up_mbits", strconv.Itoa(before.upMbits), strconv.Itoa(after.upMbits))
 	add("use_global_speed", fmt.Sprint(before.global), fmt.Sprint(after.global))
+	add("weight", strconv.Itoa(max(before.weight, 1)), strconv.Itoa(max(after.weight, 1)))
 	add("started_at", momentText(before.startedAt), momentText(after.startedAt))
 	return all
 }

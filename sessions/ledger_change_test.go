@@ -25,6 +25,7 @@ func TestALedgerSaysWhatWasSet(t *testing.T) {
 		"down_mbits":       {func(s *session) { s.downMbits = 7 }, "5", "7"},
 		"up_mbits":         {func(s *session) { s.upMbits = 9 }, "3", "9"},
 		"use_global_speed": {func(s *session) { s.global = true }, "false", "true"},
+		"weight":           {func(s *session) { s.weight = 4 }, "1", "4"},
 		"started_at":       {func(s *session) { s.startedAt = epoch }, "not started", "2026-03-01T12:00:00Z"},
 	} {
 		after := *before

@@ -27,6 +27,7 @@ func TestASessionRecordComesBackAsItWas(t *testing.T) {
 			v.UsedUp, v.UsedDown, v.UsedTime, v.Data, v.DataEdit, v.TimeEdit = math.MaxUint64, math.MaxUint64, math.MaxInt64, math.MaxInt64, math.MinInt64, math.MinInt64
 			v.Lines, v.Closed = math.MaxUint32, math.MinInt64
 		}, false},
+		{"it weighs more than others", func(v *sessionRecord) { v.Weight = 100 }, false},
 		{"it is paused", func(v *sessionRecord) { v.Paused = pauseAsked }, false},
 		{"all that is yes or no", func(v *sessionRecord) { v.Running, v.Spent, v.Global, v.Open = true, true, true, true }, false},
 		{"in 1970", func(v *sessionRecord) {

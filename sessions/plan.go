@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"gatewayd/forwarder/clients"
 )
 
 // Type says what a session sells.
@@ -80,6 +82,7 @@ type Plan struct {
 	DownMbits      int     `json:"down_mbits"`       // megabits of 1,000,000 bits a second
 	UpMbits        int     `json:"up_mbits"`         // likewise
 	UseGlobalSpeed bool    `json:"use_global_speed"` // the configured pair instead
+	Weight         int     `json:"weight"`           // share of what all clients together may have, beside others', 1 to 100; 0: 1
 }
 
 // Change is what an update changes; nil leaves a field as it is.
@@ -93,6 +96,7 @@ type Change struct {
 	DownMbits      *int     `json:"down_mbits,omitempty"`       // megabits of 1,000,000 bits a second
 	UpMbits        *int     `json:"up_mbits,omitempty"`         // likewise
 	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty"` // the configured pair in place of its own
+	Weight         *int     `json:"weight,omitempty"`           // share of what all clients together may have, 1 to 100; local sessions only
 }
 
 // UnmarshalJSON reads a change strictly: an unknown name is an error, and
@@ -150,6 +154,8 @@ func (p Plan) Check() error {
 		return bad("speed is %d Mbit down, %d Mbit up: want at least 1 each, or the global speed", p.DownMbits, p.UpMbits)
 	case p.DownMbits > maxMbits || p.UpMbits > maxMbits:
 		return bad("speed is %d Mbit down, %d Mbit up: want at most %d", p.DownMbits, p.UpMbits, maxMbits)
+	case p.Weight < 0 || p.Weight > clients.MaxWeight:
+		return bad("weight is %d: want 1 to %d", p.Weight, clients.MaxWeight)
 	}
 	return nil
 }
@@ -157,6 +163,14 @@ func (p Plan) Check() error {
 // own returns the speeds of its own that a plan has. With the global ones they are
 // ignored, and none is below 0.
 func (p Plan) own() (down, up int) { return max(p.DownMbits, 0), max(p.UpMbits, 0) }
+
+// weight returns a plan's weight as a record has it: 0 for that of most.
+func (p Plan) weight() int {
+	if p.Weight == 1 {
+		return 0
+	}
+	return p.Weight
+}
 
 // megabytes returns n megabytes in bytes, to the nearest byte.
 func megabytes(n float64) int64 { return int64(math.Round(n * 1e6)) }

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -53,6 +54,10 @@ func TestAHandleOfAProvidersSession(t *testing.T) {
 		}
 		if s.DataMb() != 3 || s.RemainingData() != 2.5 {
 			t.Errorf("after Reload: %v MB, %v left", s.DataMb(), s.RemainingData())
+		}
+		heavy := 5
+		if _, err := w.m.Update(bg(), w.idOf(s), Change{Weight: &heavy}); !errors.Is(err, ErrBadPlan) {
+			t.Errorf("a weight that its provider cannot keep: %v", err)
 		}
 		s.SetDownMbits(-4)
 		w.wants(s.Save(bg()), ErrBadPlan)

@@ -33,6 +33,7 @@ type Session struct {
 	DownMbits      int        `json:"down_mbits"`       // megabits of 1,000,000 bits a second
 	UpMbits        int        `json:"up_mbits"`         // likewise
 	UseGlobalSpeed bool       `json:"use_global_speed"` // the configured pair in place of its own
+	Weight         int        `json:"weight"`           // share of what all clients together may have, beside others', 1 to 100
 	CreatedAt      time.Time  `json:"created_at"`       // when it was sold
 }
 
@@ -46,6 +47,7 @@ type session struct {
 	downMbits  int
 	upMbits    int
 	global     bool
+	weight     int // 0: 1
 	createdAt  time.Time
 	startedAt  time.Time // zero: not started
 	unsure     time.Time // startedAt is by a clock that was not trusted since then; zero: it is right
@@ -102,7 +104,7 @@ func newSession(id, device int64, p Plan, now time.Time) *session {
 	return &session{
 		id: id, device: device, kind: p.Type,
 		timeLimit: seconds(p.TimeSecs), dataLimit: megabytes(p.DataMB), expDays: copied(p.ExpDays),
-		downMbits: down, upMbits: up, global: p.UseGlobalSpeed,
+		downMbits: down, upMbits: up, global: p.UseGlobalSpeed, weight: p.weight(),
 		createdAt: now, unindexed: true,
 	}
 }
@@ -115,7 +117,7 @@ func (s *session) provider() string {
 }
 
 func (s *session) plan() Plan {
-	return Plan{s.kind, uint(s.timeLimit / time.Second), float64(s.dataLimit) / 1e6, s.expDays, s.downMbits, s.upMbits, s.global}
+	return Plan{s.kind, uint(s.timeLimit / time.Second), float64(s.dataLimit) / 1e6, s.expDays, s.downMbits, s.upMbits, s.global, s.weight}
 }
 
 // consumed returns what counts against the limits, given what was used.
@@ -186,7 +188,7 @@ func (s *session) before(o *session) bool {
 func (s *session) terms(c *clock, globalDown, globalUp limiter.Rate) clients.Terms {
 	t := clients.Terms{
 		Session: uint64(s.id), ByteLimit: clients.NoLimit, Duration: clients.NoTime, Expiry: clients.NoTime,
-		Up: rate(s.upMbits), Down: rate(s.downMbits),
+		Up: rate(s.upMbits), Down: rate(s.downMbits), Weight: s.weight,
 		BaseUp: s.settled.up, BaseDown: s.settled.down, BaseTime: s.settled.time,
 	}
 	if s.global {
@@ -221,7 +223,7 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 		TimeSecs: uint(s.timeLimit / time.Second), DataMB: float64(s.dataLimit) / 1e6,
 		TimeCons: uint(min(ct/time.Second, math.MaxUint32)), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
 		UpBytes: u.up, DownBytes: u.down, ExpDays: copied(s.expDays),
-		DownMbits: s.downMbits, UpMbits: s.upMbits, UseGlobalSpeed: s.global, CreatedAt: s.createdAt,
+		DownMbits: s.downMbits, UpMbits: s.upMbits, UseGlobalSpeed: s.global, Weight: max(s.weight, 1), CreatedAt: s.createdAt,
 	}
 	if s.kind.hasTime() && v.TimeSecs > v.TimeCons {
 		v.RemainingTime = v.TimeSecs - v.TimeCons

@@ -146,7 +146,10 @@ func checkStart(at time.Time) error {
 
 // planIn returns what data sells.
 func planIn(data SessionData) Plan {
-	return Plan{Type(data.Type), data.TimeSecs, data.DataMb, data.ExpDays, data.DownMbits, data.UpMbits, data.UseGlobalSpeed}
+	return Plan{
+		Type: Type(data.Type), TimeSecs: data.TimeSecs, DataMB: data.DataMb, ExpDays: data.ExpDays,
+		DownMbits: data.DownMbits, UpMbits: data.UpMbits, UseGlobalSpeed: data.UseGlobalSpeed,
+	}
 }
 
 // data returns a plan as a source has it.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"gatewayd/forwarder/clients"
 )
 
 // Update changes a session; a running one at once: the next packet has the
@@ -11,14 +13,14 @@ import (
 // within 5 s: of those, a provider's session is changed at its source first, and
 // whatever is waited for before, 3 s, and the forwarder has 2 s to take it in. It
 // emits SessionChanged. A change of nothing is none. ErrUnknownSession,
-// ErrBadPlan, also for a limit that its type does not have, ErrProvider,
+// ErrBadPlan, also for a limit that its type does not have and for a weight of a provider's, ErrProvider,
 // ErrUnavailable, ErrStopped, and
 // ErrForwarder, which says that it is saved and not in force yet.
 func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
-	if c.TimeSecs != nil || c.DataMB != nil {
+	if c.TimeSecs != nil || c.DataMB != nil || c.Weight != nil {
 		s, err := m.Session(ctx, id)
 		if err == nil {
-			err = c.fits(s.Type)
+			err = c.fits(s)
 		}
 		if err != nil {
 			return Session{}, fmt.Errorf("change session %d: %w", id, err)
@@ -27,13 +29,18 @@ func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, erro
 	return m.update(ctx, id, edit{Change: c})
 }
 
-// fits says whether a type, which does not change, has the limits that are set.
-func (c *Change) fits(t Type) error {
-	switch {
+// fits says whether a session's type and its provider, which do not change, have what
+// is set.
+func (c *Change) fits(s Session) error {
+	switch t := s.Type; {
 	case c.TimeSecs != nil && !t.hasTime():
 		return fmt.Errorf("%w: time_secs: a session of type %v has no time to set", ErrBadPlan, t)
 	case c.DataMB != nil && !t.hasData():
 		return fmt.Errorf("%w: data_mb: a session of type %v has no data to set", ErrBadPlan, t)
+	case c.Weight != nil && s.Provider != Local:
+		return fmt.Errorf("%w: weight: a session of provider %s has none to set, it weighs 1", ErrBadPlan, s.Provider)
+	case c.Weight != nil && *c.Weight == 0:
+		return fmt.Errorf("%w: weight is 0: want 1 to %d", ErrBadPlan, clients.MaxWeight)
 	}
 	return nil
 }

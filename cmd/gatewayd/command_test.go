@@ -64,7 +64,7 @@ const (
 	session7 = `{"id":7,"device_id":1,"provider":"local","type":"time_or_data","state":"running","time_secs":3600,"data_mb":100,` +
 		`"time_cons":12,"data_cons":3.25,"remaining_time":3588,"remaining_data":96.75,"up_bytes":1000000,"down_bytes":2250000,` +
 		`"started_at":"2026-11-21T10:00:00Z","expires_at":"2026-12-21T11:00:00Z","exp_days":30,"down_mbits":5,"up_mbits":3,` +
-		`"use_global_speed":false,"created_at":"2026-11-21T10:00:00Z"}`
+		`"use_global_speed":false,"weight":1,"created_at":"2026-11-21T10:00:00Z"}`
 	device1 = `{"id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","connected":true,` +
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","session":` + session7 + `}`
 	device2 = `{"id":2,"mac":"02:00:00:00:00:0d","ip":"","hostname":"till\u001b[31m","connected":false,` +
@@ -147,6 +147,9 @@ func TestCommands(t *testing.T) {
 		}},
 		{"only what was named is changed", []string{"sessions", "set", "7", "--time", "2h"}, "PATCH /sessions/7", `{"time_secs":7200}`, session7, []string{"session  7"}},
 		{"a speed of its own ends the global one", []string{"sessions", "set", "7", "--down", "8Mbit"}, "PATCH /sessions/7", `{"down_mbits":8,"use_global_speed":false}`, session7, nil},
+		{"a session that weighs more", append(create, "time", "--time", "90s", "--global", "--weight", "3"),
+			"POST /devices/1/sessions", `{"time_secs":90,"type":"time","use_global_speed":true,"weight":3}`, session7, nil},
+		{"its weight is changed", []string{"sessions", "set", "7", "--weight", "50"}, "PATCH /sessions/7", `{"weight":50}`, session7, []string{"weight   1\n"}},
 		{"a session is deleted", []string{"sessions", "delete", "7"}, "DELETE /sessions/7", "", "", []string{"session 7 is deleted\n"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

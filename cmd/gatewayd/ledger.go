@@ -41,7 +41,7 @@ var lineWords = map[string]string{
 // fieldWords are the fields that a change sets.
 var fieldWords = map[string]string{
 	"time_secs": "time", "data_mb": "data", "time_cons": "time used", "data_cons": "data used", "exp_days": "days",
-	"down_mbits": "down", "up_mbits": "up", "use_global_speed": "global speed", "started_at": "start",
+	"down_mbits": "down", "up_mbits": "up", "use_global_speed": "global speed", "weight": "weight", "started_at": "start",
 }
 
 // showLedger prints a line a row, and what they add up to. Seconds are of what

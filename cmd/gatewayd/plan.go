@@ -15,6 +15,7 @@ type planFlags struct {
 	expiry   expiryFlag
 	down, up speedFlag
 	global   bool
+	weight   int
 }
 
 func addPlanFlags(cmd *cobra.Command) *planFlags {
@@ -25,6 +26,7 @@ func addPlanFlags(cmd *cobra.Command) *planFlags {
 	cmd.Flags().Var(&p.down, "down", "its speed towards the device, in whole Mbit such as 5Mbit")
 	cmd.Flags().Var(&p.up, "up", "its speed from the device, in whole Mbit such as 3Mbit")
 	cmd.Flags().BoolVar(&p.global, "global", false, "the configured global speed instead of its own")
+	cmd.Flags().IntVar(&p.weight, "weight", 1, "`N`, 1 to 100: its share of bandwidth.total beside other clients'")
 	cmd.MarkFlagsMutuallyExclusive("down", "global")
 	cmd.MarkFlagsMutuallyExclusive("up", "global")
 	return p
@@ -47,6 +49,7 @@ func (p *planFlags) changed(cmd *cobra.Command) map[string]any {
 	set("down", "down_mbits", p.down)
 	set("up", "up_mbits", p.up)
 	set("global", "use_global_speed", p.global)
+	set("weight", "weight", p.weight)
 	return body
 }
 

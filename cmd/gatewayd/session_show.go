@@ -31,6 +31,7 @@ func showSession(w io.Writer, s session) {
 	fmt.Fprintf(t, "left\t%s\n", s.left())
 	fmt.Fprintf(t, "used\t%s, %s up, %s down\n", humanTime(s.TimeCons), humanBytes(s.UpBytes), humanBytes(s.DownBytes))
 	fmt.Fprintf(t, "speed\t%s\n", s.speed())
+	fmt.Fprintf(t, "weight\t%d\n", s.Weight)
 	fmt.Fprintf(t, "created\t%s\n", moment(&s.CreatedAt))
 	fmt.Fprintf(t, "started\t%s\n", moment(s.StartedAt))
 	fmt.Fprintf(t, "expires\t%s\n", s.expires())

@@ -34,6 +34,7 @@ type session struct {
 	DownMbits      int        `json:"down_mbits"`
 	UpMbits        int        `json:"up_mbits"`
 	UseGlobalSpeed bool       `json:"use_global_speed"`
+	Weight         int        `json:"weight"`
 	CreatedAt      time.Time  `json:"created_at"`
 }
 
@@ -92,12 +93,13 @@ func newSessionsList(opt *options) *cobra.Command {
 
 func newSessionsCreate(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global) [--count N]",
+		Use:   "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global) [--weight N] [--count N]",
 		Short: "Give a device a session, or several alike",
 		Long: "Give a device a session. A session of type time ends when its time is used up, data when its data is,\n" +
 			"time_or_data at whichever comes first. Time runs only while the device is connected; with --expire-days\n" +
-			"what is left is lost that many days after its time from the first start. With --count it gets N of them\n" +
-			"at once, all or none.",
+			"what is left is lost that many days after its time from the first start. When all clients together want\n" +
+			"more than bandwidth.total, one of weight 3 gets three times what one of weight 1 gets. With --count it gets\n" +
+			"N of them at once, all or none.",
 		Example: "  gatewayd sessions create --device 10.10.0.2 --type time_or_data --time 1h --data 100MB --expire-days 30 --down 5Mbit --up 3Mbit\n" +
 			"  gatewayd sessions create --device 1 --type time --time 30m --global",
 		Args: takes(), DisableFlagsInUseLine: true,
@@ -170,7 +172,7 @@ func newSessionsShow(opt *options) *cobra.Command {
 
 func newSessionsSet(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "set ID [--time TIME] [--data DATA] [--expire-days DAYS] [--down SPEED] [--up SPEED] [--global]",
+		Use:   "set ID [--time TIME] [--data DATA] [--expire-days DAYS] [--down SPEED] [--up SPEED] [--global] [--weight N]",
 		Short: "Change a session, running or not",
 		Long: "Change a session; what is not named stays. --time and --data are totals: a session of 1h that gets\n" +
 			"--time 2h has an hour more. A change of a running session applies at once.",

@@ -44,7 +44,7 @@ const (
 	session7 = `{"id":7,"device_id":1,"provider":"local","type":"time_or_data","state":"running","time_secs":60,"data_mb":100,` +
 		`"time_cons":12,"data_cons":3.25,"remaining_time":48,"remaining_data":96.75,"up_bytes":1000000,"down_bytes":2250000,` +
 		`"started_at":"2026-11-21T10:00:00Z","expires_at":"2026-12-21T10:01:00Z","exp_days":30,"down_mbits":5,"up_mbits":3,` +
-		`"use_global_speed":false,"created_at":"2026-11-21T10:00:00Z"}`
+		`"use_global_speed":false,"weight":1,"created_at":"2026-11-21T10:00:00Z"}`
 	device1 = `{"id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","connected":true,` +
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","session":` + session7 + `}`
 	timePlan = `{"type":"time","time_secs":60,"use_global_speed":true}`
@@ -165,13 +165,21 @@ func TestWhatIsSentArrives(t *testing.T) {
 	}
 	ask("POST", "/devices/1/sessions", `{"type":"time_or_data","time_secs":60,"data_mb":1.5,"exp_days":3,"down_mbits":5,"up_mbits":3}`)
 	days := uint(3)
-	if want := (sessions.Plan{Type: sessions.TypeTimeOrData, TimeSecs: 60, DataMB: 1.5, ExpDays: &days, DownMbits: 5, UpMbits: 3}); !reflect.DeepEqual(core.plan, want) {
+	if want := (sessions.Plan{Type: sessions.TypeTimeOrData, TimeSecs: 60, DataMB: 1.5, ExpDays: &days, DownMbits: 5, UpMbits: 3, Weight: 1}); !reflect.DeepEqual(core.plan, want) {
 		t.Errorf("plan %+v", core.plan)
 	}
 	ask("PATCH", "/sessions/7", `{"data_mb":0,"exp_days":3,"use_global_speed":false}`)
 	if c := core.change; c.DataMB == nil || *c.DataMB != 0 || c.ExpDays == nil || *c.ExpDays != 3 || c.NeverExpires ||
 		c.UseGlobalSpeed == nil || c.TimeSecs != nil || c.DownMbits != nil {
 		t.Errorf("change %+v", c)
+	}
+	ask("POST", "/devices/1/sessions", `{"type":"time","time_secs":60,"use_global_speed":true,"weight":100}`)
+	if core.plan.Weight != 100 {
+		t.Errorf("plan %+v", core.plan)
+	}
+	ask("PATCH", "/sessions/7", `{"weight":3}`)
+	if c := core.change; c.Weight == nil || *c.Weight != 3 {
+		t.Errorf("weight: %+v", c)
 	}
 	ask("PATCH", "/sessions/7", `{"exp_days":null}`)
 	if c := core.change; c.ExpDays != nil || !c.NeverExpires {
@@ -247,6 +255,8 @@ func TestProblems(t *testing.T) {
 		{"several for an unknown device", nil, []string{"POST", "/devices/9/sessions/batch", `{"items":[` + timePlan + `]}`}, 404, []string{"device 9"}},
 		{"an unknown device has nothing left", nil, []string{"GET", "/devices/9/summary", ""}, 404, []string{"device 9"}},
 		{"a negative time", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":-1}`}, 422, []string{"body.time_secs"}},
+		{"a weight of nothing", nil, []string{"PATCH", "/sessions/7", `{"weight":0}`}, 422, []string{"body.weight"}},
+		{"a weight of too much", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":60,"use_global_speed":true,"weight":101}`}, 422, []string{"body.weight"}},
 		{"days that are no number", nil, []string{"PATCH", "/sessions/7", `{"exp_days":"soon"}`}, 422, []string{"body.exp_days"}},
 		{"a body that is missing", nil, []string{"POST", "/devices", ""}, 400, []string{"body"}},
 		{"a body that is not JSON", nil, []string{"POST", "/devices", "{"}, 400, []string{"body"}},

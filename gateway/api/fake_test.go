@@ -46,7 +46,7 @@ func newFake() *fakeCore {
 	s := sessions.Session{ID: 7, DeviceID: 1, Provider: "local", Type: sessions.TypeTimeOrData, State: sessions.Running,
 		TimeSecs: 60, DataMB: 100, TimeCons: 12, DataCons: 3.25, RemainingTime: 48, RemainingData: 96.75,
 		UpBytes: 1000000, DownBytes: 2250000, StartedAt: &at, ExpiresAt: &until, ExpDays: &days,
-		DownMbits: 5, UpMbits: 3, CreatedAt: at}
+		DownMbits: 5, UpMbits: 3, Weight: 1, CreatedAt: at}
 	return &fakeCore{session: s, deadline: true, device: sessions.Device{ID: 1, MAC: "02:00:00:00:00:0c", IP: "10.10.0.2",
 		Connected: true, FirstSeen: at, LastSeen: at, Session: &s}}
 }

@@ -31,12 +31,13 @@ type NewSession struct {
 	DownMbits      int     `json:"down_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second, at least 1 unless use_global_speed"`
 	UpMbits        int     `json:"up_mbits,omitempty" maximum:"1000000" doc:"as down_mbits"`
 	UseGlobalSpeed bool    `json:"use_global_speed,omitempty" doc:"the configured global speed instead of its own"`
+	Weight         int     `json:"weight,omitempty" minimum:"1" maximum:"100" default:"1" doc:"its share of bandwidth.total beside other clients' weights"`
 }
 
 func (n NewSession) plan() (sessions.Plan, error) {
 	kind, err := sessions.ParseType(n.Type)
 	return sessions.Plan{Type: kind, TimeSecs: n.TimeSecs, DataMB: n.DataMB, ExpDays: n.ExpDays,
-		DownMbits: n.DownMbits, UpMbits: n.UpMbits, UseGlobalSpeed: n.UseGlobalSpeed}, err
+		DownMbits: n.DownMbits, UpMbits: n.UpMbits, UseGlobalSpeed: n.UseGlobalSpeed, Weight: n.Weight}, err
 }
 
 // SessionChange is the body of a PATCH: what is absent stays as it is.
@@ -49,12 +50,13 @@ type SessionChange struct {
 	DownMbits      *int     `json:"down_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second"`
 	UpMbits        *int     `json:"up_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second"`
 	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty" doc:"the configured global speed instead of its own"`
+	Weight         *int     `json:"weight,omitempty" minimum:"1" maximum:"100" doc:"its share of bandwidth.total beside other clients' weights; not of a provider's session"`
 }
 
 func (c SessionChange) change() sessions.Change {
 	return sessions.Change{TimeSecs: c.TimeSecs, DataMB: c.DataMB, TimeCons: c.TimeCons, DataCons: c.DataCons,
 		ExpDays: c.ExpDays.days, NeverExpires: c.ExpDays.never,
-		DownMbits: c.DownMbits, UpMbits: c.UpMbits, UseGlobalSpeed: c.UseGlobalSpeed}
+		DownMbits: c.DownMbits, UpMbits: c.UpMbits, UseGlobalSpeed: c.UseGlobalSpeed, Weight: c.Weight}
 }
 
 // expiry tells an absent number of days (the zero value) from null.
