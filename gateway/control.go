@@ -28,6 +28,7 @@ type control struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	table   *clients.Table
+	forward *clients.Bell // rings the forwarder
 	bell    *clients.Bell // rung by the forwarder
 	store   *client.Client
 	manager *sessions.Manager
@@ -43,9 +44,10 @@ type control struct {
 
 func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients.Bell) *control {
 	c := &control{
-		cfg: cfg, log: logger(cfg.Log, wordControl), table: table, bell: bell,
+		cfg: cfg, log: logger(cfg.Log, wordControl), table: table, forward: forward, bell: bell,
 		store: client.New(), clock: clients.NewClock(), started: time.Now(), scrapes: make(chan net.Listener, 1),
 	}
+	c.holdTotal(cfg.Bandwidth.Total)
 	c.metrics = c.newMetrics()
 	c.losses = newLosses(table.Header().Counters())
 	c.manager = sessions.New(sessions.Options{
@@ -60,6 +62,16 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 		Checkpointed: c.metrics.Checkpoint,
 	})
 	return c
+}
+
+// holdTotal has the forwarder hold all clients together to a speed, from its next
+// round on. The host's slot, which control does not use otherwise, is what changes.
+func (c *control) holdTotal(total config.Speed) {
+	h := c.table.Header()
+	h.TotalDown.Store(total.Down.BytesPerSecond())
+	h.TotalUp.Store(total.Up.BytesPerSecond())
+	c.table.Changed(clients.HostSlot)
+	c.forward.Ring()
 }
 
 // run serves until ctx ends, then waits for the forwarder to end, so that the

@@ -13,6 +13,58 @@ import (
 	"gatewayd/gateway/config"
 )
 
+// A total of the config stands in the table in bytes, and the forwarder is told.
+func TestTheTotalStandsInTheTable(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		total    config.Speed
+		down, up int64 // bytes per second
+	}{
+		{"none", config.Speed{}, 0, 0},
+		{"both ways", config.Speed{Down: 100 * config.Mbit, Up: 20 * config.Mbit}, 12_500_000, 2_500_000},
+		{"down only", config.Speed{Down: 64 * config.Kbit}, 8000, 0},
+		{"the most", config.Speed{Up: 100 * config.Gbit}, 0, 12_500_000_000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			table, memory, err := clients.Create(clients.Shape{Slots: 8})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer memory.Close()
+			bell, err := clients.NewBell()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer bell.Close()
+			h := table.Header()
+			h.TotalDown.Store(1) // a control before this one's
+			h.TotalUp.Store(1)
+			changes := h.Changes.Load()
+			cfg := config.Default()
+			cfg.Bandwidth.Total = row.total
+			newControl(&cfg, table, bell, bell)
+			if down, up := h.TotalDown.Load(), h.TotalUp.Load(); down != row.down || up != row.up {
+				t.Errorf("%d down, %d up, want %d and %d", down, up, row.down, row.up)
+			}
+			if h.Changes.Load() == changes {
+				t.Error("no change is told to the forwarder")
+			}
+			if err := bell.Wait(); err != nil { // it was rung
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What waits for its rate has as much memory as the config says.
+func TestTheForwarderIsToldWhatMayWait(t *testing.T) {
+	cfg := config.Default()
+	cfg.Limits.QueueMemory = 5 * config.MB
+	if got := forwardConfig(&cfg).QueueMemory; got != 5_000_000 {
+		t.Errorf("%d bytes, want 5,000,000", got)
+	}
+}
+
 // The store ends when its caller has hung up; a control inside a program does
 // not end with a process.
 func TestControlHangsUpOnTheStoreWhenItEnds(t *testing.T) {

@@ -177,7 +177,9 @@ func (k *keeper) troubled(why string) {
 
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
-	order := &forwardOrder{Config: forwardConfig(k.cfg, k.lan, k.wan), Workers: k.table.Workers(), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
+	c := forwardConfig(k.cfg)
+	c.LANMAC, c.WANMAC, c.LANMTU, c.WANMTU = packet.MAC(k.lan.MAC()), packet.MAC(k.wan.MAC()), k.lan.MTU(), k.wan.MTU()
+	order := &forwardOrder{Config: c, Workers: k.table.Workers(), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
 		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}, Transmit: !k.cfg.Kernel.Lacks(config.TransmitRing)}
 	files := slices.Concat([]*os.File{k.memory, k.toBell.File(), k.fromBell.File()}, k.lan.Files(), k.wan.Files(), []*os.File{k.host.File()},
 		k.lan.Senders(), k.wan.Senders())
@@ -190,14 +192,14 @@ var filterings = map[string]nat.Filtering{
 }
 
 // forwardConfig is what the forwarder needs to know of the config.
-func forwardConfig(cfg *config.Config, lan, wan *ports.Port) forwarder.Config {
+func forwardConfig(cfg *config.Config) forwarder.Config {
 	c := forwarder.Config{
 		LAN: cfg.LAN.Address, WAN: cfg.WAN.Address, Gateway: cfg.WAN.Gateway,
-		LANMAC: packet.MAC(lan.MAC()), WANMAC: packet.MAC(wan.MAC()), LANMTU: lan.MTU(), WANMTU: wan.MTU(),
 		HostAll: cfg.Host.Ports.All, HostRoute: cfg.Host.DefaultRoute,
 		Filtering: filterings[cfg.NAT.Filtering],
 		NATFlows:  cfg.Limits.NATFlows, ClientFlows: cfg.Limits.FlowsPerClient, ClientPorts: cfg.Limits.PortsPerClient,
-		Single: cfg.Kernel.Lacks(config.Joining),
+		QueueMemory: int(cfg.Limits.QueueMemory),
+		Single:      cfg.Kernel.Lacks(config.Joining),
 	}
 	for _, p := range cfg.Host.Ports.List {
 		proto := uint8(packet.TCP)

@@ -20,6 +20,7 @@ const (
 	minClients, maxClients       = 1, 16384
 	minNATFlows, maxNATFlows     = 64, 1048576
 	maxWorkers                   = 16
+	minQueue, maxQueue           = 1 * MB, 1 * GB
 	maxPortsPerClient            = 64512 // all ports but the first 1024
 	maxInterface                 = 15    // IFNAMSIZ less the closing NUL
 	maxSocket                    = 107   // sun_path less the closing NUL, unix(7)
@@ -86,6 +87,8 @@ func (c *Config) problems() []problem {
 	c.addresses(&k)
 	c.hostPorts(&k)
 	k.say("nat.filtering", oneOf(c.NAT.Filtering, filterings))
+	k.say("bandwidth.total.down", checkRate(c.Bandwidth.Total.Down))
+	k.say("bandwidth.total.up", checkRate(c.Bandwidth.Total.Up))
 	k.say("bandwidth.global.down", checkRate(c.Bandwidth.Global.Down))
 	k.say("bandwidth.global.up", checkRate(c.Bandwidth.Global.Up))
 	if d := c.Sessions.LedgerKeep; d < minKeep || d > maxKeep {
@@ -119,6 +122,9 @@ func (c *Config) problems() []problem {
 			"lower it, or raise limits.nat_flows", per, all), "limits.nat_flows")
 	}
 	k.say("limits.ports_per_client", checkRange(c.Limits.PortsPerClient, 1, maxPortsPerClient))
+	if n := c.Limits.QueueMemory; n < minQueue || n > maxQueue {
+		k.say("limits.queue_memory", fmt.Sprintf("%v is out of range; write %v to %v", n, minQueue, maxQueue))
+	}
 	for i, f := range c.Kernel.Without {
 		k.say(fmt.Sprintf("kernel.without[%d]", i), oneOf(f, features))
 	}

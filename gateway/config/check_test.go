@@ -512,6 +512,22 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:3:28: limits.ports_per_client: 64513 is out of range; write 1 to 64512\n" +
 				"    3 | limits: {ports_per_client: 64513}\n" +
 				"      |                            ^"},
+		{"too little memory for what waits, a total that is too slow and one that is too fast",
+			sides + "limits: {queue_memory: 512 kB}\nbandwidth: {total: {down: 1 kbit, up: 200 Gbit}}\n",
+			"gw.yaml:3:24: limits.queue_memory: 512 kB is out of range; write 1 MB to 1 GB\n" +
+				"    3 | limits: {queue_memory: 512 kB}\n" +
+				"      |                        ^\n" +
+				"gw.yaml:4:27: bandwidth.total.down: 1 kbit is out of range; write 64 kbit to 100 Gbit, or 0 for unlimited\n" +
+				"    4 | bandwidth: {total: {down: 1 kbit, up: 200 Gbit}}\n" +
+				"      |                           ^\n" +
+				"gw.yaml:4:39: bandwidth.total.up: 200 Gbit is out of range; write 64 kbit to 100 Gbit, or 0 for unlimited\n" +
+				"    4 | bandwidth: {total: {down: 1 kbit, up: 200 Gbit}}\n" +
+				"      |                                       ^"},
+		{"memory for what waits without its unit",
+			sides + "limits: {queue_memory: 32}\n",
+			"gw.yaml:3:24: limits.queue_memory: \"32\" is not an amount of data: its unit is missing; write 32 MB if that is meant\n" +
+				"    3 | limits: {queue_memory: 32}\n" +
+				"      |                        ^"},
 		{"a number with a unit, a fraction, a sign, quotes, or too large",
 			sides + "limits: {clients: 4k, nat_flows: 1e5, flows_per_client: 1.5, ports_per_client: \"5\"}\n",
 			"gw.yaml:3:19: limits.clients: \"4k\" is not a whole number; write one such as 4096, without quotes, unit or exponent\n" +

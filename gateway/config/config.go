@@ -24,7 +24,7 @@ var Example []byte
 
 // Config is everything a person decides about one gateway. It is plain values:
 // it can be built in Go from Default, compared, and carried as JSON. Rates are
-// in JSON as bits per second, durations as nanoseconds.
+// in JSON as bits per second, durations as nanoseconds, sizes as bytes.
 type Config struct {
 	Mode      string    `json:"mode"`    // ModeRoute
 	Workers   int       `json:"workers"` // threads that forward, 1 to 16; 0: as many as there are cores
@@ -89,6 +89,7 @@ const (
 
 // Bandwidth holds speeds shared by more than one session.
 type Bandwidth struct {
+	Total  Speed `json:"total"`  // of all clients together
 	Global Speed `json:"global"` // of each session that uses the global speed
 }
 
@@ -136,10 +137,11 @@ type Log struct {
 
 // Limits size the tables, which are made once at start.
 type Limits struct {
-	Clients        int `json:"clients"`          // devices known at once, 1 to 16384
-	NATFlows       int `json:"nat_flows"`        // translations held at once, 64 to 1048576
-	FlowsPerClient int `json:"flows_per_client"` // of them, one client's at most
-	PortsPerClient int `json:"ports_per_client"` // WAN ports one client may hold, 1 to 64512
+	Clients        int  `json:"clients"`          // devices known at once, 1 to 16384
+	NATFlows       int  `json:"nat_flows"`        // translations held at once, 64 to 1048576
+	FlowsPerClient int  `json:"flows_per_client"` // of them, one client's at most
+	PortsPerClient int  `json:"ports_per_client"` // WAN ports one client may hold, 1 to 64512
+	QueueMemory    Size `json:"queue_memory"`     // bytes of what waits for its rate, all clients together, 1 MB to 1 GB
 }
 
 // Kernel is how gatewayd gets on with the kernel.
@@ -177,7 +179,7 @@ func Default() Config {
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
-		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024},
+		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024, QueueMemory: 32 * MB},
 	}
 }
 

@@ -41,7 +41,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 		API:       API{Socket: "/run/gatewayd/gatewayd.sock"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
-		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024},
+		Limits:    Limits{Clients: 4096, NATFlows: 262144, FlowsPerClient: 4096, PortsPerClient: 1024, QueueMemory: 32_000_000},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -59,13 +59,13 @@ lan: {interface: enp1s0, address: 192.168.7.1/24}
 wan: {interface: enp2s0, address: 100.64.3.3/31, gateway: 100.64.3.2}
 host: {default_route: true, ports: [tcp/80, udp/53, tcp/8000-8010]}
 nat: {filtering: address-and-port}
-bandwidth: {global: {down: 1.5 Gbit, up: 500 kbit}}
+bandwidth: {total: {down: 2 Gbit, up: 64 kbit}, global: {down: 1.5 Gbit, up: 500 kbit}}
 sessions: {resume_on_restart: false, ledger_keep: 30d, idle_pause: 10m, pause_on_carrier_loss: false, pause_on_silent_gateway: 30s}
 store: {path: /srv/gw, checkpoint: 1m30s}
 api: {socket: /tmp/gw.sock}
 metrics: {listen: "[::1]:9000"}
 log: {level: debug, format: json}
-limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512}
+limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_per_client: 64512, queue_memory: 64 MiB}
 `
 	want := Config{
 		Mode: "route", Workers: 3,
@@ -73,14 +73,15 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 		WAN:  WAN{"enp2s0", "", netip.MustParsePrefix("100.64.3.3/31"), netip.MustParseAddr("100.64.3.2")},
 		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
 		NAT:  NAT{"address-and-port"},
-		Bandwidth: Bandwidth{Speed{
-			Down: 1_500_000_000, Up: 500_000}},
+		Bandwidth: Bandwidth{
+			Total:  Speed{Down: 2_000_000_000, Up: 64_000},
+			Global: Speed{Down: 1_500_000_000, Up: 500_000}},
 		Sessions: Sessions{ResumeOnRestart: false, LedgerKeep: 30 * day, IdlePause: 10 * time.Minute, PauseOnSilentGateway: 30 * time.Second},
 		Store:    Store{"/srv/gw", 90 * time.Second},
 		API:      API{"/tmp/gw.sock"},
 		Metrics:  Metrics{"[::1]:9000"},
 		Log:      Log{"debug", "json"},
-		Limits:   Limits{16384, 1048576, 1048576, 64512},
+		Limits:   Limits{16384, 1048576, 1048576, 64512, 64 << 20},
 	}
 	got, err := Parse("gw.yaml", []byte(text))
 	if err != nil {
@@ -94,6 +95,8 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 func TestTheEdgesOfEachRangeAreAccepted(t *testing.T) {
 	for _, text := range []string{
 		"bandwidth: {global: {down: 0, up: 0}}", "bandwidth: {global: {down: 64 kbit, up: 100 Gbit}}",
+		"bandwidth: {total: {down: 0, up: 0}}", "bandwidth: {total: {down: 100 Gbit, up: 64 kbit}}",
+		"limits: {queue_memory: 1 MB}", "limits: {queue_memory: 1 GB}",
 		"workers: 1", "workers: 16", "workers: auto", "workers: 0",
 		"store: {checkpoint: 1s}", "store: {checkpoint: 10m}",
 		"limits: {clients: 1, nat_flows: 64, flows_per_client: 64, ports_per_client: 1}",

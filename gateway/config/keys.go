@@ -39,6 +39,8 @@ var keys = []key{
 	{path: "host.default_route", set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},
 	{path: "host.ports", set: setPorts, size: sizePorts, item: setPort},
 	{path: "nat.filtering", set: into(parseText, func(c *Config) *string { return &c.NAT.Filtering })},
+	{path: "bandwidth.total.down", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Total.Down })},
+	{path: "bandwidth.total.up", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Total.Up })},
 	{path: "bandwidth.global.down", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Down })},
 	{path: "bandwidth.global.up", set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Up })},
 	{path: "sessions.resume_on_restart", set: into(parseBool, func(c *Config) *bool { return &c.Sessions.ResumeOnRestart })},
@@ -56,6 +58,7 @@ var keys = []key{
 	{path: "limits.nat_flows", set: into(parseCount, func(c *Config) *int { return &c.Limits.NATFlows })},
 	{path: "limits.flows_per_client", set: into(parseCount, func(c *Config) *int { return &c.Limits.FlowsPerClient })},
 	{path: "limits.ports_per_client", set: into(parseCount, func(c *Config) *int { return &c.Limits.PortsPerClient })},
+	{path: "limits.queue_memory", set: into(unquote(ParseSize), func(c *Config) *Size { return &c.Limits.QueueMemory })},
 	{path: "kernel.without", set: setWithout, size: sizeWithout, item: setFeature},
 }
 

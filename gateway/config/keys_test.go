@@ -52,11 +52,11 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 			"gw.yaml:3:1: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
 				"    3 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: 1\n" +
 				"      | ^"},
-		{"a key that does not work yet: the total",
-			sides + "bandwidth: {total: {down: 0, up: 0}}\n",
-			"gw.yaml:3:13: bandwidth.total: unknown key; under bandwidth there can be global\n" +
-				"    3 | bandwidth: {total: {down: 0, up: 0}}\n" +
-				"      |             ^"},
+		{"a key that there is not: a total of both directions",
+			sides + "bandwidth: {total: 10 Mbit}\n",
+			"gw.yaml:3:20: bandwidth.total: this is a section, with keys under it: down, up\n" +
+				"    3 | bandwidth: {total: 10 Mbit}\n" +
+				"      |                    ^"},
 		{"a key that there is not: a pause when the LAN goes",
 			sides + "sessions: {lan_pause: 0}\n",
 			"gw.yaml:3:12: sessions.lan_pause: unknown key; under sessions there can be resume_on_restart, ledger_keep, idle_pause, pause_on_carrier_loss, pause_on_silent_gateway\n" +
