@@ -23,6 +23,11 @@ var (
 	queuedPackets  = describe("queued_packets", "Packets that wait for a client's rate, for a next hop, or as fragments for their first.")
 	queuedBytes    = describe("queued_bytes", "Layer-3 bytes that wait for a client's rate, for a next hop, or as fragments for their first.")
 
+	queueDelay = describe("queue_delay_seconds", "Time that wire packets which waited for a client's rate did so, as they leave.", "direction")
+	dropDelay  = describe("queue_drop_delay_seconds", "Time that wire packets had waited for a client's rate when they were dropped there.", "direction")
+	marked     = describe("marked_packets_total", "Wire packets marked with congestion experienced in place of being dropped (RFC 3168).", "direction")
+	lineLimit  = describe("bandwidth_limit_bytes_per_second", "What all clients together may have, layer 3; 0: no limit.", "direction")
+
 	refused   = describe("tx_refused_packets_total", "Packets that the kernel did not take for sending.", "port")
 	overflow  = describe("rx_lost_packets_total", "Packets that the kernel lost before they were read; not received.", "port")
 	truncated = describe("rx_truncated_frames_total", "Frames longer than any packet, or of a kind that the kernel cannot describe; not received.", "port")

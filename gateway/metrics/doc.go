@@ -21,6 +21,14 @@
 //	billed       gateway_billed_bytes_total
 //	exempt       gateway_exempt_bytes_total: the box's own traffic and clients' with it
 //
+// What waits for its client's rate, and what became of it, is told by the direction
+// of the client, up or down:
+//
+//	gateway_queue_delay_seconds       histogram: how long what waited did so, as it leaves
+//	gateway_queue_drop_delay_seconds  histogram: likewise of what was dropped there; its
+//	                                  count is how many were
+//	gateway_marked_packets_total      told to slow down by a mark in place of a drop
+//
 // What it does not do: it has no label that names a client, knows no history,
 // and does not ask who is asking. It never touches the disk or the packet path.
 package metrics

@@ -89,6 +89,8 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	s.state(m.opt.State())
 	h := m.opt.Header
 	s.counters(h.Counters(), m.opt.Reasons)
+	s.gauge(lineLimit, float64(h.TotalUp.Load()), ways[0])
+	s.gauge(lineLimit, float64(h.TotalDown.Load()), ways[1])
 	mappings, flows := h.Translations()
 	s.gauge(natMappings, float64(mappings))
 	s.gauge(natFlows, float64(flows))
@@ -99,6 +101,9 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 }
 
 var portNames = [clients.NumPorts]string{clients.LAN: "lan", clients.WAN: "wan", clients.Host: "host"}
+
+// ways are the directions of what waits for a client's rate, as the table has them.
+var ways = [2]string{"up", "down"}
 
 // sink takes one scrape's metrics.
 type sink struct{ to chan<- prometheus.Metric }
@@ -148,16 +153,21 @@ func (s sink) counters(c clients.Counters, reasons []string) {
 	s.gauge(queuedPackets, float64(t.QueuedPackets))
 	s.gauge(queuedBytes, float64(t.QueuedBytes))
 	s.histogram(batch, &c.Batches)
+	for i, way := range ways {
+		s.histogram(queueDelay, &c.Delays[i], way)
+		s.histogram(dropDelay, &c.Given[i], way)
+		s.count(marked, c.Marked[i], way)
+	}
 }
 
-func (s sink) histogram(d *prometheus.Desc, h *clients.Histogram) {
+func (s sink) histogram(d *prometheus.Desc, h *clients.Histogram, labels ...string) {
 	upTo, sum := make(map[float64]uint64, len(clients.Bounds)), uint64(0)
 	for i, bound := range clients.Bounds {
 		sum += h.Buckets[i]
 		upTo[bound.Seconds()] = sum
 	}
 	sum += h.Buckets[len(clients.Bounds)]
-	s.to <- prometheus.MustNewConstHistogram(d, sum, time.Duration(h.Nanos).Seconds(), upTo)
+	s.to <- prometheus.MustNewConstHistogram(d, sum, time.Duration(h.Nanos).Seconds(), upTo, labels...)
 }
 
 func (s sink) state(now State) {

@@ -40,6 +40,14 @@ func sample(t *testing.T) *Metrics {
 	for _, d := range []time.Duration{5 * time.Microsecond, 30 * time.Microsecond, 30 * time.Microsecond, 2 * time.Second} {
 		c.Batches.Observe(d)
 	}
+	for _, d := range []time.Duration{4 * time.Millisecond, 30 * time.Millisecond} {
+		c.Delays[0].Observe(d)
+		c.Delays[1].Observe(10 * d)
+	}
+	c.Given[1].Observe(150 * time.Millisecond)
+	c.Marked = [2]uint64{24, 25}
+	h.TotalUp.Store(26)
+	h.TotalDown.Store(27)
 	clients.NewPublisher(&h.Worker[0]).Publish(&c)
 	m := New(Options{
 		Header: h, Reasons: []string{"kept", "taken", "malformed", "no_grant"}, Version: "1.2", Clients: 4096, Flows: 262144,
@@ -90,6 +98,20 @@ gateway_batch_seconds_bucket{le="1"} 3
 gateway_batch_seconds_bucket{le="+Inf"} 4
 gateway_batch_seconds_sum 2.000065
 gateway_batch_seconds_count 4
+gateway_queue_delay_seconds_bucket{direction="up",le="0.005"} 1
+gateway_queue_delay_seconds_bucket{direction="up",le="0.05"} 2
+gateway_queue_delay_seconds_sum{direction="up"} 0.034
+gateway_queue_delay_seconds_bucket{direction="down",le="0.025"} 0
+gateway_queue_delay_seconds_bucket{direction="down",le="0.05"} 1
+gateway_queue_delay_seconds_bucket{direction="down",le="+Inf"} 2
+gateway_queue_delay_seconds_count{direction="down"} 2
+gateway_queue_drop_delay_seconds_count{direction="up"} 0
+gateway_queue_drop_delay_seconds_bucket{direction="down",le="0.25"} 1
+gateway_queue_drop_delay_seconds_sum{direction="down"} 0.15
+gateway_marked_packets_total{direction="up"} 24
+gateway_marked_packets_total{direction="down"} 25
+gateway_bandwidth_limit_bytes_per_second{direction="up"} 26
+gateway_bandwidth_limit_bytes_per_second{direction="down"} 27
 gateway_store_checkpoint_seconds_bucket{le="0.0025"} 0
 gateway_store_checkpoint_seconds_bucket{le="0.005"} 1
 gateway_store_checkpoint_seconds_count 2
