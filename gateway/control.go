@@ -56,7 +56,7 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
 		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
 		LedgerKeep: cfg.Sessions.LedgerKeep, IdlePause: cfg.Sessions.IdlePause,
-		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway,
+		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway, RateReasons: rateReasons(),
 
 		LAN: cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
 		Checkpointed: c.metrics.Checkpoint,
@@ -81,7 +81,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 	group, ctx := errgroup.WithContext(ctx)
 	decide, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	server := api.NewServer(api.New(c.manager, c.status, c.why), c.log)
+	server := api.NewServer(api.New(c.manager, c.status, c.why, c.healthNow), c.log)
 
 	group.Go(func() error { return c.manager.Run(decide) })
 	group.Go(func() error { // the forwarder's word

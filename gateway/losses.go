@@ -98,6 +98,17 @@ func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 	return why
 }
 
+// rateReasons are the forwarder's reasons for which packets are dropped because of their
+// client's rate: the queue was full, or they had waited too long in it.
+func rateReasons() (indices []int) {
+	for i, name := range forwarder.Reasons() {
+		if name == "over_rate" || name == "queue_delay" {
+			indices = append(indices, i)
+		}
+	}
+	return indices
+}
+
 // restless names the children that ended often. ends are moments since boot.
 func restless(ends map[string][]time.Duration, now time.Duration) (why []string) {
 	for _, word := range []string{wordForward, wordControl, wordStore} {

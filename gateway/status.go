@@ -84,6 +84,12 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	return state.PortsOpen && forwards && h.Stop.Load() == 0, degraded
 }
 
+// healthNow is health of now.
+func (c *control) healthNow() (ready bool, degraded []string) {
+	counters := c.table.Header().Counters()
+	return c.health(c.told(), &counters)
+}
+
 // judgeEvery is how soon a change of the verdict is told.
 const judgeEvery = time.Second
 
@@ -92,8 +98,7 @@ func (c *control) judge(ctx context.Context, tell func(string)) {
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
 	for said := ""; ; {
-		counters := c.table.Header().Counters()
-		if now := verdict(c.health(c.told(), &counters)); now != said {
+		if now := verdict(c.healthNow()); now != said {
 			said = now
 			tell(now)
 		}

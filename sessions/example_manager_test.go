@@ -447,3 +447,17 @@ func ExampleEventReader() {
 	// session:connected <nil>
 	// session:disconnected <nil>
 }
+
+func ExampleManager_Traffic() {
+	h := sessions.NewHotspot()
+	defer h.Close()
+	ctx, id := context.Background(), h.Client().Id()
+	h.Create(ctx, id, tenMinutes)
+	h.ConnectDevice(ctx, id, "welcome")
+
+	all, err := h.Traffic(ctx, sessions.ByDown, 10) // the ten who receive most
+	first := all.Items[0]
+	fmt.Println(all.Clients.Connected, first.IP, first.Down.LimitBitsPerSecond, first.Session.State, err)
+	// Output:
+	// 1 10.10.0.2 5000000 running <nil>
+}

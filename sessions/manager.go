@@ -59,6 +59,7 @@ type Options struct {
 	LedgerKeep         time.Duration                       // how long a ledger is kept after its session's end; 0: 90 days
 	LAN                netip.Prefix                        // the clients'
 	Gateway            netip.Addr                          // the gateway's own address
+	RateReasons        []int                               // the forwarder's reasons for which packets are dropped because of their client's rate
 	Log                *slog.Logger                        // nil: none
 	Checkpointed       func(took time.Duration, err error) // told of each checkpoint; nil: nobody
 }
@@ -92,6 +93,7 @@ type Manager struct {
 	ready chan struct{}
 	warm  bool // the table had been in use when this process started
 
+	looks       looks        // at what passes
 	gate        sync.RWMutex // held for reading by whatever uses devices, for writing while all are replaced
 	checkpoints sync.Mutex   // one at a time
 	stopped     atomic.Bool
@@ -145,7 +147,7 @@ func New(opt Options) *Manager {
 	}
 	m := &Manager{
 		opt: opt, table: opt.Table, store: opt.Store, log: opt.Log,
-		clock: newClock(opt.Now, opt.Boot), desk: newDesk(),
+		clock: newClock(opt.Now, opt.Boot), desk: newDesk(), looks: looks{turn: newLock()},
 		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
 		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()), free: make([][]int, opt.Table.Workers()),
@@ -262,6 +264,7 @@ func (m *Manager) round(ctx context.Context) {
 	m.lookAtWAN()
 	m.lookForIdle()
 	m.mu.Unlock()
+	m.looks.forget(m.opt.Boot())
 	var granted []*device
 	now := m.clock.read().Wall
 	m.inParts(m.slots, func(d *device) {

@@ -35,7 +35,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(
 		newRun(), newCheck(opt), newDemo(), newVersion(opt),
-		newStatus(opt), newWhy(opt), newDevices(opt), newSessions(opt),
+		newStatus(opt), newTop(opt), newWhy(opt), newDevices(opt), newSessions(opt),
 		newConnect(opt), newDisconnect(opt), newPause(opt), newResume(opt), newEvents(opt),
 		newBackup(opt), newRestore(opt),
 		newChild("forward"), newChild("control"), newChild("store"),

@@ -50,6 +50,8 @@ type Core interface {
 	Delete(ctx context.Context, id int64) error
 	Ledger(ctx context.Context, id int64, cursor string, limit int) ([]sessions.LedgerLine, string, error)
 
+	Traffic(ctx context.Context, by sessions.TrafficOrder, limit int) (sessions.Traffic, error)
+
 	Events(after uint64, f sessions.EventFilter) *sessions.EventReader
 
 	Backup(ctx context.Context, w io.Writer) error
@@ -58,8 +60,10 @@ type Core interface {
 
 // New returns the handler of everything under Base. status is asked once a
 // GET /status, and its lists and maps may be nil; why once a GET /devices/{D}/why,
-// with D and the errors of Core.
-func New(core Core, status func(context.Context) Status, why func(ctx context.Context, key string) (Why, error)) http.Handler {
+// with D and the errors of Core; health, the status's ready and degraded, once a
+// GET /top.
+func New(core Core, status func(context.Context) Status, why func(ctx context.Context, key string) (Why, error),
+	health func() (ready bool, degraded []string)) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, settings())
 	api.UseMiddleware(withDeadline, askedOnce(api))
@@ -69,6 +73,7 @@ func New(core Core, status func(context.Context) Status, why func(ctx context.Co
 	registerSessions(api, core)
 	registerLedger(api, core)
 	registerWhy(api, why)
+	registerTop(api, core, health)
 	registerEvents(mux, api, core)
 	registerBackup(mux, api, core)
 

@@ -21,7 +21,7 @@ import (
 
 // call asks the API over core and returns the answer with its body read.
 func call(core api.Core, method, path, body string, header ...string) (*http.Response, string) {
-	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot)
+	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot, healthy)
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -40,6 +40,9 @@ func whyNot(ctx context.Context, key string) (api.Why, error) {
 	return api.Why{Now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC), Verdict: "no " + key, Steps: []api.WhyStep{}}, nil
 }
 
+// healthy is asked what the verdict is.
+func healthy() (bool, []string) { return true, nil }
+
 const (
 	session7 = `{"id":7,"device_id":1,"provider":"local","type":"time_or_data","state":"running","time_secs":60,"data_mb":100,` +
 		`"time_cons":12,"data_cons":3.25,"remaining_time":48,"remaining_data":96.75,"up_bytes":1000000,"down_bytes":2250000,` +
@@ -47,6 +50,7 @@ const (
 		`"use_global_speed":false,"weight":1,"created_at":"2026-11-21T10:00:00Z"}`
 	device1 = `{"id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","connected":true,` +
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","session":` + session7 + `}`
+	noFlow   = `{"bits_per_second":0,"packets_per_second":0,"limit_bits_per_second":0,"waiting_bytes":0,"delay_ms":0}`
 	timePlan = `{"type":"time","time_secs":60,"use_global_speed":true}`
 )
 
@@ -76,6 +80,12 @@ func TestAnswers(t *testing.T) {
 		{"a session's ledger", "GET", "/sessions/7/ledger", "", 200, `{"items":[{"n":2,"at":"2026-11-21T10:00:00Z","kind":"pause","why":"bye","changed":[],` +
 			`"used":{"time_ms":12000,"up_bytes":1000000,"down_bytes":0},"total":{"time_ms":12000,"up_bytes":1000000,"down_bytes":0},` +
 			`"corrected_ms":0,"corrected_bytes":0,"remaining_ms":48000,"remaining_bytes":null}],"next":""}`},
+		{"who receives most", "GET", "/top", "", 200, `{"ready":true,"degraded":[],"traffic":{"now":"2026-11-21T10:00:00Z","over_ms":1000,"clients":{"bound":3,"connected":1,"paused":0},` +
+			`"down":` + noFlow + `,"up":` + noFlow + `,"drops_per_second":0.5,"other_drops_per_second":0,` +
+			`"items":[{"device_id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","session":` + session7 + `,` +
+			`"down":{"bits_per_second":4900000,"packets_per_second":410,"limit_bits_per_second":5000000,"waiting_bytes":3000,"delay_ms":12.5},` +
+			`"up":{"bits_per_second":0,"packets_per_second":0,"limit_bits_per_second":3000000,"waiting_bytes":0,"delay_ms":0},` +
+			`"drops":3,"drops_per_second":0.5,"marked":2,"marked_per_second":0}]}}`},
 		{"why a device is offline", "GET", "/devices/1/why", "", 200, `{"now":"2026-11-21T10:00:00Z","verdict":"no 1","online":false,"do":"","device":null,"steps":[]}`},
 		{"a session is changed", "PATCH", "/sessions/7", `{"time_secs":120}`, 200, session7},
 	} {
@@ -132,6 +142,8 @@ func TestNothingIsEmptyOrNull(t *testing.T) {
 		"/devices":           `{"items":[],"next":""}`,
 		"/devices/1/session": `null`,
 		"/sessions":          `{"items":[],"next":""}`,
+		"/top": `{"ready":true,"degraded":[],"traffic":{"now":"0001-01-01T00:00:00Z","over_ms":0,"clients":{"bound":0,"connected":0,"paused":0},` +
+			`"down":` + noFlow + `,"up":` + noFlow + `,"drops_per_second":0,"other_drops_per_second":0,"items":[]}}`,
 	} {
 		if _, body := call(core, "GET", api.Base+path, ""); strings.TrimSpace(body) != want {
 			t.Errorf("%s: %s, want %s", path, body, want)
@@ -203,6 +215,14 @@ func TestWhatIsSentArrives(t *testing.T) {
 	if len(core.plans) != 2 || core.plans[0].TimeSecs != 60 || core.plans[1].DataMB != 5 {
 		t.Errorf("plans %+v", core.plans)
 	}
+	ask("GET", "/top?sort=remaining&limit=7", "")
+	if core.order != sessions.ByRemaining || core.limit != 7 {
+		t.Errorf("order %q limit %d", core.order, core.limit)
+	}
+	ask("GET", "/top", "")
+	if core.order != sessions.ByDown || core.limit != 20 {
+		t.Errorf("order %q limit %d", core.order, core.limit)
+	}
 	ask("GET", "/devices/1/sessions", "")
 	if core.filter.DeviceID != 1 || core.filter.State != "" || core.limit != 100 {
 		t.Errorf("filter %+v limit %d", core.filter, core.limit)
@@ -257,6 +277,9 @@ func TestProblems(t *testing.T) {
 		{"a negative time", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":-1}`}, 422, []string{"body.time_secs"}},
 		{"a weight of nothing", nil, []string{"PATCH", "/sessions/7", `{"weight":0}`}, 422, []string{"body.weight"}},
 		{"a weight of too much", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":60,"use_global_speed":true,"weight":101}`}, 422, []string{"body.weight"}},
+		{"an order that does not exist", nil, []string{"GET", "/top?sort=colour", ""}, 422, []string{"query.sort", "remaining"}},
+		{"more clients than fit in an answer", nil, []string{"GET", "/top?limit=1001", ""}, 422, []string{"query.limit"}},
+		{"traffic while a backup is restored is a 503", sessions.ErrUnavailable, []string{"GET", "/top", ""}, 503, []string{"try again"}},
 		{"days that are no number", nil, []string{"PATCH", "/sessions/7", `{"exp_days":"soon"}`}, 422, []string{"body.exp_days"}},
 		{"a body that is missing", nil, []string{"POST", "/devices", ""}, 400, []string{"body"}},
 		{"a body that is not JSON", nil, []string{"POST", "/devices", "{"}, 400, []string{"body"}},
@@ -350,7 +373,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/summary", "GET /devices/{D}/why", "GET /events",
-		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "PATCH /sessions/{id}", "POST /devices",
+		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "GET /top", "PATCH /sessions/{id}", "POST /devices",
 		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /devices/{D}/sessions/batch", "POST /restore",
 	}
 	if !slices.Equal(got, want) {

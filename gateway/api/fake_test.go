@@ -34,6 +34,7 @@ type fakeCore struct {
 	filter   sessions.Filter
 	cursor   string
 	limit    int
+	order    sessions.TrafficOrder
 	mac, ip  string
 	hostname string
 	deadline bool // every call so far had one
@@ -162,6 +163,17 @@ func (f *fakeCore) Ledger(ctx context.Context, id int64, cursor string, limit in
 	left := uint64(48_000)
 	return []sessions.LedgerLine{{Number: 2, At: *f.session.StartedAt, Kind: sessions.LinePause, Why: "bye", Changed: []sessions.LineChanged{},
 		Used: sessions.Counted{TimeMS: 12_000, UpBytes: 1000000}, Total: sessions.Counted{TimeMS: 12_000, UpBytes: 1000000}, RemainingMS: &left}}, "", f.asked(ctx)
+}
+
+func (f *fakeCore) Traffic(ctx context.Context, by sessions.TrafficOrder, limit int) (sessions.Traffic, error) {
+	f.order, f.limit = by, limit
+	if f.empty {
+		return sessions.Traffic{}, f.asked(ctx)
+	}
+	return sessions.Traffic{Now: *f.session.StartedAt, OverMS: 1000, Clients: sessions.TrafficClients{Bound: 3, Connected: 1}, DropsPerSecond: 0.5,
+		Items: []sessions.ClientTraffic{{DeviceID: 1, MAC: f.device.MAC, IP: f.device.IP, Session: f.session, Drops: 3, DropsPerSecond: 0.5, Marked: 2,
+			Down: sessions.Flow{BitsPerSecond: 4_900_000, PacketsPerSecond: 410, LimitBitsPerSecond: 5_000_000, WaitingBytes: 3000, DelayMS: 12.5},
+			Up:   sessions.Flow{LimitBitsPerSecond: 3_000_000}}}}, f.asked(ctx)
 }
 
 func (f *fakeCore) Events(after uint64, filter sessions.EventFilter) *sessions.EventReader {
