@@ -22,7 +22,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: build deb check test demo bench bench-quick steps fuzz deps unit race arm short-fuzz namespaces soak figures
+.PHONY: build deb check test demo bench bench-quick bench-shaping steps fuzz deps unit race arm short-fuzz namespaces soak figures
 
 build: ## the static binary, bin/gatewayd
 	go build $(TRIM) -ldflags "-s -w" -o bin/gatewayd ./cmd/gatewayd
@@ -84,11 +84,14 @@ test: deps check race arm short-fuzz namespaces ## everything
 demo: build ## the main job on real packets in namespaces of its own; 60 s
 	./bin/gatewayd demo
 
-bench: deps build ## beside the kernel's own hotspot and NAT, in the same run; 15 min
+bench: deps build ## beside the kernel's own hotspot and NAT, in the same run; 20 min
 	go run ./bench -binary bin/gatewayd -out bench/out
 
-bench-quick: deps build ## the key figures of it; 3 min
+bench-quick: deps build ## the key figures of it; 4 min
 	go run ./bench -quick -binary bin/gatewayd -out bench/out
+
+bench-shaping: deps build ## plans filled at all rates, beside HTB and nft's policer; 70 min; ONLY=PATTERN takes some
+	go run ./bench -shaping -only '$(ONLY)' -binary bin/gatewayd -out bench/out/shaping
 
 steps: ## each step of the packet path: nanoseconds a packet, allocations
 	go test -run '^$$' -bench '^Benchmark(Steps|Up|Down|Both|UpSuper)$$' -benchmem ./forwarder

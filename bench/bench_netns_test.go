@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 )
 
 // leaves fails if a namespace, a directory or a process of this bench stays.
@@ -124,11 +125,17 @@ func TestBenchSaysThatTheBinaryDoesNotStart(t *testing.T) {
 // tried runs a counter's program on a frame and returns what becomes of it.
 func tried(t *testing.T, marks *answers, frame []byte, gsoSize uint32) (verdict uint32, out []byte, counted traffic) {
 	t.Helper()
+	return triedWith(t, marks, nil, frame, gsoSize)
+}
+
+// triedWith has the program count for each client, too.
+func triedWith(t *testing.T, marks *answers, each asm.Instructions, frame []byte, gsoSize uint32) (verdict uint32, out []byte, counted traffic) {
+	t.Helper()
 	counts, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 16, MaxEntries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: whole(counts, marks)})
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: whole(counts, marks, each)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,13 +28,15 @@ const discard = 9
 // stack sees it.
 type counter struct {
 	counts  *ebpf.Map // one traffic per CPU
+	each    *ebpf.Map // layer-3 bytes of each client; nil: not counted
 	program *ebpf.Program
 	link    link.Link
 }
 
 // newCounter attaches a counter to the port of a namespace; marks is where it marks
-// answers, nil to send back what asks for one. It needs TCX (Linux 6.6).
-func newCounter(namespace string, marks *answers) (c *counter, err error) {
+// answers, nil to send back what asks for one. It counts for each of so many
+// clients, too. It needs TCX (Linux 6.6).
+func newCounter(namespace string, marks *answers, clients int) (c *counter, err error) {
 	c = &counter{}
 	defer func() {
 		if err != nil {
@@ -45,8 +47,16 @@ func newCounter(namespace string, marks *answers) (c *counter, err error) {
 	if err != nil {
 		return c, err
 	}
+	var each asm.Instructions
+	if clients > 0 {
+		c.each, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(clients)})
+		if err != nil {
+			return c, err
+		}
+		each = ofEach(c.each.FD(), clients, marks != nil)
+	}
 	c.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: whole(c.counts, marks),
+		Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: whole(c.counts, marks, each),
 	})
 	if err != nil {
 		return c, err
@@ -63,11 +73,11 @@ func newCounter(namespace string, marks *answers) (c *counter, err error) {
 }
 
 // whole is a counter's program.
-func whole(counts *ebpf.Map, marks *answers) asm.Instructions {
+func whole(counts *ebpf.Map, marks *answers, each asm.Instructions) asm.Instructions {
 	if marks != nil {
-		return append(counting(counts.FD()), marking(marks.words.FD())...)
+		return append(counting(counts.FD(), each), marking(marks.words.FD())...)
 	}
-	return append(counting(counts.FD()), bouncing()...)
+	return append(counting(counts.FD(), each), bouncing()...)
 }
 
 // Offsets in struct __sk_buff (linux/bpf.h), and verdicts.
@@ -93,14 +103,15 @@ const (
 //	             packets = (bytes - header + gso_size - 1) / gso_size
 //	             bytes += (packets - 1) * header
 //	counts += packets, bytes
+//	each, if it is counted for each client
 //	if not UDP: next
 //	if to port discard: drop
 //
 // and goes on with bouncing or marking, R6 being the context and R7 the length of
 // the IP header.
-func counting(counts int) asm.Instructions {
+func counting(counts int, each asm.Instructions) asm.Instructions {
 	const eth = atIP
-	return asm.Instructions{
+	program := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1), // LoadAbs and LoadInd want the context here
 		asm.LoadMem(asm.R0, asm.R6, skbProtocol, asm.Word),
 		asm.HostTo(asm.BE, asm.R0, asm.Half),
@@ -151,8 +162,10 @@ func counting(counts int) asm.Instructions {
 		asm.LoadMem(asm.R1, asm.R0, 8, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R8),
 		asm.StoreMem(asm.R0, 8, asm.R1, asm.DWord),
-
-		asm.LoadAbs(eth+9, asm.Byte),
+	}
+	program = append(program, each...)
+	return append(program,
+		asm.LoadAbs(eth+9, asm.Byte).WithSymbol("counted"),
 		asm.JNE.Imm(asm.R0, 17, "next"),
 		asm.LoadInd(asm.R0, asm.R7, eth+2, asm.Half),
 		asm.JNE.Imm(asm.R0, discard, "reply"),
@@ -161,7 +174,7 @@ func counting(counts int) asm.Instructions {
 
 		asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("next"),
 		asm.Return(),
-	}
+	)
 }
 
 // bouncing sends a packet to UDP port echo back where it came from: addresses and
@@ -253,6 +266,9 @@ func (c *counter) close() error {
 	}
 	if c.program != nil {
 		problems = append(problems, c.program.Close())
+	}
+	if c.each != nil {
+		problems = append(problems, c.each.Close())
 	}
 	if c.counts != nil {
 		problems = append(problems, c.counts.Close())

@@ -24,16 +24,19 @@ type daemon struct {
 	api      *client.Client
 	clients  int
 	sessions map[int]int // number of the client whose session it is
+	global   bits        // what the config gives each session
+	changed  bool        // its sessions have something else
+	weighted bool        // among it weights
 }
 
 // newDaemon makes a lab, starts the binary as its gateway and connects the
 // clients.
 func newDaemon(ctx context.Context, binary string, s setting) (d *daemon, err error) {
-	place, err := newLab(ctx, "g"+s.key, s.plain)
+	place, err := newLab(ctx, "g"+s.key, s)
 	if err != nil {
 		return nil, err
 	}
-	d = &daemon{place: place, binary: binary, clients: s.clients, sessions: map[int]int{}, api: client.New(place.socket(), 5*patience)}
+	d = &daemon{place: place, binary: binary, clients: s.clients, global: s.rate, sessions: map[int]int{}, api: client.New(place.socket(), 5*patience)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make gatewayd the gateway: %w", err), d.stop())
@@ -56,13 +59,17 @@ func (d *daemon) config() string { return filepath.Join(d.place.dir, "gatewayd.y
 
 // configText is gatewayd's config.
 func configText(l *lab, s setting) string {
+	total := ""
+	if s.total != 0 {
+		total = fmt.Sprintf("total: {down: %s, up: %s}, ", s.total.text(), s.total.text())
+	}
 	text := fmt.Sprintf(`lan: {interface: %s, address: %s}
 wan: {interface: %s, address: %s, gateway: %s}
 host: {ports: none}
-bandwidth: {global: {down: 100 Gbit, up: 100 Gbit}}
+bandwidth: {%sglobal: {down: %s, up: %s}}
 store: {path: %s}
 api: {socket: %s}
-`, lanPort, lanAddress, wanPort, wanAddress, serverIP, filepath.Join(l.dir, "store"), l.socket())
+`, lanPort, lanAddress, wanPort, wanAddress, serverIP, total, s.rate.text(), s.rate.text(), filepath.Join(l.dir, "store"), l.socket())
 	if s.raised {
 		text += "limits: {clients: 16384, nat_flows: 262144, flows_per_client: 16384, ports_per_client: 16384}\n"
 	}
@@ -178,12 +185,13 @@ const (
 	billedUp, billedDown     = "billed_up_bytes", "billed_down_bytes"
 	refusedUp, refusedDown   = "refused_up_packets", "refused_down_packets"       // the kernel did not take them: not billed
 	vanishedUp, vanishedDown = "port_drops_up_packets", "port_drops_down_packets" // the port's own tx drops
+	ownCPU                   = "own_cpu_ns"                                       // that its processes have used
 	overflowUp, overflowDown = "overflow_up_packets", "overflow_down_packets"     // dropped before gatewayd read them
 )
 
 // counts reads the sessions' bills, the status and the ports' own drops.
 func (d *daemon) counts(ctx context.Context) (reading, error) {
-	r := reading{sums: counts{}, each: make([]uint64, d.clients)}
+	r := reading{sums: counts{}, each: make([]uint64, d.clients), down: make([]uint64, d.clients)}
 	c := r.sums
 	if err := d.bills(ctx, &r); err != nil {
 		return r, err
@@ -201,7 +209,12 @@ func (d *daemon) counts(ctx context.Context) (reading, error) {
 	for reason, n := range status.Drops {
 		c["drop_"+reason] = n
 	}
-	err := within(d.place.gateway, func() (err error) {
+	used, err := cpu(d.process.cmd.Process.Pid)
+	if err != nil {
+		return r, err
+	}
+	c[ownCPU] = uint64(used)
+	err = within(d.place.gateway, func() (err error) {
 		if c[vanishedUp], err = portDrops(wanPort); err == nil {
 			c[vanishedDown], err = portDrops(lanPort)
 		}
@@ -236,6 +249,7 @@ func (d *daemon) bills(ctx context.Context, r *reading) error {
 			r.sums[billedUp] += s.Up
 			r.sums[billedDown] += s.Down
 			r.each[client] += s.Up
+			r.down[client] += s.Down
 		}
 		if cursor = page.Next; cursor == "" {
 			return nil
@@ -270,17 +284,23 @@ func (d *daemon) prove(rose reading, a arrival, t trial, o outcome) error {
 		longest = o.wire
 	}
 	for _, way := range []struct {
-		direction string
-		billed    uint64
-		arrived   traffic
-		lost      uint64 // packets
+		direction  string
+		billed     uint64
+		arrived    traffic
+		lost       uint64   // packets
+		bills, got []uint64 // of each client; got is nil where it was not counted
 	}{
-		{"up", c[billedUp], a.Up, c[vanishedUp] - min(c[vanishedUp], c[refusedUp])},
-		{"down", c[billedDown], a.Down, c[vanishedDown] - min(c[vanishedDown], c[refusedDown])},
+		{"up", c[billedUp], a.Up, c[vanishedUp] - min(c[vanishedUp], c[refusedUp]), rose.each, o.gotUp},
+		{"down", c[billedDown], a.Down, c[vanishedDown] - min(c[vanishedDown], c[refusedDown]), rose.down, o.gotDown},
 	} {
 		if over := int64(way.billed - way.arrived.Bytes); over < 0 || over > int64(way.lost)*int64(longest) {
 			return fmt.Errorf("billed %d bytes %s, but %d arrived and the port dropped %d packets (difference %d)",
 				way.billed, way.direction, way.arrived.Bytes, way.lost, over)
+		}
+		for i, got := range way.got {
+			if way.lost == 0 && way.bills[i] != got {
+				return fmt.Errorf("client %d of %d was billed %d bytes %s, but %d of its arrived", i+1, d.clients, way.bills[i], way.direction, got)
+			}
 		}
 	}
 	if a.Up.Packets == 0 || t.answers && a.Down.Packets == 0 {

@@ -16,6 +16,13 @@
 //   - gatewayd: the real binary, NAT, each client with a plan at 100 Gbit/s, which
 //     is billed.
 //
+// Where clients are held to plans that are reached, the sides are gatewayd, the
+// kernel hotspot with HTB at the plans' rates (rate and ceil, HTB's own burst, a
+// pfifo of 1000 packets; what all have together is a class above, and a client's
+// rate is its share by weight), and nft's policer: masquerade, the set of clients
+// and, for each client and direction, "limit rate over" the plan, which drops. Its
+// bucket holds a second of the rate and a burst: nft has it so.
+//
 // A trial is one thing done on each side; it gives one figure or more, and differs
 // from another trial in one factor: flows, size of packets, offloads, clients. How a
 // run goes:
@@ -41,6 +48,22 @@
 //  6. Median, minimum and maximum of the repeats go into a table, a JSON file and
 //     a page with plots. The exit code is 0 only if every figure has all its
 //     proven rounds.
+//
+// A plan is filled by TCP flows that are connected before the first sends, and
+// reset at the end. For a second before them and while it is measured, the client
+// pings the server every 20 ms; what a ping takes longer is its percentile beside the
+// median of the idle second, and what the pings take is a part of the plan. What is
+// delivered is layer 3 at the far end's port, headers, pings and what TCP sends
+// again included, from 2 s after the flows began. What still waits is let go after
+// it was measured, so that it can be billed. Of several clients, each is counted
+// for itself at the far end, and its own bill must be that. Clients beside the first
+// speak by its port: a program on it (TCX) gives their frames their MACs. These
+// trials are made once, in runs of 10 s; with -shaping there are all, in runs of
+// 20 s: each rate up and down, with offloads and without, plans that change while
+// they are filled, ECN, and 10,000 plans beside 10 with the same sum, each offered
+// a quarter more than it has. Their wanted values are gatewayd's own, whatever the
+// kernel does beside it; CPU of gatewayd is that of all its processes, in ticks of
+// 10 ms.
 //
 // Sender, gateway and receiver share the machine's cores, on all sides alike. The
 // sender of UDP is one thread on the last core; it changes addresses and ports from

@@ -14,10 +14,12 @@ import (
 
 // A kernel is the gateway that the kernel is with nftables and, as a hotspot, HTB.
 type kernel struct {
-	kind  string
-	place *lab
-	htb   *htb   // nil: NAT alone
-	cores string // that receive, a mask; empty: not set
+	kind    string
+	place   *lab
+	htb     *htb // nil: no classes
+	clients int
+	turn    int    // plans that the policer has had
+	cores   string // that receive, a mask; empty: not set
 }
 
 // The sides' names.
@@ -25,21 +27,22 @@ const (
 	hotspot   = "kernel hotspot"
 	stock     = "kernel hotspot, stock HTB"
 	natOnly   = "kernel NAT"
+	policer   = "nft policer"
 	ourselves = "gatewayd"
 )
 
 // newKernel makes a lab and the kernel its gateway.
 func newKernel(ctx context.Context, kind string, s setting) (k *kernel, err error) {
-	place, err := newLab(ctx, map[string]string{hotspot: "h", stock: "s", natOnly: "n"}[kind]+s.key, s.plain)
+	place, err := newLab(ctx, map[string]string{hotspot: "h", stock: "s", natOnly: "n", policer: "p"}[kind]+s.key, s)
 	if err != nil {
 		return nil, err
 	}
-	k = &kernel{kind: kind, place: place}
+	k = &kernel{kind: kind, place: place, clients: s.clients}
 	switch kind {
 	case hotspot:
-		k.htb = &htb{"100gbit", "burst 1m cburst 1m"}
+		k.htb = &htb{rate: "100gbit", burst: "burst 1m cburst 1m", total: s.total, plan: plan{rate: s.rate}}
 	case stock:
-		k.htb = &htb{"10gbit", ""}
+		k.htb = &htb{rate: "10gbit", plan: plan{rate: s.rate}}
 	}
 	defer func() {
 		if err != nil {
@@ -62,8 +65,13 @@ func newKernel(ctx context.Context, kind string, s setting) (k *kernel, err erro
 	if err = feed(ctx, gateway, neighbours(s.clients), "ip", "-batch", "-"); err != nil {
 		return k, err
 	}
-	if err = feed(ctx, gateway, rules(s.clients, k.htb != nil), "nft", "-f", "-"); err != nil {
+	if err = feed(ctx, gateway, rules(s.clients, kind), "nft", "-f", "-"); err != nil {
 		return k, err
+	}
+	if kind == policer {
+		if err = k.plan(ctx, plan{rate: s.rate}); err != nil {
+			return k, err
+		}
 	}
 	if k.htb != nil {
 		for _, port := range []string{lanPort, wanPort} {

@@ -30,16 +30,16 @@ func TestReadRules(t *testing.T) {
 
 // However many clients there are, a packet meets as many rules.
 func TestRulesAreLookUps(t *testing.T) {
-	lines := func(clients int) int { return strings.Count(rules(clients, true), "\n") }
+	lines := func(clients int) int { return strings.Count(rules(clients, hotspot), "\n") }
 	if few, many := lines(1), lines(10_000); few != many {
 		t.Errorf("%d lines for a client, %d for 10,000", few, many)
 	}
 	for text, want := range map[string]int{" counter,": 19_998, " : 1:": 10_000, "10.10.39.17 : 1:271f": 1} {
-		if got := strings.Count(strings.ReplaceAll(rules(10_000, true), "counter masquerade", ""), text); got != want {
+		if got := strings.Count(strings.ReplaceAll(rules(10_000, hotspot), "counter masquerade", ""), text); got != want {
 			t.Errorf("%q is there %d times, want %d", text, got, want)
 		}
 	}
-	if got := strings.Count((&htb{"100gbit", "burst 1m cburst 1m"}).queues("eth0", 10_000), "\n"); got != 10_001 {
+	if got := strings.Count((htb{rate: "100gbit", burst: "burst 1m cburst 1m"}).queues("eth0", 10_000), "\n"); got != 10_001 {
 		t.Errorf("%d lines make the queues, want 10001", got)
 	}
 }

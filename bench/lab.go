@@ -36,12 +36,13 @@ type lab struct {
 	gatewayMAC              net.HardwareAddr
 	answers                 *answers
 	atClient, atServer      *counter
+	mouths                  *mouths // of clients that speak; nil: only the first does
 	iperf                   *process
 }
 
 // newLab makes the namespaces, their veth pairs and addresses, but nothing in
-// the gateway. A plain one's ports have no offloads. On an error nothing is left.
-func newLab(ctx context.Context, name string, plain bool) (l *lab, err error) {
+// the gateway. On an error nothing is left.
+func newLab(ctx context.Context, name string, s setting) (l *lab, err error) {
 	prefix := fmt.Sprintf("gwb-%d-%s-", os.Getpid(), name)
 	l = &lab{client: prefix + "c", gateway: prefix + "g", server: prefix + "s"}
 	defer func() {
@@ -77,7 +78,7 @@ func newLab(ctx context.Context, name string, plain bool) (l *lab, err error) {
 	if err != nil {
 		return l, err
 	}
-	if plain {
+	if s.plain {
 		if err = l.withoutOffloads(ctx); err != nil {
 			return l, err
 		}
@@ -95,11 +96,20 @@ func newLab(ctx context.Context, name string, plain bool) (l *lab, err error) {
 	if l.answers, err = newAnswers(); err != nil {
 		return l, err
 	}
-	if l.atClient, err = newCounter(l.client, l.answers); err != nil {
+	counted := 0
+	if s.counted {
+		counted = s.clients
+	}
+	if l.atClient, err = newCounter(l.client, l.answers, counted); err != nil {
 		return l, err
 	}
-	if l.atServer, err = newCounter(l.server, nil); err != nil {
+	if l.atServer, err = newCounter(l.server, nil, counted); err != nil {
 		return l, err
+	}
+	if s.speak {
+		if err = l.openMouths(ctx, s.clients); err != nil {
+			return l, err
+		}
 	}
 	l.iperf, err = start(l.server, filepath.Join(l.dir, "iperf3.log"), "iperf3", "-s")
 	return l, err
@@ -185,6 +195,17 @@ func (l *lab) arrived() (up, down traffic, err error) {
 	return
 }
 
+// got is what has arrived of each client, layer-3 bytes: up by streams of a flow a
+// client, down where clients speak; nil where it is not counted.
+func (l *lab) got() (up, down []uint64, err error) {
+	if l.mouths != nil {
+		down, err = l.atClient.readEach()
+		return nil, down, err
+	}
+	up, err = l.atServer.readEach()
+	return up, nil, err
+}
+
 // remove removes the lab and all that still runs in it.
 func (l *lab) remove() error {
 	var problems []error
@@ -195,6 +216,9 @@ func (l *lab) remove() error {
 		if c != nil {
 			problems = append(problems, c.close())
 		}
+	}
+	if l.mouths != nil {
+		problems = append(problems, l.mouths.close())
 	}
 	if l.answers != nil {
 		problems = append(problems, l.answers.close())

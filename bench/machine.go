@@ -96,18 +96,11 @@ func kernelHolds() (bytes uint64, err error) {
 
 // pss is the share of memory of a process and of all that it started, bytes.
 func pss(pid int) (bytes uint64, err error) {
-	parents, err := parents()
+	tree, err := family(pid)
 	if err != nil {
 		return 0, err
 	}
-	for child := range parents {
-		ancestor := child
-		for ancestor != pid && ancestor > 1 {
-			ancestor = parents[ancestor]
-		}
-		if ancestor != pid {
-			continue
-		}
+	for _, child := range tree {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", child))
 		if err != nil {
 			return 0, err
@@ -120,6 +113,58 @@ func pss(pid int) (bytes uint64, err error) {
 		}
 	}
 	return bytes, nil
+}
+
+// cpu is how long a process and all that it started have run, in ticks of 10 ms.
+func cpu(pid int) (used time.Duration, err error) {
+	tree, err := family(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, child := range tree {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		if err != nil {
+			return 0, err
+		}
+		n, err := readUsed(string(text))
+		if err != nil {
+			return 0, fmt.Errorf("read /proc/%d/stat: %w", child, err)
+		}
+		used += n
+	}
+	return used, nil
+}
+
+// readUsed reads utime and stime of /proc/PID/stat, in ticks of 10 ms: the 14th and
+// the 15th field, of which the second may have spaces in brackets.
+func readUsed(text string) (used time.Duration, err error) {
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%d fields after the name", len(fields))
+	}
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		used += time.Duration(n) * 10 * time.Millisecond
+	}
+	return used, nil
+}
+
+// family are a process and all that it started.
+func family(pid int) (tree []int, err error) {
+	parents, err := parents()
+	for child := range parents {
+		ancestor := child
+		for ancestor != pid && ancestor > 1 {
+			ancestor = parents[ancestor]
+		}
+		if ancestor == pid {
+			tree = append(tree, child)
+		}
+	}
+	return tree, err
 }
 
 // parents are all processes' parents, by process.

@@ -35,6 +35,7 @@ func bench(ctx context.Context, args []string) (err error) {
 	repeats := flags.Int("repeats", 5, "how often each trial is made on each side")
 	lasts := flags.Duration("time", time.Second, "how long a run lasts, whole seconds")
 	quick := flags.Bool("quick", false, "the key figures, and 2 repeats where -repeats does not say otherwise")
+	shaping := flags.Bool("shaping", false, "all that is shaped, and nothing else, in runs of 20 s")
 	congestion := flags.String("congestion", "cubic", "congestion control `name` of the TCP that is measured")
 	only := flags.String("only", "", "only trials whose key matches this `pattern`")
 	if err := flags.Parse(args); err != nil {
@@ -45,9 +46,19 @@ func bench(ctx context.Context, args []string) (err error) {
 	if *quick && !given["repeats"] {
 		*repeats = 2
 	}
-	list, err := chosen(*only, *congestion, *quick)
+	list, err := chosen(*only, *congestion, *quick, *shaping)
 	if err != nil {
 		return err
+	}
+	shapes := length{1, 10 * time.Second}
+	if *shaping {
+		shapes.lasts *= 2
+	}
+	if given["repeats"] {
+		shapes.repeats = *repeats
+	}
+	if given["time"] {
+		shapes.lasts = *lasts
 	}
 	if *repeats < 1 || *lasts < time.Second {
 		return errors.New("there must be at least one repeat, and a run lasts at least 1s")
@@ -61,11 +72,11 @@ func bench(ctx context.Context, args []string) (err error) {
 	}
 
 	r := &report{Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Binary: file,
-		Congestion: *congestion, Repeats: *repeats, Lasts: lasts.Seconds(), Senders: offers(), Voids: []void{}}
+		Congestion: *congestion, Repeats: *repeats, Lasts: lasts.Seconds(), ShapedRepeats: shapes.repeats, ShapedLasts: shapes.lasts.Seconds(), Senders: offers(), Voids: []void{}}
 	senders := &choices{offers: r.Senders, hasty: *quick, made: []choice{}, try: try}
 	var unproven error
 	for _, s := range settings {
-		err := r.phase(ctx, s, file, &series{repeats: *repeats, lasts: *lasts, say: os.Stderr, once: once, choices: senders}, of(list, s))
+		err := r.phase(ctx, s, file, &series{length: length{*repeats, *lasts}, shapes: shapes, say: os.Stderr, once: once, choices: senders}, of(list, s))
 		if err != nil && !errors.Is(err, errVoid) {
 			return err
 		}
@@ -89,7 +100,11 @@ func (r *report) phase(ctx context.Context, s setting, binary string, run *serie
 			err = errors.Join(err, sd.stop())
 		}
 	}()
-	for _, kind := range []string{stock, hotspot, ourselves, natOnly} {
+	kinds := s.sides
+	if kinds == nil {
+		kinds = kernels
+	}
+	for _, kind := range kinds {
 		if kind == stock && !slices.ContainsFunc(list, func(t trial) bool { return t.stock }) {
 			continue
 		}
@@ -147,15 +162,16 @@ func (r *report) make(ctx context.Context, kind string, s setting, binary string
 	return k, err
 }
 
-// chosen returns the trials whose key matches a pattern.
-func chosen(pattern, congestion string, quick bool) ([]trial, error) {
+// chosen returns the trials whose key matches a pattern: those of a quick run, all
+// that are shaped, or else those that are not rare.
+func chosen(pattern, congestion string, quick, shaping bool) ([]trial, error) {
 	match, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("-only: %w", err)
 	}
 	var list []trial
 	for _, t := range trials(congestion) {
-		if !match.MatchString(t.key) || quick && !t.quick {
+		if !match.MatchString(t.key) || quick && !t.quick || shaping && !t.shapes || !shaping && t.rare {
 			continue
 		}
 		t.stock = t.stock && !quick

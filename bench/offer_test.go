@@ -133,7 +133,7 @@ func offered(there []offer, runs *[]asked, give func(trial string, o offer) (flo
 		*runs = append(*runs, asked{sd.name(), t.key, how.offer, tried})
 		return give(t.key, how.offer)
 	}
-	s := &series{repeats: 1, say: io.Discard, once: func(_ context.Context, sd side, t trial, how terms) (measurement, error) {
+	s := &series{length: length{repeats: 1}, say: io.Discard, once: func(_ context.Context, sd side, t trial, how terms) (measurement, error) {
 		v, err := ask(sd, t, how, false)
 		return measurement{Values: map[string]float64{delivered: v}, Sender: how.offer}, err
 	}}

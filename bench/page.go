@@ -11,13 +11,16 @@ import (
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"of":      entry.of,
-	"beside":  entry.beside,
-	"verdict": func(e entry, kernel string) string { return e.Beside[kernel].verdict() },
-	"class":   func(e entry, kernel string) string { return e.Beside[kernel].class() },
-	"number":  number,
-	"billion": func(n uint64) string { return number(float64(n) / 1e9) },
-	"plus":    func(n int64) string { return fmt.Sprintf("%+d", n) },
+	"of":           entry.of,
+	"beside":       entry.beside,
+	"verdict":      func(e entry, kernel string) string { return e.Beside[kernel].verdict() },
+	"class":        func(e entry, kernel string) string { return e.Beside[kernel].class() },
+	"want":         entry.want,
+	"reached":      entry.reached,
+	"reachedClass": entry.reachedClass,
+	"number":       number,
+	"billion":      func(n uint64) string { return number(float64(n) / 1e9) },
+	"plus":         func(n int64) string { return fmt.Sprintf("%+d", n) },
 }).Parse(pageText))
 
 // class is a verdict's in the page's style.
@@ -40,12 +43,21 @@ type sheet struct {
 	Costs, Offered            []string
 	Ratios, Factors           []template.HTML // SVG
 	Met, Missed, Void         int
+	Unshaped, Shaping         []entry
+	Policer                   string
 }
 
 // page is the report as one HTML file that needs no other.
 func (r *report) page() ([]byte, error) {
 	s := sheet{report: r, Stock: stock, Hotspot: hotspot, NAT: natOnly, Ours: ourselves, Costs: r.costs(), Offered: r.offered()}
+	s.Unshaped, s.Shaping, s.Policer = r.unshaped(), r.shaping(), policer
 	for _, e := range r.Figures {
+		switch e.reachedClass() {
+		case "met":
+			s.Met++
+		case "missed":
+			s.Missed++
+		}
 		for _, b := range e.Beside {
 			switch b.class() {
 			case "met":

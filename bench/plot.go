@@ -19,6 +19,7 @@ var colors = map[string]color.Color{
 	hotspot:   color.RGBA{0x8a, 0x93, 0x9b, 0xff},
 	ourselves: color.RGBA{0x1f, 0x77, 0xb4, 0xff},
 	natOnly:   color.RGBA{0x44, 0x4c, 0x54, 0xff},
+	policer:   color.RGBA{0xb0, 0x8a, 0x5c, 0xff},
 }
 
 var targetColor = color.RGBA{0xd6, 0x27, 0x28, 0xff}
@@ -43,6 +44,8 @@ var panels = []panel{
 	{"new flows answered", []bar{{"new_mappings", perSecond, "mappings"}, {"new_remotes", perSecond, "remotes"}}},
 	{"round trip", []bar{{"rtt_idle", p50, "idle p50"}, {"rtt_idle", p99, "idle p99"}, {"rtt_loaded", p50, "bulk p50"}, {"rtt_loaded", p99, "bulk p99"}}},
 	{"packets of 64 bytes per CPU-second", []bar{{"udp_64", perCPU, "flat out"}, {"udp_even", perCPU, "100,000/s"}, {"clients_even", perCPU, "10,000 cl."}}},
+	{"filled plans down, % of the plan by Mbit/s and flows", []bar{{"plan_down_1_1", ofPlan, "1, 1"}, {"plan_down_1_32", ofPlan, "1, 32"}, {"plan_down_20_1", ofPlan, "20, 1"},
+		{"plan_down_20_32", ofPlan, "20, 32"}, {"plan_down_500_1", ofPlan, "500, 1"}, {"plan_down_500_32", ofPlan, "500, 32"}}},
 	{"TCP per CPU-second", []bar{{"tcp_up_1", perCPU, "1 up"}, {"tcp_down_1", perCPU, "1 down"}, {"tcp_up_8", perCPU, "8 up"}, {"tcp_down_8", perCPU, "8 down"}}},
 }
 
@@ -114,7 +117,11 @@ func bars(title string, list []entry, names []string) (*plot.Plot, error) {
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.TextStyle.Font.Size = vg.Points(7)
 	const width = 0.2
-	for i, side := range []string{stock, hotspot, ourselves, natOnly} {
+	sides := kernels
+	if list[0].Shaped {
+		sides = shapers
+	}
+	for i, side := range sides {
 		var around spreads
 		for n, e := range list {
 			s, measured := e.Sides[side]

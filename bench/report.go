@@ -14,20 +14,22 @@ import (
 
 // A report is what is kept of a run.
 type report struct {
-	Started    time.Time `json:"started"`
-	Took       float64   `json:"took_secs"`
-	Machine    machine   `json:"machine"`
-	Binary     string    `json:"binary"`
-	Congestion string    `json:"tcp_congestion_control"`
-	Repeats    int       `json:"repeats"`
-	Lasts      float64   `json:"run_secs"`
-	Senders    []offer   `json:"senders"` // that this kernel has
-	Choices    []choice  `json:"sender_choices"`
-	Figures    []entry   `json:"figures"`
-	Runs       []runs    `json:"trials"`
-	Bills      []bills   `json:"bills"`
-	Memory     []memory  `json:"memory"`
-	Voids      []void    `json:"void"`
+	Started       time.Time `json:"started"`
+	Took          float64   `json:"took_secs"`
+	Machine       machine   `json:"machine"`
+	Binary        string    `json:"binary"`
+	Congestion    string    `json:"tcp_congestion_control"`
+	Repeats       int       `json:"repeats"`
+	Lasts         float64   `json:"run_secs"`
+	ShapedRepeats int       `json:"shaped_repeats"`
+	ShapedLasts   float64   `json:"shaped_run_secs"`
+	Senders       []offer   `json:"senders"` // that this kernel has
+	Choices       []choice  `json:"sender_choices"`
+	Figures       []entry   `json:"figures"`
+	Runs          []runs    `json:"trials"`
+	Bills         []bills   `json:"bills"`
+	Memory        []memory  `json:"memory"`
+	Voids         []void    `json:"void"`
 }
 
 type machine struct {
@@ -53,6 +55,9 @@ type entry struct {
 	Less   bool               `json:"less_is_better"`
 	Sides  map[string]summary `json:"sides"`  // empty: not proven
 	Beside map[string]besides `json:"beside"` // by kernel
+	Shaped bool               `json:"shaped,omitempty"`
+	Wanted *wanted            `json:"wanted,omitempty"` // of gatewayd's median
+	Met    *bool              `json:"met,omitempty"`
 }
 
 // besides is gatewayd beside a kernel.
@@ -111,10 +116,13 @@ const (
 	billsBelow = "UDP below saturation, every client's own bill too"
 	billsFlows = "new flows"
 	billsFlood = "UDP floods"
+	billsPlans = "plans that were filled, with drops, marks and changes"
 )
 
 func (t trial) bills() string {
 	switch {
+	case t.shapes:
+		return billsPlans
 	case t.below:
 		return billsBelow
 	case t.fresh:
@@ -162,8 +170,8 @@ func (r *report) add(one *result) {
 func (r *result) values(key, side string) (theirs, ours []float64, why string) {
 	mostly := r.mostlyShort(side)
 	for _, each := range r.rounds {
-		m, measured := each[side]
-		if !measured || m.Short != "" && !mostly {
+		m := each[side]
+		if _, measured := m.Values[key]; !measured || m.Short != "" && !mostly {
 			continue
 		}
 		if m.Short != "" {
@@ -188,14 +196,19 @@ func (r *result) mostlyShort(side string) bool {
 // entry sums a figure up.
 func (r *result) entry(f figure) entry {
 	e := entry{Trial: r.trial.key, Figure: f.key, Title: f.title, Unit: f.unit, Less: f.less, Sides: map[string]summary{}, Beside: map[string]besides{}}
-	for _, side := range []string{stock, hotspot, natOnly, ourselves} {
+	e.Shaped, e.Wanted = r.trial.shapes, f.wanted
+	for _, side := range []string{stock, hotspot, natOnly, policer, ourselves} {
 		theirs, ours, why := r.values(f.key, side)
 		if len(theirs) == 0 {
 			continue
 		}
 		e.Sides[side] = summarize(theirs)
-		if side != ourselves {
+		if side != ourselves && !e.Shaped {
 			e.Beside[side] = f.beside(ours, theirs, side, why)
+		}
+		if side == ourselves && f.wanted != nil {
+			met := f.wanted.met(e.Sides[side].Median)
+			e.Met = &met
 		}
 	}
 	return e

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -46,12 +47,18 @@ type result struct {
 	short    map[string]int // runs of a kernel that had less than enough, by side
 }
 
+// A length is how often trials are made and how long a run of them lasts.
+type length struct {
+	repeats int
+	lasts   time.Duration
+}
+
 // A series measures trials on sides.
 type series struct {
-	sides   []side // as they stand beside each other: gatewayd between the kernels
-	repeats int
-	lasts   time.Duration // of a run
-	say     io.Writer     // progress
+	sides   []side    // as they stand beside each other: gatewayd between the kernels
+	length            // of most trials
+	shapes  length    // of those that fill plans
+	say     io.Writer // progress
 	once    func(ctx context.Context, sd side, t trial, how terms) (measurement, error)
 	choices *choices
 
@@ -61,6 +68,14 @@ type series struct {
 
 var errVoid = errors.New("not proven")
 
+// of is the length that a trial has.
+func (s *series) of(t trial) length {
+	if t.shapes && t.traffic == nil {
+		return s.shapes
+	}
+	return s.length
+}
+
 // measure measures everything; an error that wraps errVoid leaves results that
 // lack rounds.
 func (s *series) measure(ctx context.Context, list []trial) error {
@@ -68,9 +83,9 @@ func (s *series) measure(ctx context.Context, list []trial) error {
 		s.results = append(s.results, &result{trial: t, short: map[string]int{}})
 	}
 	var problems []error
-	for repeat := range s.repeats {
+	for repeat := range max(s.repeats, s.shapes.repeats) {
 		for _, r := range s.results {
-			if r.unproven {
+			if r.unproven || repeat >= s.of(r.trial).repeats {
 				continue
 			}
 			if err := s.round(ctx, r, repeat); errors.Is(err, errVoid) {
@@ -107,14 +122,14 @@ func (s *series) round(ctx context.Context, r *result, repeat int) error {
 
 // proven measures until a run is proven.
 func (s *series) proven(ctx context.Context, sd side, r *result, repeat int) (m measurement, err error) {
-	how := terms{warm: warm, lasts: s.lasts}
+	how := terms{warm: warm, lasts: s.of(r.trial).lasts}
 	if r.trial.traffic != nil {
 		if how.offer, err = s.choose(ctx, sd, r.trial); err != nil {
 			return m, err
 		}
 	}
 	for range attempts {
-		fmt.Fprintf(s.say, "%s, repeat %d of %d: %s: %s ", r.trial.setting.title, repeat+1, s.repeats, r.trial.title, sd.name())
+		fmt.Fprintf(s.say, "%s, repeat %d of %d: %s: %s ", r.trial.setting.title, repeat+1, s.of(r.trial).repeats, r.trial.title, sd.name())
 		m, err = s.once(ctx, sd, r.trial, how)
 		if ctx.Err() != nil {
 			return m, ctx.Err()
@@ -143,7 +158,7 @@ func (s *series) proven(ctx context.Context, sd side, r *result, repeat int) (m 
 // shortage says that a kernel has less than enough of what it usually has.
 func (t trial) shortage(side string, values map[string]float64) string {
 	for _, f := range t.figures {
-		if usual := f.usual[side]; values[f.key] < enough*usual {
+		if usual, known := f.usual[side]; known && values[f.key] < enough*usual {
 			return fmt.Sprintf("the %s has %s %s, which is less than %.0f %% of the usual %s",
 				side, number(values[f.key]), f.unit, 100*enough, number(usual))
 		}
@@ -154,10 +169,14 @@ func (t trial) shortage(side string, values map[string]float64) string {
 // show is a run's values in a line.
 func (t trial) show(values map[string]float64) (line string) {
 	for i, f := range t.figures {
+		v, has := values[f.key]
+		if !has {
+			continue
+		}
 		if i > 0 {
 			line += ", "
 		}
-		line += number(values[f.key]) + " " + f.unit
+		line += strings.TrimSpace(number(v) + " " + f.unit)
 	}
 	return line
 }
@@ -167,12 +186,22 @@ func once(ctx context.Context, sd side, t trial, how terms) (m measurement, err 
 	if err := sd.prepare(ctx, t); err != nil {
 		return m, err
 	}
+	if t.shapes {
+		if err := sd.plan(ctx, t.given()); err != nil {
+			return m, err
+		}
+	}
+	how.plan, how.drain = sd.plan, sd.drain
 	l := sd.lab()
 	begin, err := l.rest(ctx)
 	if err != nil {
 		return m, err
 	}
 	before, err := sd.counts(ctx)
+	if err != nil {
+		return m, err
+	}
+	gotUp, gotDown, err := l.got()
 	if err != nil {
 		return m, err
 	}
@@ -188,9 +217,17 @@ func once(ctx context.Context, sd side, t trial, how terms) (m measurement, err 
 	if err != nil {
 		return m, err
 	}
+	lastUp, lastDown, err := l.got()
+	if err != nil {
+		return m, err
+	}
 	rose := after.since(before)
 	m.Values, m.Proof, m.Sender = o.values, rose.sums, how.offer
 	m.Arrived = arrival{end.Up.since(begin.Up), end.Down.since(begin.Down)}
+	o.gotUp, o.gotDown = less(lastUp, gotUp), less(lastDown, gotDown)
+	if used, own := rose.sums[ownCPU]; own {
+		m.Values[ownPacket] = float64(used) / float64(m.Arrived.Up.Packets+m.Arrived.Down.Packets)
+	}
 	if part, counted := o.values[arrivedOf]; t.below && counted && part != 1 {
 		return m, fmt.Errorf("%.4f of what was sent arrived, below saturation", part)
 	}

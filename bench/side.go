@@ -12,6 +12,10 @@ type side interface {
 	lab() *lab
 	// prepare makes it ready for a trial.
 	prepare(ctx context.Context, t trial) error
+	// plan gives every client a plan, at any time.
+	plan(ctx context.Context, p plan) error
+	// drain has what waits in it leave at once, where that may take long.
+	drain(ctx context.Context) error
 	// counts reads what the side itself has counted.
 	counts(ctx context.Context) (reading, error)
 	// prove says whether the side did its whole job while its counts rose by
@@ -28,6 +32,7 @@ type counts map[string]uint64
 type reading struct {
 	sums counts
 	each []uint64 // billed upwards, of each client, bytes; nil where nobody bills
+	down []uint64 // likewise, downwards
 }
 
 func (r reading) since(before reading) reading {
@@ -37,8 +42,14 @@ func (r reading) since(before reading) reading {
 			rose.sums[name] = n
 		}
 	}
-	for i, n := range r.each {
-		rose.each = append(rose.each, n-before.each[i])
+	rose.each, rose.down = less(r.each, before.each), less(r.down, before.down)
+	return rose
+}
+
+// less subtracts counter by counter.
+func less(after, before []uint64) (rose []uint64) {
+	for i, n := range after {
+		rose = append(rose, n-before[i])
 	}
 	return rose
 }

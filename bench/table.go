@@ -8,21 +8,13 @@ import (
 
 // table writes the figures for a person.
 func (r *report) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "figure\tunit\tstock HTB\tkernel hotspot\tgatewayd\tkernel NAT\tbeside hotspot\ttarget\tbeside NAT\ttarget\t")
-	for _, e := range r.Figures {
-		if len(e.Sides) == 0 {
-			fmt.Fprintf(t, "%s\t%s\t\tnot proven\t\t\t\t\t\t\t\n", e.Title, e.Unit)
-			continue
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", e.Title, e.Unit,
-			e.of(stock), e.of(hotspot), e.of(ourselves), e.of(natOnly),
-			e.beside(hotspot), e.Beside[hotspot].verdict(), e.beside(natOnly), e.Beside[natOnly].verdict())
-	}
-	if err := t.Flush(); err != nil {
+	if err := r.besideTable(w); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "median (min .. max) of %d repeats; what is beside a kernel is of runs that follow each other; TCP is %s\n", r.Repeats, r.Congestion)
+	if err := r.shapedTable(w); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "TCP is %s\n", r.Congestion)
 	for _, line := range r.costs() {
 		fmt.Fprintln(w, line)
 	}
@@ -40,6 +32,30 @@ func (r *report) table(w io.Writer) error {
 		fmt.Fprintf(w, "void: repeat %d, %s, %s: %s\n", v.Repeat, v.Trial, v.Side, v.Why)
 	}
 	return nil
+}
+
+// besideTable writes what is of use beside a kernel's.
+func (r *report) besideTable(w io.Writer) error {
+	list := r.unshaped()
+	if len(list) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "figure\tunit\tstock HTB\tkernel hotspot\tgatewayd\tkernel NAT\tbeside hotspot\ttarget\tbeside NAT\ttarget\t")
+	for _, e := range list {
+		if len(e.Sides) == 0 {
+			fmt.Fprintf(t, "%s\t%s\t\tnot proven\t\t\t\t\t\t\t\n", e.Title, e.Unit)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", e.Title, e.Unit,
+			e.of(stock), e.of(hotspot), e.of(ourselves), e.of(natOnly),
+			e.beside(hotspot), e.Beside[hotspot].verdict(), e.beside(natOnly), e.Beside[natOnly].verdict())
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "median (min .. max) of %d repeats; what is beside a kernel is of runs that follow each other\n", r.Repeats)
+	return err
 }
 
 // of is a side's summary, or nothing.
@@ -89,21 +105,26 @@ func (s summary) String() string {
 type cost struct {
 	what, than string
 	few, many  string // trials
+	figure     string // of which there is more or, of CPU, less the cheaper a packet is
 	most       float64
 }
 
 // costs are the factors that must not matter.
 var costs = []cost{
-	{"10,000 clients", "one", "clients_1", "clients_10000", 0.10},
-	{"10,000 clients", "one with as many flows", "clients_1_wide", "clients_10000", 0.10},
-	{"100,000 flows", "one", "flows_1", "flows_100000", 0.25},
+	{"10,000 clients", "one", "clients_1", "clients_10000", delivered, 0.10},
+	{"10,000 clients", "one with as many flows", "clients_1_wide", "clients_10000", delivered, 0.10},
+	{"100,000 flows", "one", "flows_1", "flows_100000", delivered, 0.25},
+	{"a plan that is never reached", "none", "unlimited_64", "planned_64", delivered, 0.25},
+	{"a plan that is never reached, gatewayd's own CPU", "none", "unlimited_64", "planned_64", ownPacket, 0.25},
+	{"10,000 plans that are filled", "10", "plans_10", "plans_10000", perCPU, 0.25},
+	{"10,000 plans that are filled, gatewayd's own CPU", "10", "plans_10", "plans_10000", ownPacket, 0.25},
 }
 
 // costs says what each factor adds to a packet: how much longer it takes at
 // saturation, of rounds of one repeat.
 func (r *report) costs() (lines []string) {
 	for _, c := range costs {
-		for _, side := range []string{ourselves, hotspot, natOnly} {
+		for _, side := range []string{ourselves, hotspot, natOnly, policer} {
 			more, measured := r.more(c, side)
 			if !measured {
 				continue
@@ -120,7 +141,10 @@ func (r *report) costs() (lines []string) {
 
 // more is the part by which a packet takes longer.
 func (r *report) more(c cost, side string) (summary, bool) {
-	few, many := r.delivered(c.few, side), r.delivered(c.many, side)
+	few, many := r.figure(c.few, side, c.figure), r.figure(c.many, side, c.figure)
+	if c.figure == ownPacket {
+		few, many = many, few
+	}
 	n := min(len(few), len(many))
 	if n == 0 {
 		return summary{}, false
@@ -132,15 +156,15 @@ func (r *report) more(c cost, side string) (summary, bool) {
 	return summarize(parts), true
 }
 
-// delivered are a flood's figures on a side, by repeat.
-func (r *report) delivered(trial, side string) (list []float64) {
+// figure are a trial's on a side, by repeat.
+func (r *report) figure(trial, side, key string) (list []float64) {
 	for _, t := range r.Runs {
 		if t.Trial != trial {
 			continue
 		}
 		for _, each := range t.Rounds {
-			if m, measured := each[side]; measured {
-				list = append(list, m.Values[delivered])
+			if v, measured := each[side].Values[key]; measured {
+				list = append(list, v)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ type figure struct {
 	key, title, unit string
 	less             bool               // less is better
 	targets          map[string]target  // of gatewayd's beside a kernel's
+	wanted           *wanted            // what it should be by itself
 	usual            map[string]float64 // a kernel's, on this kind of machine; absent: not known
 }
 
@@ -31,12 +32,16 @@ type outcome struct {
 	values map[string]float64 // by figure
 	wire   int                // layer-3 length of all packets, bytes; 0: they differ
 	sentBy []uint64           // what each client sent, all of which must arrive, layer-3 bytes; nil: not known
+
+	gotUp, gotDown []uint64 // what arrived of each client and for it, layer-3 bytes; nil: not counted
 }
 
 // terms are how one run is made.
 type terms struct {
-	warm, lasts time.Duration // of a flood before it is measured, and longer until each of its flows was sent once; of what is measured
-	offer       offer         // of a flood
+	warm, lasts time.Duration                           // of a flood before it is measured, and longer until each of its flows was sent once; of what is measured
+	offer       offer                                   // of a flood
+	plan        func(ctx context.Context, p plan) error // gives the side's clients another plan meanwhile
+	drain       func(ctx context.Context) error         // has what still waits in the side leave
 }
 
 // A trial is one thing done on every side of a setting.
@@ -47,11 +52,22 @@ type trial struct {
 	quick      bool          // a quick run has it
 	answers    bool          // packets come down too
 	fresh      bool          // gatewayd, too, begins with no flow known
+	shapes     bool          // clients are held to plans: made once, and longer than others
+	rare       bool          // only a run of all that is shaped has it
+	plan       *plan         // that the clients have; nil: their setting's
 	below      bool          // below saturation: not one packet may get lost
 	spread     bool          // the sender has its core to itself
 	traffic    func() stream // of a flood, whose offer is chosen for each side; nil: it is none
 	measure    func(ctx context.Context, l *lab, how terms) (outcome, error)
 	figures    []figure
+}
+
+// given is the plan that the clients have.
+func (t trial) given() plan {
+	if t.plan != nil {
+		return *t.plan
+	}
+	return plan{rate: t.setting.rate}
 }
 
 // against are targets against both kernels; 0 is none.
@@ -118,7 +134,7 @@ func trials(congestion string) []trial {
 			{key: perSecond, title: title + ", answered", unit: "1000/s", targets: against(atLeast, 0, 0.5)},
 		}}
 	}
-	return []trial{
+	return append([]trial{
 		tcp("tcp_up_1", "TCP up, 1 flow", one, 1, false, true, against(atLeast, 0.8, 0.6), usually(8.9, 12.8)),
 		tcp("tcp_down_1", "TCP down, 1 flow", one, 1, true, true, against(atLeast, 0.8, 0.6), usually(8.9, 12.8)),
 		tcp("tcp_up_8", "TCP up, 8 flows", one, 8, false, true, against(atLeast, 0.95, 0), usually(9.3, 36)),
@@ -160,5 +176,5 @@ func trials(congestion string) []trial {
 				{key: arrivedOf, title: "UDP 64 bytes, 10,000 clients, 50,000/s: arrived", unit: "of sent"},
 				{key: perCPU, title: "UDP 64 bytes, 10,000 clients, 50,000/s, per CPU-second", unit: "M packets"},
 			}},
-	}
+	}, shapedTrials(congestion)...)
 }

@@ -60,7 +60,7 @@ func (l *lab) up(ctx context.Context, up bool) error {
 // laboratory makes a lab, and remove removes it.
 func laboratory(t *testing.T, name string) (l *lab, remove func()) {
 	t.Helper()
-	l, err := newLab(t.Context(), name, false)
+	l, err := newLab(t.Context(), name, one)
 	if err != nil {
 		t.Fatal(err)
 	}
