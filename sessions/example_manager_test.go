@@ -361,6 +361,20 @@ func ExampleManager_Degraded() {
 	// 0 reasons why a change may be refused
 }
 
+func ExampleManager_Adopt() {
+	h := sessions.NewHotspot()
+	defer h.Close()
+	ctx, id := context.Background(), h.Client().Id()
+	h.Create(ctx, id, aMegabyte)
+	h.ConnectDevice(ctx, id, "")
+
+	err := h.Adopt(sessions.Options{GlobalDown: 1_250_000, GlobalUp: 1_250_000, ResumeOnRestart: true}) // 10 Mbit/s
+	now, _ := h.Current(ctx, id)
+	fmt.Println(now.State, err)
+	// Output:
+	// running <nil>
+}
+
 func ExampleManager_Backup() {
 	h := sessions.NewHotspot()
 	defer h.Close()

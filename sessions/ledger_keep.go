@@ -90,7 +90,7 @@ func sameLedger(rs []client.Record) int {
 // removable returns the removal of those lines of one ledger that are too old.
 // cut says that there may be more of it.
 func (m *Manager) removable(ctx context.Context, lines []client.Record, cut bool) (old []client.Record, err error) {
-	edge := m.clock.read().Wall.Add(-m.opt.LedgerKeep)
+	edge := m.clock.read().Wall.Add(-m.settings().LedgerKeep)
 	id, _, err := lineOf(lines[0].Key)
 	if err != nil {
 		return []client.Record{remove(lines[0].Key)}, nil // nobody can read it

@@ -79,7 +79,7 @@ const (
 // Manager decides about devices and sessions. Its methods may be called from
 // many goroutines.
 type Manager struct {
-	opt   Options
+	opt   Options // what Adopt changes is guarded by mu
 	table *clients.Table
 	store *client.Client
 	log   *slog.Logger
@@ -90,6 +90,7 @@ type Manager struct {
 	bell  chan struct{} // a round is due
 	ink   chan struct{} // something is to be written
 	ask   chan struct{} // a device is to be looked up
+	tuned chan struct{} // opt has changed
 	ready chan struct{}
 	warm  bool // the table had been in use when this process started
 
@@ -130,12 +131,7 @@ type Manager struct {
 // New takes over the table as it is. It does not touch the store; the first
 // call that needs it, or Run, does.
 func New(opt Options) *Manager {
-	if opt.Checkpoint <= 0 {
-		opt.Checkpoint = 5 * time.Second
-	}
-	if opt.LedgerKeep <= 0 {
-		opt.LedgerKeep = ledgerKeep
-	}
+	opt.fill()
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -148,7 +144,7 @@ func New(opt Options) *Manager {
 	m := &Manager{
 		opt: opt, table: opt.Table, store: opt.Store, log: opt.Log,
 		clock: newClock(opt.Now, opt.Boot), desk: newDesk(), looks: looks{turn: newLock()},
-		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), ready: make(chan struct{}),
+		bell: make(chan struct{}, 1), ink: make(chan struct{}, 1), ask: make(chan struct{}, 1), tuned: make(chan struct{}, 1), ready: make(chan struct{}),
 		byID: make(map[int64]*device), byMAC: make(map[uint64]*device), byIP: make(map[uint32]*device),
 		sessions: make(map[int64]*session), slots: make([]*device, opt.Table.Slots()), free: make([][]int, opt.Table.Workers()),
 		moves:    make(map[int64]time.Duration),

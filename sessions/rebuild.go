@@ -225,6 +225,7 @@ func (m *Manager) adopt(d *device) bool {
 		d.connected = d.connected || !g.revoked && seq > slot.Told.Load()
 	}
 	d.review = true
+	m.retune(d) // the process before may have been told of another speed as it ended
 	m.changed(d)
 	return true
 }

@@ -11,7 +11,8 @@ import (
 // keepBooks writes what has changed in memory, and checkpoints, until ctx
 // ends.
 func (m *Manager) keepBooks(ctx context.Context) {
-	checkpoint := time.NewTicker(m.opt.Checkpoint)
+	every := m.settings().Checkpoint
+	checkpoint := time.NewTicker(every)
 	defer checkpoint.Stop()
 	retry := time.NewTicker(retryTime)
 	defer retry.Stop()
@@ -23,6 +24,11 @@ func (m *Manager) keepBooks(ctx context.Context) {
 			return
 		case <-m.ink:
 		case <-retry.C:
+		case <-m.tuned:
+			if now := m.settings().Checkpoint; now != every {
+				every = now
+				checkpoint.Reset(every)
+			}
 		case <-checkpoint.C:
 			due = true
 		}
