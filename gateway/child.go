@@ -258,7 +258,8 @@ func runStore(w *wire, m message, files []*os.File, shut func() string) error {
 		return err
 	}
 	path := fmt.Sprintf("/proc/self/fd/%d", dir) // also where the way to it is not this user's
-	log := rewordingLogger(m.Store.Log, wordStore, func(text string) string { return strings.ReplaceAll(text, path, m.Store.Path) })
+	voice := newVoice(m.Store.Log)
+	log := voice.logger(os.Stderr, wordStore, func(text string) string { return strings.ReplaceAll(text, path, m.Store.Path) })
 	debug.SetMemoryLimit(storeMemory)
 	open := shut()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -271,6 +272,9 @@ func runStore(w *wire, m message, files []*os.File, shut func() string) error {
 			m, files, err := w.receive()
 			if err != nil {
 				break
+			}
+			if m.Log != nil {
+				voice.set(*m.Log)
 			}
 			if !m.Connect || len(files) != 1 {
 				continue

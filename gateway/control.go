@@ -25,7 +25,8 @@ import (
 // control decides: the sessions and who may ask about them. It is a process of
 // its own, or a part of the program that embeds the gateway.
 type control struct {
-	cfg     *config.Config
+	cfg     *config.Config // as it was at the start; what runs differs in what manager, voice and table were told
+	voice   *voice         // of log
 	log     *slog.Logger
 	table   *clients.Table
 	forward *clients.Bell // rings the forwarder
@@ -36,7 +37,9 @@ type control struct {
 	started time.Time
 	metrics *metrics.Metrics
 	losses  *losses
-	scrapes chan net.Listener // for metrics; comes once at most
+	scrapes chan net.Listener // for metrics, the newest counts; nil: none
+	reloads chan reloading    // what the keeper says came of a reload
+	asking  asking
 
 	mu    sync.Mutex
 	state keeperState
@@ -44,24 +47,31 @@ type control struct {
 
 func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients.Bell) *control {
 	c := &control{
-		cfg: cfg, log: logger(cfg.Log, wordControl), table: table, forward: forward, bell: bell,
-		store: client.New(), clock: clients.NewClock(), started: time.Now(), scrapes: make(chan net.Listener, 1),
+		cfg: cfg, voice: newVoice(cfg.Log), table: table, forward: forward, bell: bell,
+		store: client.New(), clock: clients.NewClock(), started: time.Now(), scrapes: make(chan net.Listener, 4),
+		reloads: make(chan reloading, 16), asking: newAsking(),
 	}
+	c.log = c.voice.logger(os.Stderr, wordControl, nil)
 	c.holdTotal(cfg.Bandwidth.Total)
 	c.metrics = c.newMetrics()
 	c.losses = newLosses(table.Header().Counters())
-	c.manager = sessions.New(sessions.Options{
-		Table: table, Store: c.store, RingForwarder: forward.Ring,
-		Now: time.Now, Boot: c.clock.Now,
+	opt := sessionOptions(cfg)
+	opt.Table, opt.Store, opt.RingForwarder = table, c.store, forward.Ring
+	opt.Now, opt.Boot = time.Now, c.clock.Now
+	opt.LAN, opt.Gateway, opt.Log = cfg.LAN.Address.Masked(), cfg.LAN.Address.Addr(), c.log
+	opt.RateReasons, opt.Checkpointed = rateReasons(), c.metrics.Checkpoint
+	c.manager = sessions.New(opt)
+	return c
+}
+
+// sessionOptions is what of the config sessions are run by, and may change meanwhile.
+func sessionOptions(cfg *config.Config) sessions.Options {
+	return sessions.Options{
 		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
 		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
 		LedgerKeep: cfg.Sessions.LedgerKeep, IdlePause: cfg.Sessions.IdlePause,
-		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway, RateReasons: rateReasons(),
-
-		LAN: cfg.LAN.Address.Masked(), Gateway: cfg.LAN.Address.Addr(), Log: c.log,
-		Checkpointed: c.metrics.Checkpoint,
-	})
-	return c
+		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway,
+	}
 }
 
 // holdTotal has the forwarder hold all clients together to a speed, from its next
@@ -81,7 +91,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 	group, ctx := errgroup.WithContext(ctx)
 	decide, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	server := api.NewServer(api.New(c.manager, c.status, c.why, c.healthNow), c.log)
+	server := api.NewServer(api.New(c.manager, c.status, c.why, c.healthNow, c.reload), c.log)
 
 	group.Go(func() error { return c.manager.Run(decide) })
 	group.Go(func() error { // the forwarder's word
@@ -111,6 +121,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 		return nil
 	})
 	group.Go(func() error { c.serveScrapes(ctx); return nil })
+	group.Go(func() error { c.followConfig(ctx); return nil })
 	group.Go(func() error { c.losses.look(ctx, c.table.Header()); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -173,6 +184,7 @@ func runControl(w *wire, m message, files []*os.File, shut func() string) error 
 		u.SetUnlinkOnClose(false) // the keeper's
 	}
 	c := newControl(&m.Control.Config, table, clients.OpenBell(files[1]), clients.OpenBell(files[2]))
+	c.asking.keeper = func(ask uint64) error { return w.send(message{Reload: ask}) }
 	open := shut()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -184,8 +196,12 @@ func runControl(w *wire, m message, files []*os.File, shut func() string) error 
 				return
 			case m.State != nil:
 				c.learn(*m.State)
+			case m.Reloaded != nil:
+				c.reloads <- *m.Reloaded
 			case m.Metrics && len(files) == 1:
 				c.takeScrapes(files[0])
+			case m.Metrics:
+				c.scrapes <- nil
 			case m.Connect && len(files) == 1:
 				if err := c.connect(files[0]); err != nil {
 					c.log.Error("connect to the store", "error", err)

@@ -22,6 +22,9 @@
 //  6. At the end the forwarder stops first, so that all counters are final;
 //     control writes a last checkpoint; the store closes.
 //
+// The config is read again when somebody asks (reload.go): the keeper reads and checks
+// it, and tells each process what it can change. What cannot change stays as it is.
+//
 // A child whose keeper is gone ends by itself in the same order. Signals are the
 // keeper's to act on; a service manager is told of all of this (report.go).
 //
@@ -49,7 +52,8 @@
 // forwarder and the store are its own binary run again, which is why Child
 // must be the first line of its main. New has the store running and the API
 // usable; Run adds ports and forwarder; Close, which may be deferred right after
-// New, gives back whatever of this there is. Signals and the service manager's
+// New, gives back whatever of this there is; Reload changes the config of one that
+// runs. Signals and the service manager's
 // socket are the program's own: under systemd it is a service of Type=exec,
 // without WatchdogSec=, or says READY=1 and WATCHDOG=1 itself.
 package gateway

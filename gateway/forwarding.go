@@ -177,9 +177,9 @@ func (k *keeper) troubled(why string) {
 
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
-	c := forwardConfig(k.cfg)
+	c := forwardConfig(k.now)
 	c.LANMAC, c.WANMAC, c.LANMTU, c.WANMTU = packet.MAC(k.lan.MAC()), packet.MAC(k.wan.MAC()), k.lan.MTU(), k.wan.MTU()
-	order := &forwardOrder{Config: c, Workers: k.table.Workers(), Log: k.cfg.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
+	order := &forwardOrder{Config: c, Workers: k.table.Workers(), Log: k.now.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
 		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}, Transmit: !k.cfg.Kernel.Lacks(config.TransmitRing)}
 	files := slices.Concat([]*os.File{k.memory, k.toBell.File(), k.fromBell.File()}, k.lan.Files(), k.wan.Files(), []*os.File{k.host.File()},
 		k.lan.Senders(), k.wan.Senders())

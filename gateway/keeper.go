@@ -33,7 +33,10 @@ const (
 
 // keeper supervises.
 type keeper struct {
-	cfg      *config.Config
+	cfg      *config.Config   // as it was at the start
+	path     string           // of its file; empty: it has none
+	signals  <-chan os.Signal // each has the file read again; nil: none does
+	voice    *voice           // of log
 	log      *slog.Logger
 	clock    clients.Clock
 	table    *clients.Table
@@ -50,14 +53,20 @@ type keeper struct {
 	host     *ports.Host
 	again    chan struct{} // the ports are to be opened again
 
-	endStore, endControl, endMetrics func() // each ends one and waits for it
+	endStore, endControl, endMetrics, endConfig func() // each ends one and waits for it
 
 	forward, control, store process
 	watched                 pulse         // of who watches the ports
 	changed                 chan struct{} // the verdict may have
+	asked                   chan uint64   // a reload, by control
+	remeasure               chan struct{} // metrics.listen has changed
+
+	adopting sync.Mutex // one config at a time; before mu
 
 	mu           sync.Mutex
-	ending       time.Time // when the end began; zero: it has not
+	now          *config.Config  // in force; who begins anew begins with it
+	file         api.ConfigState // of the config's
+	ending       time.Time       // when the end began; zero: it has not
 	states       map[string]ports.State
 	trouble      string // why the ports are not open
 	unmeasured   string // why metrics are not served
@@ -70,13 +79,15 @@ type keeper struct {
 // newKeeper makes what the processes share, and checks the ports.
 func newKeeper(cfg *config.Config) (_ *keeper, err error) {
 	k := &keeper{
-		cfg: cfg, log: logger(cfg.Log, "keeper"), clock: clients.NewClock(),
+		cfg: cfg, now: cfg, voice: newVoice(cfg.Log), clock: clients.NewClock(),
+		asked: make(chan uint64, 4), remeasure: make(chan struct{}, 1), file: api.ConfigState{ReadAt: time.Now().UTC()},
 		forward: process{word: wordForward, calm: forwardCalm, nice: forwardNice, slack: forwardSlack, pulse: make(pulse)},
 		control: process{word: wordControl, calm: calm, pulse: make(pulse)},
 		store:   process{word: wordStore, calm: calm, pulse: make(pulse)},
 		watched: make(pulse), changed: make(chan struct{}, 1),
 		again: make(chan struct{}, 1), states: map[string]ports.State{}, announced: make(chan struct{}),
 	}
+	k.log = k.voice.logger(os.Stderr, "keeper", nil)
 	defer func() {
 		if err != nil {
 			k.release()
@@ -158,7 +169,8 @@ func (k *keeper) begin() {
 		return func() { cancel(); <-done }
 	}
 	k.endStore = serve(func(ctx context.Context) { k.supervise(ctx, &k.store, k.prepareStore, k.beginStore, k.storePatience) })
-	k.endMetrics = serve(k.openMetrics)
+	k.endMetrics = serve(k.keepMetrics)
+	k.endConfig = serve(k.followConfig)
 	k.endControl = serve(func(ctx context.Context) {
 		if k.inside != nil {
 			k.runInside(ctx)
@@ -186,6 +198,7 @@ func (k *keeper) run(ctx context.Context) error {
 
 // finish ends what begin began, the store last.
 func (k *keeper) finish() {
+	k.endConfig()
 	k.endMetrics()
 	k.endControl()
 	k.endStore()
@@ -325,6 +338,11 @@ func (k *keeper) hear(p *process, m message) {
 		p.open = m.Open
 		k.mu.Unlock()
 		k.isReady(p)
+	case m.Reload != 0:
+		select {
+		case k.asked <- m.Reload:
+		default: // it asks one by one: nobody waits any more
+		}
 	case m.Verdict != "":
 		k.mu.Lock()
 		k.said = m.Verdict
@@ -365,7 +383,7 @@ func (k *keeper) isReady(p *process) {
 func (k *keeper) beginStore() error {
 	dir := k.store.confined.only
 	defer dir.Close()
-	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Boot: bootID(), Log: k.cfg.Log}}, dir); err != nil {
+	if err := k.store.wire.send(message{Store: &storeOrder{Path: k.cfg.Store.Path, Boot: bootID(), Log: k.now.Log}}, dir); err != nil {
 		return err
 	}
 	return k.join()
@@ -378,7 +396,7 @@ func (k *keeper) beginControl() error {
 		return fmt.Errorf("hand over API listener: %w", err)
 	}
 	defer l.Close()
-	if err := k.control.wire.send(message{Control: &controlOrder{Config: *k.cfg}},
+	if err := k.control.wire.send(message{Control: &controlOrder{Config: *k.now}},
 		k.memory, k.toBell.File(), k.fromBell.File(), l); err != nil {
 		return err
 	}
@@ -424,7 +442,7 @@ func (k *keeper) tell() {
 	defer k.stir()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}, Ends: map[string][]time.Duration{}}
+	s := keeperState{PortsOpen: k.readyForward && k.trouble == "", Ports: map[string]api.Port{}, Ends: map[string][]time.Duration{}, Config: k.file}
 	for _, why := range []string{k.trouble, k.unmeasured} {
 		if why != "" {
 			s.Degraded = append(s.Degraded, why)

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatewayd/gateway/config"
@@ -19,15 +21,29 @@ const (
 	logMinute  = time.Minute
 )
 
-// logger writes to standard error as the config says.
-func logger(c config.Log, process string) *slog.Logger { return rewordingLogger(c, process, nil) }
+// voice is how a process's loggers write, which may change while they do.
+type voice struct {
+	level slog.LevelVar
+	json  atomic.Bool
+}
 
-// rewordingLogger is logger with a say in what is written: reword sees every
-// text; nil changes none.
-func rewordingLogger(c config.Log, process string, reword func(string) string) *slog.Logger {
+func newVoice(c config.Log) *voice {
+	v := new(voice)
+	v.set(c)
+	return v
+}
+
+// set has the loggers write as the config says from the next line on.
+func (v *voice) set(c config.Log) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // checked by config
-	opt := &slog.HandlerOptions{Level: level}
+	v.level.Set(level)
+	v.json.Store(c.Format == "json")
+}
+
+// logger writes to w. reword sees every text; nil changes none.
+func (v *voice) logger(w io.Writer, process string, reword func(string) string) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: &v.level}
 	if reword != nil {
 		opt.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
 			if err, ok := a.Value.Any().(error); ok {
@@ -39,11 +55,40 @@ func rewordingLogger(c config.Log, process string, reword func(string) string) *
 			return a
 		}
 	}
-	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
-	if c.Format == "json" {
-		h = slog.NewJSONHandler(os.Stderr, opt)
-	}
+	h := either{v, slog.NewTextHandler(w, opt), slog.NewJSONHandler(w, opt)}
 	return slog.New(sparing{h, newRation()}).With("process", process)
+}
+
+// logger writes to standard error as the config says, for good.
+func logger(c config.Log, process string) *slog.Logger {
+	return newVoice(c).logger(os.Stderr, process, nil)
+}
+
+// either writes each line as text or as JSON.
+type either struct {
+	voice      *voice
+	text, json slog.Handler
+}
+
+func (e either) now() slog.Handler {
+	if e.voice.json.Load() {
+		return e.json
+	}
+	return e.text
+}
+
+func (e either) Enabled(ctx context.Context, level slog.Level) bool {
+	return e.now().Enabled(ctx, level)
+}
+
+func (e either) Handle(ctx context.Context, r slog.Record) error { return e.now().Handle(ctx, r) }
+
+func (e either) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return either{e.voice, e.text.WithAttrs(attrs), e.json.WithAttrs(attrs)}
+}
+
+func (e either) WithGroup(name string) slog.Handler {
+	return either{e.voice, e.text.WithGroup(name), e.json.WithGroup(name)}
 }
 
 // sparing is a handler that no flood of events makes talkative.

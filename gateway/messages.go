@@ -39,8 +39,15 @@ type message struct {
 	// Keeper to control and to store whenever one of them was started: its end
 	// of a new connection between the two.
 	Connect bool `json:"connect,omitempty"`
-	// Keeper to control, once it is open: the listener for scrapes.
+	// Keeper to control, whenever it is opened: the listener for scrapes, in the
+	// place of the one before; without it when that is to be closed.
 	Metrics bool `json:"metrics,omitempty"`
+	// Control to keeper: somebody asks for a reload, by this number. Keeper to
+	// control: what came of it, or of a signal.
+	Reload   uint64     `json:"reload,omitempty"`
+	Reloaded *reloading `json:"reloaded,omitempty"`
+	// Keeper to store: how it logs from now on.
+	Log *config.Log `json:"log,omitempty"`
 	// Keeper to control: what it sees of ports and processes.
 	State *keeperState `json:"state,omitempty"`
 	// Child to keeper: it serves, and what it could not shut behind itself.
@@ -85,12 +92,21 @@ type storeOrder struct {
 	Log  config.Log `json:"log"`
 }
 
+// reloading is what came of reading the config again.
+type reloading struct {
+	Ask     uint64         `json:"ask"`     // whose answer it is; 0: nobody's
+	Config  *config.Config `json:"config"`  // in force from now on; nil: what was
+	Report  api.Reloaded   `json:"report"`  // what was taken over
+	Refused string         `json:"refused"` // why nothing was; empty: all is well
+}
+
 // keeperState is the part of the status that only the keeper knows.
 type keeperState struct {
 	Ports     map[string]api.Port `json:"ports"` // by lan, wan, host; without counters
 	Processes []api.Process       `json:"processes"`
 	Degraded  []string            `json:"degraded"`
 	PortsOpen bool                `json:"ports_open"`
+	Config    api.ConfigState     `json:"config"`
 	// When children ended by themselves, by their word, since boot.
 	Ends map[string][]time.Duration `json:"ends"`
 }

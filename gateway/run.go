@@ -17,9 +17,10 @@ const (
 
 // RunConfig is the service: it loads the config and serves until ctx ends.
 // When both ports are open it prints one line to standard output; a service
-// manager that wants to know is told how it is all along. The error is
-// config.Errors, or says what is in the way; a child that dies is none.
-func RunConfig(ctx context.Context, path string) error {
+// manager that wants to know is told how it is all along. Whatever comes from
+// reload has the config read again, as POST /reload does; nil: nothing comes. The
+// error is config.Errors, or says what is in the way; a child that dies is none.
+func RunConfig(ctx context.Context, path string, reload <-chan os.Signal) error {
 	var k *keeper
 	cfg, err := config.Load(path)
 	if err == nil {
@@ -33,6 +34,7 @@ func RunConfig(ctx context.Context, path string) error {
 		return err
 	}
 	defer k.release()
+	k.path, k.file.File, k.signals = path, path, reload
 	refusals().forget()
 	for _, w := range cfg.Warnings() {
 		k.log.Warn(w)
@@ -64,6 +66,9 @@ func CheckConfig(path string) (warnings []string, err error) {
 	}
 	return cfg.Warnings(), checkSides(cfg)
 }
+
+// LiveKeys are the keys of the config that a reload changes while packets pass.
+func LiveKeys() []string { return config.LiveKeys() }
 
 // ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second. The
 // error says what would be right.

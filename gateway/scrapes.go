@@ -2,9 +2,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"gatewayd/forwarder"
@@ -16,34 +19,66 @@ import (
 // listenAgain is the pause before the address for scrapes is tried again.
 const listenAgain = time.Second
 
-// openMetrics opens the listener for scrapes and hands it to control. While
+// listenSoon is the first pause, while the address is one that control gives back.
+const listenSoon = 20 * time.Millisecond
+
+// keepMetrics has the listener for scrapes where the config says until ctx ends. While
 // another program has the address the gateway serves all the same.
-func (k *keeper) openMetrics(ctx context.Context) {
-	address := k.cfg.Metrics.Listen
-	if address == "" {
-		return
-	}
-	for ctx.Err() == nil {
-		l, err := listenMetrics(ctx, address)
-		if ctx.Err() != nil && err != nil {
-			return
-		}
+func (k *keeper) keepMetrics(ctx context.Context) {
+	for pause := listenSoon; ; {
 		k.mu.Lock()
-		if k.unmeasured = ""; err != nil {
-			k.unmeasured = fmt.Sprintf("metrics are not served: %v; end what has the address, or set metrics.listen to another one", err)
-		} else {
-			k.scrapes = l
-			_ = k.handMetrics() // a control that has just ended gets it when it is started again
-		}
+		address := k.now.Metrics.Listen
 		k.mu.Unlock()
-		k.tell()
-		if err == nil {
-			return
+		var again <-chan time.Time
+		if address != "" && !k.openMetrics(ctx, address, pause >= listenAgain) {
+			again = time.After(pause)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(listenAgain):
+			return
+		case <-again:
+			pause = min(2*pause, listenAgain)
+		case <-k.remeasure:
+			k.closeMetrics()
+			pause = listenSoon
 		}
+	}
+}
+
+// openMetrics opens the listener and hands it to control. If that cannot be, it is
+// said once it has lasted.
+func (k *keeper) openMetrics(ctx context.Context, address string, lasts bool) (open bool) {
+	l, err := listenMetrics(ctx, address)
+	if err != nil && (ctx.Err() != nil || !lasts) {
+		return false
+	}
+	k.mu.Lock()
+	if k.unmeasured = ""; err != nil {
+		k.unmeasured = fmt.Sprintf("metrics are not served: %v; end what has the address, or set metrics.listen to another one", err)
+	} else {
+		k.scrapes = l
+		_ = k.handMetrics() // a control that has just ended gets it when it is started again
+	}
+	k.mu.Unlock()
+	k.tell()
+	return err == nil
+}
+
+// closeMetrics closes the listener here and in control.
+func (k *keeper) closeMetrics() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.unmeasured = ""
+	if k.scrapes == nil {
+		return
+	}
+	k.scrapes.Close()
+	k.scrapes = nil
+	switch {
+	case k.inside != nil:
+		k.inside.scrapes <- nil
+	case k.control.wire != nil:
+		_ = k.control.wire.send(message{Metrics: true}) // one that has just ended has none
 	}
 }
 
@@ -96,17 +131,30 @@ func (c *control) takeScrapes(f *os.File) {
 	}
 }
 
-// serveScrapes answers scrapes, once there is a listener, until ctx ends.
+// serveScrapes answers scrapes on the newest listener, while there is one, until ctx
+// ends.
 func (c *control) serveScrapes(ctx context.Context) {
-	var l net.Listener
-	select {
-	case <-ctx.Done():
-		return
-	case l = <-c.scrapes:
-	}
-	server := c.metrics.NewServer(c.log)
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(metrics.Limit(l)); ctx.Err() == nil {
-		c.log.Error("metrics are not served any more", "error", err)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	end := func() {}
+	for {
+		select {
+		case <-ctx.Done():
+			end()
+			return
+		case l := <-c.scrapes:
+			end()
+			if end = func() {}; l == nil {
+				continue
+			}
+			server := c.metrics.NewServer(c.log)
+			limited := metrics.Limit(l)
+			end = func() { server.Close(); limited.Close() }
+			serving.Go(func() {
+				if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
+					c.log.Error("metrics are not served any more", "error", err)
+				}
+			})
+		}
 	}
 }

@@ -35,6 +35,7 @@ func (c *control) status(context.Context) api.Status {
 		Version:     Version(),
 		UptimeSecs:  uint64(time.Since(c.started).Seconds()),
 		Processes:   state.Processes,
+		Config:      state.Config,
 	}
 	ports := maps.Clone(state.Ports)
 	for i, p := range []*api.Port{&s.Ports.LAN, &s.Ports.WAN, &s.Ports.Host} {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fakeDaemon answers every call on a unix socket with what stands in answers
@@ -127,6 +128,13 @@ func TestCommands(t *testing.T) {
 				`{"step":"limit","path":["pace"],"state":"unasked","seen":"","at":null,"do":"","drops":[]}]}`,
 			[]string{"device 1 is NOT online: it has bought no session\n  do: sell it one\n\n", "link   ok     LAN port eth1 is up\n",
 				"admit  STOPS  it has bought no session\n              3 dropped as no_grant: no session let it pass; the last 5s ago\n", "limit  -      -\n"}},
+		{"reload says what is in force and what is not", []string{"reload"}, "POST /reload", "",
+			`{"file":"gw.yaml","applied":["bandwidth.total.up","log.level"],"needs_restart":["workers"],"warnings":["host.ports: all"]}`,
+			[]string{"warning: host.ports: all\nin force now: bandwidth.total.up, log.level\nafter a restart: workers; run: systemctl restart gatewayd\n"}},
+		{"reload says that nothing has changed", []string{"reload"}, "POST /reload", "", `{"file":"gw.yaml","applied":[],"needs_restart":[],"warnings":[]}`,
+			[]string{"nothing has changed: what gw.yaml says is in force\n"}},
+		{"reload of what needs a restart only", []string{"reload"}, "POST /reload", "", `{"file":"gw.yaml","applied":[],"needs_restart":["workers"],"warnings":[]}`,
+			[]string{"after a restart: workers; run: systemctl restart gatewayd\n"}},
 		{"sessions are filtered", []string{"sessions", "list", "--device", "02:00:00:00:00:0c", "--state", "running"},
 			"GET /sessions?device=02%3A00%3A00%3A00%3A00%3A0c&state=running", "", `{"items":[` + session7 + `],"next":""}`,
 			[]string{"7   1       time_or_data  running  1h or 100 MB  59m 48s or 96.75 MB  5/3 Mbit  20"}},
@@ -190,8 +198,10 @@ func TestStatusScreen(t *testing.T) {
 		"wan":{"name":"eth0","mac":"02:00:00:00:00:02","up":false,"mtu":1500},"host":{"name":"","mac":"","up":false,"mtu":0}},
 		"sessions":{"running":9,"available":3,"consumed":0},"clients":{"bound":12,"connected":9},"nat":{"mappings":120,"flows":480},
 		"drops":{"over_rate":1200,"no_grant":3},"billed_bytes":1250000000,"exempt_bytes":30000000,"version":"1.2.3","uptime_secs":11520,
-		"processes":[{"name":"keeper","pid":10,"restarts":0},{"name":"forward","pid":11,"restarts":2},{"name":"store","pid":0,"restarts":1}]}`
-	const want = `ready  (gatewayd 1.2.3, up 3h 12m)
+		"processes":[{"name":"keeper","pid":10,"restarts":0},{"name":"forward","pid":11,"restarts":2},{"name":"store","pid":0,"restarts":1}],
+		"config":{"file":"/etc/gw.yaml","read_at":"2026-11-21T10:00:00Z","needs_restart":[],"refused":""}}`
+	read := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC).Local().Format(time.DateTime)
+	want := `ready  (gatewayd 1.2.3, up 3h 12m)
 
 PORT  NAME  LINK  MAC                MTU   RX      TX    REFUSED  OVERFLOW
 lan   eth1  up    02:00:00:00:00:01  1500  1.5 MB  2 B   3        4
@@ -204,11 +214,15 @@ NAT        120 mappings, 480 flows
 billed     1.25 GB, and 30 MB exempt
 dropped    1200 over_rate, 3 no_grant
 processes  keeper 10, forward 11 (restarted 2 times), store away (restarted 1 times)
+config     /etc/gw.yaml, read ` + read + `
 `
 	for _, row := range []struct{ name, answer, want string }{
 		{"all is well", good, want},
 		{"a reason stands under the verdict", strings.Replace(good, `"degraded":[]`, `"degraded":["store: away"]`, 1),
 			strings.Replace(want, "ready  (gatewayd 1.2.3, up 3h 12m)\n", "ready, but DEGRADED  (gatewayd 1.2.3, up 3h 12m)\n  ! store: away\n", 1)},
+		{"what needs a restart is said, and why the last reload was refused",
+			strings.Replace(good, `[],"refused":""`, `["workers","limits.clients"],"refused":"gw.yaml:1:1: lan: no\n  1 |\n"`, 1),
+			strings.Replace(want, read, read+"; after a restart: workers, limits.clients; refused since: gw.yaml:1:1: lan: no", 1)},
 		{"not ready is said first", strings.Replace(good, `"ready":true`, `"ready":false`, 1), strings.Replace(want, "ready  ", "NOT READY: nothing is forwarded  ", 1)},
 	} {
 		t.Run(row.name, func(t *testing.T) {

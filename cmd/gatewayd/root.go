@@ -37,7 +37,7 @@ func newRoot() *cobra.Command {
 		newRun(), newCheck(opt), newDemo(), newVersion(opt),
 		newStatus(opt), newTop(opt), newWhy(opt), newDevices(opt), newSessions(opt),
 		newConnect(opt), newDisconnect(opt), newPause(opt), newResume(opt), newEvents(opt),
-		newBackup(opt), newRestore(opt),
+		newReload(opt), newBackup(opt), newRestore(opt),
 		newChild("forward"), newChild("control"), newChild("store"),
 	)
 	return root

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +17,8 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run [--config FILE]", Short: "Run the service until it is told to stop",
 		Long: "Run the service in the foreground until SIGINT or SIGTERM. When both ports and the API socket are\n" +
-			"ready it prints one line and tells systemd. It needs root.",
+			"ready it prints one line and tells systemd. SIGHUP has it read FILE again, as gatewayd reload does. It\n" +
+			"needs root.",
 		Args: takes(), DisableFlagsInUseLine: true,
 	}
 	path := configFlag(cmd)
@@ -22,7 +26,10 @@ func newRun() *cobra.Command {
 		if cmd.Flags().Changed("socket") {
 			return fmt.Errorf("run makes the socket that its config names: set api.socket in %s instead of --socket", *path)
 		}
-		return refused(gateway.RunConfig(cmd.Context(), *path))
+		reload := make(chan os.Signal, 1) // one that waits is enough
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+		return refused(gateway.RunConfig(cmd.Context(), *path, reload))
 	}
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +38,14 @@ type status struct {
 		Name          string
 		PID, Restarts int
 	} `json:"processes"`
+	Config configState `json:"config"`
+}
+
+type configState struct {
+	File         string    `json:"file"`
+	ReadAt       time.Time `json:"read_at"`
+	NeedsRestart []string  `json:"needs_restart"`
+	Refused      string    `json:"refused"`
 }
 
 type port struct {
@@ -103,7 +112,23 @@ func showStatus(w io.Writer, s status) {
 		processes = append(processes, text)
 	}
 	fmt.Fprintf(t, "processes\t%s\n", orDash(strings.Join(processes, ", ")))
+	fmt.Fprintf(t, "config\t%s\n", s.Config)
 	t.Flush()
+}
+
+// String says which config runs, and what of the file is not in force.
+func (c configState) String() string {
+	said := "the program's own"
+	if c.File != "" {
+		said = fmt.Sprintf("%s, read %s", c.File, c.ReadAt.Local().Format(time.DateTime))
+	}
+	if len(c.NeedsRestart) > 0 {
+		said += "; after a restart: " + strings.Join(c.NeedsRestart, ", ")
+	}
+	if why, _, _ := strings.Cut(c.Refused, "\n"); why != "" {
+		said += "; refused since: " + why
+	}
+	return said
 }
 
 // counted writes what is not zero, the largest first: 9 running, 3 available.

@@ -21,7 +21,7 @@ import (
 
 // call asks the API over core and returns the answer with its body read.
 func call(core api.Core, method, path, body string, header ...string) (*http.Response, string) {
-	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot, healthy)
+	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot, healthy, nil)
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -156,7 +156,7 @@ func TestStatusHasEveryKey(t *testing.T) {
 	port := `{"name":"","mac":"","up":false,"mtu":0,"rx_packets":0,"rx_bytes":0,"tx_packets":0,"tx_bytes":0,"refused":0,"overflow":0}`
 	sameJSON(t, body, `{"ready":true,"degraded":[],"ports":{"lan":`+port+`,"wan":`+port+`,"host":`+port+`},"sessions":{},`+
 		`"clients":{"bound":0,"connected":0},"nat":{"mappings":0,"flows":0},"drops":{},"billed_bytes":0,"exempt_bytes":0,`+
-		`"version":"1.2.3","uptime_secs":0,"processes":[]}`)
+		`"version":"1.2.3","uptime_secs":0,"processes":[],"config":{"file":"","read_at":"0001-01-01T00:00:00Z","needs_restart":[],"refused":""}}`)
 }
 
 func TestWhatIsSentArrives(t *testing.T) {
@@ -374,7 +374,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	want := []string{
 		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/summary", "GET /devices/{D}/why", "GET /events",
 		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "GET /top", "PATCH /sessions/{id}", "POST /devices",
-		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /devices/{D}/sessions/batch", "POST /restore",
+		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /devices/{D}/sessions/batch", "POST /reload", "POST /restore",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("document lists\n%v, want\n%v", got, want)

@@ -41,6 +41,8 @@ var reasons = []struct {
 	{sessions.ErrBadDevice, http.StatusUnprocessableEntity, "correct it and send it again: gatewayd devices add --help"},
 	{sessions.ErrBadCursor, http.StatusUnprocessableEntity, "begin again without cursor"},
 	{sessions.ErrBadBackup, http.StatusUnprocessableEntity, "nothing was changed; take another file that gatewayd backup wrote"},
+	{ErrBadConfig, http.StatusUnprocessableEntity, "the config that runs stays in force; correct the file and reload again"},
+	{ErrNoConfig, http.StatusConflict, "change it where that program has its config"},
 	{sessions.ErrNotLocal, http.StatusConflict, "change it at its provider"},
 	{sessions.ErrUnavailable, http.StatusServiceUnavailable, "try again in a few seconds; the reason stands in: gatewayd status"},
 	{sessions.ErrForwarder, http.StatusServiceUnavailable, "it is restarted: look whether it was done before asking again, see gatewayd status"},
@@ -65,7 +67,11 @@ func refused(err error, call ...string) error {
 }
 
 func newRefusal(status int, err error, next string) error {
-	problem := &refusal{huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: err.Error() + "; " + next}}
+	detail := err.Error() + "; " + next
+	if strings.Contains(err.Error(), "\n") { // its last line is a caret
+		detail = err.Error() + "\n" + next
+	}
+	problem := &refusal{huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}}
 	if status == http.StatusServiceUnavailable {
 		return huma.ErrorWithHeaders(problem, http.Header{"Retry-After": {retryAfter}})
 	}

@@ -24,6 +24,7 @@ type Status struct {
 	Version     string                 `json:"version"`
 	UptimeSecs  uint64                 `json:"uptime_secs"`
 	Processes   []Process              `json:"processes" nullable:"false"`
+	Config      ConfigState            `json:"config"`
 }
 
 // Ports are the gateway's three: towards the clients, towards the internet, and
@@ -78,6 +79,9 @@ func registerStatus(api huma.API, status func(context.Context) Status) {
 			}
 			if s.Processes == nil {
 				s.Processes = []Process{}
+			}
+			if s.Config.NeedsRestart == nil {
+				s.Config.NeedsRestart = []string{}
 			}
 			if s.Sessions == nil {
 				s.Sessions = map[sessions.State]int{}

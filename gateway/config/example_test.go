@@ -34,6 +34,21 @@ func ExampleConfig_Check() {
 	// store.checkpoint: 1h is out of range; write 1s to 10m
 }
 
+func ExampleConfig_Adopt() {
+	running, file := config.Default(), config.Default()
+	file.Bandwidth.Total.Down, file.Limits.Clients = 100*config.Mbit, 100
+	taken, stay := running.Adopt(&file)
+	fmt.Println(taken, stay, running.Bandwidth.Total.Down, running.Limits.Clients)
+	// Output:
+	// [bandwidth.total.down] [limits.clients] 100 Mbit 4096
+}
+
+func ExampleLiveKeys() {
+	fmt.Println(config.LiveKeys()[:2])
+	// Output:
+	// [bandwidth.total.down bandwidth.total.up]
+}
+
 func ExampleConfig_Warnings() {
 	c := config.Default()
 	c.Host.Ports = config.Ports{List: []config.PortRange{{Protocol: "tcp", First: 80, Last: 80}}}

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Adopt takes over from next what a running gateway can change, and returns the
+// keys whose values it took, and those whose values differ and stay as they are
+// until a restart; both in the order of the example, such as
+// bandwidth.total.down. Both configs are expected to pass Check, and c does
+// afterwards: a value that fits next only, beside one of those that stay, stays too.
+func (c *Config) Adopt(next *Config) (taken, stay []string) {
+	old := *c
+	for _, k := range keys {
+		switch {
+		case same(k.path, c, next):
+		case k.when == atReload:
+			field(c, k.path).Set(field(next, k.path))
+			taken = append(taken, k.path)
+		default:
+			stay = append(stay, k.path)
+		}
+	}
+	for _, p := range c.problems() {
+		if i := slices.Index(taken, p.key); i >= 0 {
+			field(c, p.key).Set(field(&old, p.key))
+			taken, stay = slices.Delete(taken, i, i+1), append(stay, p.key)
+		}
+	}
+	return taken, stay
+}
+
+// LiveKeys returns the keys that Adopt takes over, in the order of the example.
+func LiveKeys() (live []string) {
+	for _, k := range keys {
+		if k.when == atReload {
+			live = append(live, k.path)
+		}
+	}
+	return live
+}
+
+// same says whether two configs have one value of a key.
+func same(path string, a, b *Config) bool {
+	return fmt.Sprint(field(a, path)) == fmt.Sprint(field(b, path))
+}
+
+// field is the value of a key. A key and its field have the same names, of which
+// the field's are those of JSON; else it is the zero Value.
+func field(c *Config, path string) reflect.Value {
+	v := reflect.ValueOf(c).Elem()
+	for name := range strings.SplitSeq(path, ".") {
+		i := 0
+		for ; v.Kind() == reflect.Struct && i < v.NumField(); i++ {
+			tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if tag == name {
+				break
+			}
+		}
+		if v.Kind() != reflect.Struct || i == v.NumField() {
+			return reflect.Value{}
+		}
+		v = v.Field(i)
+	}
+	return v
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// other returns the usual config with another value, which Check takes, of one key.
+var other = map[string]func(*Config){
+	"mode":                             func(c *Config) { c.Mode = "bridge" }, // there is no other one yet
+	"workers":                          func(c *Config) { c.Workers = 2 },
+	"lan.interface":                    func(c *Config) { c.LAN.Interface = "eth2" },
+	"lan.tap":                          func(c *Config) { c.LAN.Interface, c.LAN.TAP = "", "gwlan0" },
+	"lan.address":                      func(c *Config) { c.LAN.Address = netip.MustParsePrefix("10.11.0.1/16") },
+	"wan.interface":                    func(c *Config) { c.WAN.Interface = "eth3" },
+	"wan.tap":                          func(c *Config) { c.WAN.Interface, c.WAN.TAP = "", "gwwan0" },
+	"wan.address":                      func(c *Config) { c.WAN.Address = netip.MustParsePrefix("203.0.113.3/24") },
+	"wan.gateway":                      func(c *Config) { c.WAN.Gateway = netip.MustParseAddr("203.0.113.9") },
+	"host.default_route":               func(c *Config) { c.Host.DefaultRoute = true },
+	"host.ports":                       func(c *Config) { c.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 80}}} },
+	"nat.filtering":                    func(c *Config) { c.NAT.Filtering = FilterAddressPort },
+	"bandwidth.total.down":             func(c *Config) { c.Bandwidth.Total.Down = 50 * Mbit },
+	"bandwidth.total.up":               func(c *Config) { c.Bandwidth.Total.Up = 50 * Mbit },
+	"bandwidth.global.down":            func(c *Config) { c.Bandwidth.Global.Down = 0 },
+	"bandwidth.global.up":              func(c *Config) { c.Bandwidth.Global.Up = 20 * Mbit },
+	"sessions.resume_on_restart":       func(c *Config) { c.Sessions.ResumeOnRestart = false },
+	"sessions.ledger_keep":             func(c *Config) { c.Sessions.LedgerKeep = time.Hour },
+	"sessions.idle_pause":              func(c *Config) { c.Sessions.IdlePause = time.Minute },
+	"sessions.pause_on_carrier_loss":   func(c *Config) { c.Sessions.PauseOnCarrierLoss = false },
+	"sessions.pause_on_silent_gateway": func(c *Config) { c.Sessions.PauseOnSilentGateway = 0 },
+	"store.path":                       func(c *Config) { c.Store.Path = "/srv/gatewayd" },
+	"store.checkpoint":                 func(c *Config) { c.Store.Checkpoint = time.Second },
+	"api.socket":                       func(c *Config) { c.API.Socket = "/run/other.sock" },
+	"metrics.listen":                   func(c *Config) { c.Metrics.Listen = "" },
+	"log.level":                        func(c *Config) { c.Log.Level = "debug" },
+	"log.format":                       func(c *Config) { c.Log.Format = "json" },
+	"limits.clients":                   func(c *Config) { c.Limits.Clients = 16 },
+	"limits.nat_flows":                 func(c *Config) { c.Limits.NATFlows = 8192 },
+	"limits.flows_per_client":          func(c *Config) { c.Limits.FlowsPerClient = 16 },
+	"limits.ports_per_client":          func(c *Config) { c.Limits.PortsPerClient = 16 },
+	"limits.queue_memory":              func(c *Config) { c.Limits.QueueMemory = 64 * MB },
+	"kernel.without":                   func(c *Config) { c.Kernel.Without = []string{Ring} },
+}
+
+// atOnce are the keys that a running gateway changes.
+var atOnce = []string{
+	"bandwidth.total.down", "bandwidth.total.up", "bandwidth.global.down", "bandwidth.global.up",
+	"sessions.resume_on_restart", "sessions.ledger_keep", "sessions.idle_pause", "sessions.pause_on_carrier_loss",
+	"sessions.pause_on_silent_gateway", "store.checkpoint", "metrics.listen", "log.level", "log.format",
+}
+
+// Whoever adds a key says when a running gateway takes over a new value of it.
+func TestEveryKeyIsTakenAtReloadOrAtRestart(t *testing.T) {
+	for _, k := range keys {
+		t.Run(k.path, func(t *testing.T) {
+			if k.when != atReload && k.when != atRestart {
+				t.Errorf("nobody says when %s is taken over: atReload or atRestart", k.path)
+			}
+			change, known := other[k.path]
+			if !known {
+				t.Fatalf("the test knows no other value of %s", k.path)
+			}
+			if !field(&Config{}, k.path).IsValid() {
+				t.Fatalf("Config has no field whose names in JSON are %s", k.path)
+			}
+			now, next := usual(), usual()
+			change(&next)
+			taken, stay := now.Adopt(&next)
+			if slices.Contains(atOnce, k.path) {
+				if !slices.Equal(taken, []string{k.path}) || stay != nil || !reflect.DeepEqual(now, next) {
+					t.Errorf("taken %v, stay %v: %+v, want %+v", taken, stay, now, next)
+				}
+				return
+			}
+			if !slices.Contains(stay, k.path) || taken != nil || !reflect.DeepEqual(now, usual()) {
+				t.Errorf("taken %v, stay %v: %+v", taken, stay, now)
+			}
+		})
+	}
+	if got := LiveKeys(); !slices.Equal(got, atOnce) {
+		t.Errorf("live are %v, want %v", got, atOnce)
+	}
+	if len(other) != len(keys) {
+		t.Errorf("the test knows %d keys, there are %d", len(other), len(keys))
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	for _, row := range []struct {
+		name        string
+		next        func(*Config)
+		taken, stay []string
+	}{
+		{"nothing, if nothing differs", func(*Config) {}, nil, nil},
+		{"what can be, beside what cannot", func(c *Config) {
+			c.Limits.Clients, c.Log.Level, c.Workers, c.Bandwidth.Total.Up = 16, "debug", 2, Mbit
+		}, []string{"bandwidth.total.up", "log.level"}, []string{"workers", "limits.clients"}},
+		{"not what contradicts a value that stays", func(c *Config) {
+			c.WAN.Address, c.Metrics.Listen, c.Log.Level = netip.MustParsePrefix("203.0.113.3/24"), "203.0.113.2:9464", "debug"
+		}, []string{"log.level"}, []string{"wan.address", "metrics.listen"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			now, next := usual(), usual()
+			row.next(&next)
+			if err := next.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if taken, stay := now.Adopt(&next); !slices.Equal(taken, row.taken) || !slices.Equal(stay, row.stay) {
+				t.Errorf("taken %v, stay %v, want %v and %v", taken, stay, row.taken, row.stay)
+			}
+			if err := now.Check(); err != nil {
+				t.Error(err)
+			}
+			if again, stay := now.Adopt(&next); len(again) > 0 || !slices.Equal(stay, row.stay) {
+				t.Errorf("a second time: taken %v, stay %v", again, stay)
+			}
+		})
+	}
+}
