@@ -32,6 +32,33 @@ func benchmarkRound(b *testing.B, n int, opt Options) {
 	}
 }
 
+// BenchmarkTraffic is a look at what 10,000 connected devices send and receive, of which
+// 20 are told of.
+func BenchmarkTraffic(b *testing.B) {
+	const n = 10_000
+	for _, by := range []TrafficOrder{ByDown, ByRemaining, ByName} {
+		b.Run(string(by), func(b *testing.B) {
+			w := (&world{t: &testing.T{}}).stands()
+			mem := make([]uint64, clients.Size(clients.Shape{Slots: n + 100})/8)
+			table, err := clients.Format(bytesOf(mem), clients.Shape{Slots: n + 100})
+			if err != nil {
+				b.Fatal(err)
+			}
+			m := New(Options{Table: table, Now: w.now, Boot: w.boot, RateReasons: []int{someReason, otherReason}})
+			m.houses(b, n, dataPlan(1))
+			if _, err := m.Traffic(b.Context(), by, 20); err != nil { // which waits
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				w.advance(time.Second)
+				if v, err := m.Traffic(b.Context(), by, 20); err != nil || len(v.Items) != 20 {
+					b.Fatal(len(v.Items), err)
+				}
+			}
+		})
+	}
+}
+
 // houses makes n connected devices, each with a running session of a plan, that no disk
 // knows. The forwarder is not told of the last of their grants.
 func (m *Manager) houses(tb testing.TB, n int, p Plan) {

@@ -84,7 +84,10 @@ func (m *Manager) Traffic(ctx context.Context, by TrafficOrder, limit int) (Traf
 		return Traffic{}, fmt.Errorf("traffic: %w", err)
 	}
 	defer cancel()
-	rows := slices.Clone(l.rows)
+	rows := make([]*trafficRow, len(l.rows))
+	for i := range rows {
+		rows[i] = &l.rows[i]
+	}
 	slices.SortFunc(rows, by.compare)
 	v := l.sums
 	v.Items = m.viewTraffic(rows[:max(0, min(limit, len(rows)))])
@@ -92,23 +95,23 @@ func (m *Manager) Traffic(ctx context.Context, by TrafficOrder, limit int) (Traf
 }
 
 // compare is the order of two rows.
-func (by TrafficOrder) compare(a, b trafficRow) int {
+func (by TrafficOrder) compare(a, b *trafficRow) int {
 	first := 0
 	switch by {
 	case ByDown:
-		first = cmp.Compare(b.view.Down.BitsPerSecond, a.view.Down.BitsPerSecond)
+		first = cmp.Compare(b.down.BitsPerSecond, a.down.BitsPerSecond)
 	case ByUp:
-		first = cmp.Compare(b.view.Up.BitsPerSecond, a.view.Up.BitsPerSecond)
+		first = cmp.Compare(b.up.BitsPerSecond, a.up.BitsPerSecond)
 	case ByDelay:
-		first = cmp.Compare(max(b.view.Up.DelayMS, b.view.Down.DelayMS), max(a.view.Up.DelayMS, a.view.Down.DelayMS))
+		first = cmp.Compare(max(b.up.DelayMS, b.down.DelayMS), max(a.up.DelayMS, a.down.DelayMS))
 	case ByDrops:
-		first = cmp.Or(cmp.Compare(b.view.DropsPerSecond, a.view.DropsPerSecond), cmp.Compare(b.view.Drops, a.view.Drops))
+		first = cmp.Or(cmp.Compare(b.dropRate, a.dropRate), cmp.Compare(b.drops, a.drops))
 	case ByRemaining:
 		first = cmp.Compare(a.ends, b.ends)
 	default:
-		first = cmp.Or(compareNames(a.view.Hostname, b.view.Hostname), cmp.Compare(a.ip, b.ip))
+		first = cmp.Or(compareNames(a.name, b.name), cmp.Compare(a.ip, b.ip))
 	}
-	return cmp.Or(first, cmp.Compare(a.view.DeviceID, b.view.DeviceID))
+	return cmp.Or(first, cmp.Compare(a.id, b.id))
 }
 
 // compareNames compares hostnames, whatever their case; who has none comes last.
@@ -119,8 +122,9 @@ func compareNames(a, b string) int {
 	return strings.Compare(strings.ToLower(a), strings.ToLower(b))
 }
 
-// viewTraffic fills in the sessions of rows. Who was disconnected meanwhile is left out.
-func (m *Manager) viewTraffic(rows []trafficRow) []ClientTraffic {
+// viewTraffic tells of rows, with the sessions as they are now. Who was disconnected
+// meanwhile is left out.
+func (m *Manager) viewTraffic(rows []*trafficRow) []ClientTraffic {
 	devices := make([]*device, len(rows))
 	for i := range rows {
 		devices[i] = rows[i].device
@@ -128,10 +132,11 @@ func (m *Manager) viewTraffic(rows []trafficRow) []ClientTraffic {
 	items, i := make([]ClientTraffic, 0, len(rows)), -1
 	m.inParts(devices, func(d *device) {
 		i++
-		if s := d.inUse(); s != nil && d.slot == rows[i].slot {
-			v := rows[i].view
-			v.Session = m.viewSession(s)
-			items = append(items, v)
+		if s, r := d.inUse(), rows[i]; s != nil && d.slot == r.slot {
+			items = append(items, ClientTraffic{
+				DeviceID: r.id, MAC: macText(d.mac), IP: ipText(r.ip), Hostname: r.name, Session: m.viewSession(s), Down: r.down, Up: r.up,
+				Drops: r.drops, DropsPerSecond: r.dropRate, Marked: r.marked, MarkedPerSecond: r.markRate,
+			})
 		}
 	})
 	return items

@@ -49,13 +49,18 @@ type seenSlot struct {
 	marked     uint64 // likewise
 }
 
-// trafficRow is a client's traffic, but for its session, and what it is sorted by.
+// trafficRow is a client's traffic. There is one for each who is connected, so what is
+// text is written for those who are told of.
 type trafficRow struct {
-	device *device
-	slot   int
-	ip     uint32
-	ends   time.Duration // how soon its session can end
-	view   ClientTraffic
+	device             *device
+	slot               int
+	id                 int64 // the device's
+	name               string
+	ip                 uint32
+	ends               time.Duration // how soon its session can end
+	down, up           Flow
+	drops, marked      uint64
+	dropRate, markRate float64 // a second
 }
 
 // looked returns a look of now that has one before it.
@@ -173,7 +178,8 @@ func since(before, now uint64) uint64 {
 // compare fills in what passed since the look before.
 func (m *Manager) compare(before, l *look) {
 	over := l.at - before.at
-	l.sums.OverMS = over.Milliseconds()
+	l.sums.OverMS, l.sums.Now = over.Milliseconds(), m.clock.wall(l.at)
+	l.rows = make([]trafficRow, 0, len(before.rows)+partLook)
 	m.inParts(m.slots, func(d *device) {
 		l.sums.Clients.Bound++
 		s := d.inUse()
@@ -193,11 +199,10 @@ func (m *Manager) compare(before, l *look) {
 		}
 		row := m.trafficRow(d, s, before, l)
 		l.rows = append(l.rows, row)
-		l.sums.Down.add(row.view.Down)
-		l.sums.Up.add(row.view.Up)
+		l.sums.Down.add(row.down)
+		l.sums.Up.add(row.up)
 	})
 	h := m.table.Header()
-	l.sums.Now = m.clock.wall(l.at)
 	l.sums.Down.LimitBitsPerSecond = bitsOf(limiter.Rate(h.TotalDown.Load()))
 	l.sums.Up.LimitBitsPerSecond = bitsOf(limiter.Rate(h.TotalUp.Load()))
 	var all, ofRate uint64
@@ -224,12 +229,11 @@ func (m *Manager) trafficRow(d *device, s *session, before, l *look) trafficRow 
 		f.WaitingBytes, f.DelayMS = m.waitsFor(d.slot, way, before.at)
 		return f
 	}
-	return trafficRow{device: d, slot: d.slot, ip: d.ip, ends: s.endsIn(m.used(d, s), down, up, m.clock.wall(l.at)), view: ClientTraffic{
-		DeviceID: d.id, MAC: macText(d.mac), IP: ipText(d.ip), Hostname: d.hostname,
-		Down: flow(downward, down), Up: flow(upward, up),
-		Drops: now.drops, DropsPerSecond: per(since(was.drops, now.drops), over),
-		Marked: now.marked, MarkedPerSecond: per(since(was.marked, now.marked), over),
-	}}
+	return trafficRow{
+		device: d, slot: d.slot, id: d.id, name: d.hostname, ip: d.ip, ends: s.endsIn(m.used(d, s), down, up, l.sums.Now),
+		down: flow(downward, down), up: flow(upward, up),
+		drops: now.drops, dropRate: per(since(was.drops, now.drops), over), marked: now.marked, markRate: per(since(was.marked, now.marked), over),
+	}
 }
 
 // speeds are those that hold for a device's session now. m.mu is held.

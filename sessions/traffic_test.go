@@ -217,11 +217,10 @@ func TestLooksAreShared(t *testing.T) {
 
 func TestTrafficOrders(t *testing.T) {
 	t.Parallel()
-	row := func(id int64, name string, ip uint32, down, up uint64, delay, drops float64, lost uint64, ends time.Duration) trafficRow {
-		return trafficRow{ip: ip, ends: ends, view: ClientTraffic{DeviceID: id, Hostname: name, Down: Flow{BitsPerSecond: down, DelayMS: delay}, Up: Flow{BitsPerSecond: up},
-			DropsPerSecond: drops, Drops: lost}}
+	row := func(id int64, name string, ip uint32, down, up uint64, delay, drops float64, lost uint64, ends time.Duration) *trafficRow {
+		return &trafficRow{id: id, name: name, ip: ip, ends: ends, down: Flow{BitsPerSecond: down, DelayMS: delay}, up: Flow{BitsPerSecond: up}, dropRate: drops, drops: lost}
 	}
-	rows := []trafficRow{
+	rows := []*trafficRow{
 		row(1, "", 9, 10, 3, 0, 0, 0, time.Hour),
 		row(2, "", 8, 30, 2, 5, 0, 7, time.Minute),
 		row(3, "Zoe", 7, 20, 1, 7, 1, 1, time.Second),
@@ -234,7 +233,7 @@ func TestTrafficOrders(t *testing.T) {
 		slices.SortFunc(sorted, by.compare)
 		var got []int64
 		for _, r := range sorted {
-			got = append(got, r.view.DeviceID)
+			got = append(got, r.id)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("by %s: %v, want %v", by, got, want)

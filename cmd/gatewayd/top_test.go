@@ -136,7 +136,12 @@ func TestTopOfHostileNames(t *testing.T) {
 		"\x1b[2J\x1b[H\x1b]0;owned\x07", "two\r\nlines", "tab\tand\x00null", "\u202egnp.exe", "\u200b\u2060\ufeff", "\xff\xfe\x80", "\u009b31m",
 		"你好世界你好世界你好世界", "👩‍👩‍👧‍👦👩‍👩‍👧‍👦", strings.Repeat("a\u0301\u0302\u0303", 40), strings.Repeat("x", 255), " ", "\u3000",
 	} {
-		v := decodedTop(t, topAnswer("till", name))
+		v, short := decodedTop(t, topAnswer("till", name)), decodedTop(t, topAnswer("till"))
+		wide := max(15, uniseg.StringWidth(v.Traffic.Items[1].name()))
+		if lines := v.lines(0); uniseg.StringWidth(lines[v.titleLine()]) != uniseg.StringWidth(short.lines(0)[v.titleLine()])-15+wide ||
+			!strings.HasPrefix(lines[len(lines)-1], v.Traffic.Items[1].name()+" ") {
+			t.Errorf("%q of %d places is written as %q", name, wide, lines[len(lines)-1])
+		}
 		for _, width := range []int{0, 20, 80, 200} {
 			lines := v.lines(width)
 			title := uniseg.StringWidth(lines[v.titleLine()])
