@@ -150,6 +150,8 @@ func (sc *scene) admit() finding {
 		return stops("gatewayd status", "what it bought is not known: %v", sc.Unknown)
 	case sc.Next != nil && sc.Next.StartedAt == nil:
 		return stops("gatewayd connect "+sc.key(), "it has session %d (%s) and was never connected with it", sc.Next.ID, left(sc.Next))
+	case sc.Next != nil && sc.Next.Throttled:
+		return stops("gatewayd connect "+sc.key(), "it is disconnected; session %d is used up, and goes on at its throttle until it expires", sc.Next.ID).on(sc.Ended)
 	case sc.Next != nil:
 		return stops("gatewayd connect "+sc.key(), "it is disconnected; session %d has %s left", sc.Next.ID, left(sc.Next)).on(sc.Ended)
 	case len(sc.Amiss) > 0:
@@ -204,6 +206,10 @@ func (sc *scene) limit() finding {
 		whose, faster = "the global speed", "for more, raise bandwidth.global in the config, or give the session a speed of its own: "+
 			fmt.Sprintf("gatewayd sessions set %d --down 20Mbit --up 20Mbit", p.Session.ID)
 	}
+	if p.Session.Throttled {
+		whose = fmt.Sprintf("the throttle of its session %d, which is used up", p.Session.ID)
+		faster = fmt.Sprintf("top the session up (gatewayd sessions set %d --help), or sell it another one: gatewayd sessions create --device %s --help", p.Session.ID, sc.key())
+	}
 	limits := fmt.Sprintf("%s down and %s up, %s", speed(p.Down), speed(p.Up), whose)
 	now := fmt.Sprintf("right now %s down, %s up", mbits(sc.speed[sessions.WaitedDown]), mbits(sc.speed[sessions.WaitedUp]))
 	var way string
@@ -213,7 +219,10 @@ func (sc *scene) limit() finding {
 			way, last = name, at
 		}
 	}
-	if way == "" {
+	switch {
+	case way == "" && p.Session.Throttled:
+		return holds(faster, "it may have %s; %s", limits, now)
+	case way == "":
 		return fine("it may have %s; %s", limits, now)
 	}
 	over := ""

@@ -290,7 +290,7 @@ func (m *Manager) next(ctx context.Context, id int64) (Session, error) {
 		return m.viewSession(d.paused), nil
 	}
 	m.lastKnown(d)
-	s := d.best(m.clock.read().Wall, func(*session) bool { return false })
+	s := d.follows(m.clock.read().Wall, nobody)
 	if s == nil {
 		return Session{}, fmt.Errorf("session of device %d: %w", id, m.unanswered(ErrNoSession))
 	}

@@ -67,7 +67,7 @@ func (m *Manager) houses(tb testing.TB, n int, p Plan) {
 		d := &device{turn: newTurn(), id: int64(i + 1), mac: 0x020000000000 + uint64(i+1), known: true, loaded: true, connected: true}
 		s := newSession(int64(i+1), d.id, p, epoch)
 		s.running, s.startedAt, d.sessions = true, epoch, []*session{s}
-		if _, err := m.bind(d, uint32(0x0a0a0100+i)); err != nil || !m.publish(d, s) {
+		if _, err := m.bind(d, uint32(0x0a0a0100+i)); err != nil || !m.publish(d, s, false) {
 			tb.Fatal(fmt.Errorf("device %d: %w", i, err))
 		}
 		m.byMAC[d.mac], m.byID[d.id], m.sessions[s.id] = d, d, s

@@ -46,7 +46,7 @@ func (m *Manager) connect(ctx context.Context, d *device, notify string) error {
 		return ErrAlreadyConnected
 	}
 	m.lastKnown(d)
-	s := d.best(m.clock.read().Wall, func(s *session) bool { return m.unsettled(d, s) })
+	s := d.follows(m.clock.read().Wall, func(s *session) bool { return m.unsettled(d, s) })
 	away := pauseReason(0)
 	if s != nil {
 		away = m.awayFor(s)
@@ -107,7 +107,7 @@ func (m *Manager) start(ctx context.Context, d *device, s *session, why, event s
 		m.soil(d.resume)
 	}
 	d.resume = nil
-	if !m.publish(d, s) {
+	if !m.publish(d, s, s.usedUp(s.settled)) {
 		s.running = false
 		m.post(s, LinePause, "connect failed: all grant records wait for the disk")
 		m.pauseAgain(d, s, reason)
@@ -163,7 +163,7 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 	if d.paused != nil {
 		m.follow(d)
 	}
-	if p := d.paused; p != nil && d.slot != 0 && m.mayGoOn(d) && p.available(m.clock.read().Wall) && m.awayFor(p) == 0 {
+	if p := d.paused; p != nil && d.slot != 0 && m.mayGoOn(d) && d.usable(p, m.clock.read().Wall) && m.awayFor(p) == 0 {
 		if m.unsettled(d, p) {
 			m.mu.Unlock()
 			return fmt.Errorf("resume %s: its pause is not settled: %w", macText(d.mac), ErrForwarder)
@@ -183,8 +183,8 @@ func (m *Manager) readmit(ctx context.Context, d *device) error {
 		m.mu.Unlock()
 		return fmt.Errorf("readmit %s: the attempt before is not settled: %w", macText(d.mac), ErrForwarder)
 	}
-	if s.available(m.clock.read().Wall) && !s.startedAt.IsZero() {
-		if !m.publish(d, s) {
+	if d.usable(s, m.clock.read().Wall) && !s.startedAt.IsZero() {
+		if !m.publish(d, s, s.usedUp(s.settled)) {
 			m.mu.Unlock()
 			return fmt.Errorf("readmit %s: all records wait for the disk: %w", macText(d.mac), ErrUnavailable)
 		}

@@ -59,6 +59,7 @@ type device struct {
 	ended     int64     // session whose grant ended last by itself
 	revokedAt uint64    // policy generation that carries the last revocation
 	connected bool
+	ran       *session // in use, or the last that was since the device was connected
 	review    bool     // which session is next has to be looked at
 	resume    *session // runs again with the next packet
 	paused    *session // paused in place
@@ -70,11 +71,12 @@ type device struct {
 
 // grant is a published grant.
 type grant struct {
-	seq     uint64
-	session *session
-	revoked bool
-	void    bool   // the connect that published it and started the session failed
-	why     string // it was revoked, for the ledger
+	seq       uint64
+	session   *session
+	revoked   bool
+	throttled bool   // its session is used up by then
+	void      bool   // the connect that published it and started the session failed
+	why       string // it was revoked, for the ledger
 }
 
 // current returns the grant in use: the first that was not revoked.

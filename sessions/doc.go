@@ -52,6 +52,14 @@
 // grant of the session is not settled; what the forwarder began and ended by
 // itself, also while control was away, has the forwarder's moments.
 //
+// # Throttle
+//
+// A session with a throttle that is used up goes on at it, without a limit of bytes or
+// time, while nothing else is available: that is one more grant of the same session,
+// published ahead. What takes over from it, also the same session after a top-up, is
+// published before it is revoked. It is throttled because it is used up and in use, or
+// expires one day; nothing more is written down.
+//
 // # Pause in place
 //
 // A paused device counts as connected and has its session, but no grant:

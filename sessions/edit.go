@@ -70,6 +70,9 @@ func (e *edit) apply(s *session, u use) (session, error) {
 	p := planIn(data)
 	p.Weight = s.weight
 	set(&p.Weight, e.Weight)
+	p.ThrottleDown, p.ThrottleUp = s.throttle.down, s.throttle.up
+	set(&p.ThrottleDown, e.ThrottleDown)
+	set(&p.ThrottleUp, e.ThrottleUp)
 	if err := p.Check(); err != nil {
 		return n, err
 	}
@@ -80,6 +83,7 @@ func (e *edit) apply(s *session, u use) (session, error) {
 	n.downMbits, n.upMbits = p.own()
 	n.global = p.UseGlobalSpeed
 	n.weight = p.weight()
+	n.throttle = throttle{p.ThrottleDown, p.ThrottleUp}
 	if e.TimeCons != nil {
 		n.timeEdit = seconds(data.TimeCons) - u.time
 	}

@@ -23,6 +23,9 @@ const (
 	// SessionConsumed: the session in use is used up; the message says whether
 	// its time or its data.
 	SessionConsumed = "session:consumed"
+	// SessionThrottled: the session in use is used up and goes on at its throttle;
+	// the message says what is used up, and at which speeds.
+	SessionThrottled = "session:throttled"
 	// SessionExpired: the session in use has reached its expiry. One that
 	// nobody uses expires without an event.
 	SessionExpired = "session:expired"
@@ -50,7 +53,7 @@ const (
 
 // EventNames are the names of the gateway's own events, in a new slice.
 func EventNames() []string {
-	return []string{SessionConnected, SessionDisconnected, SessionConsumed, SessionExpired, SessionChanged, SessionSkipped,
+	return []string{SessionConnected, SessionDisconnected, SessionThrottled, SessionConsumed, SessionExpired, SessionChanged, SessionSkipped,
 		ClientCreated, ClientChanged, ProviderFailed, ProviderAnswered}
 }
 

@@ -432,6 +432,7 @@ func ExampleEventNames() {
 	// Output:
 	// session:connected
 	// session:disconnected
+	// session:throttled
 	// session:consumed
 	// session:expired
 	// session:changed

@@ -10,16 +10,24 @@ import (
 // widest is the largest wire packet.
 const widest = 65535 // bytes
 
-// publish writes the next grant of a device for a session; false when all
-// records of the slot are in use. It takes effect at the next changed. m.mu
-// and the device's turn are held.
-func (m *Manager) publish(d *device, s *session) bool {
-	seq, err := m.table.Slot(d.slot).Publish(s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp))
+// publish writes the next grant of a device for a session, at its throttle or for its
+// rest; false when all records of the slot are in use. It takes effect at the next
+// changed. m.mu and the device's turn are held.
+func (m *Manager) publish(d *device, s *session, throttled bool) bool {
+	seq, err := m.table.Slot(d.slot).Publish(m.terms(s, m.used(d, s), throttled))
 	if err != nil {
 		return false
 	}
-	d.grants = append(d.grants, grant{seq: seq, session: s})
+	d.grants = append(d.grants, grant{seq: seq, session: s, throttled: throttled})
 	return true
+}
+
+// terms returns the grant of a session of which u is used.
+func (m *Manager) terms(s *session, u use, throttled bool) clients.Terms {
+	if throttled {
+		return s.throttleTerms(m.clock, u, m.opt.GlobalDown, m.opt.GlobalUp)
+	}
+	return s.terms(m.clock, u, m.opt.GlobalDown, m.opt.GlobalUp)
 }
 
 // revoke ends a device's grant. It takes effect at the next changed. m.mu and
@@ -91,9 +99,14 @@ func (m *Manager) used(d *device, s *session) use {
 	return u
 }
 
+// usedBy returns what a grant has used. Time at a throttle is none: there is none left
+// to use.
 func (m *Manager) usedBy(d *device, g grant, now time.Duration) use {
 	r := m.table.Slot(d.slot).Record(g.seq)
 	u := r.Use(g.seq)
+	if g.throttled {
+		return use{u.Up, u.Down, 0}
+	}
 	return use{u.Up, u.Down, r.Elapsed(u, now)}
 }
 
@@ -112,6 +125,7 @@ func (m *Manager) follow(d *device) {
 	var ran *session
 	if cur := d.current(); cur != nil {
 		ran = cur.session
+		d.ran = ran
 	}
 	for len(d.grants) > 0 {
 		g := d.grants[0]
@@ -120,23 +134,26 @@ func (m *Manager) follow(d *device) {
 		if u.Started != 0 && g.session.startedAt.IsZero() {
 			g.session.startedAt, g.session.unsure = m.clock.started(u.Started)
 			m.soil(g.session)
+			d.review = true // what follows it
 		}
 		m.tookOver(d, g, u)
 		if u.Ended == 0 && !(g.revoked && m.acked(d.slot, d.revokedAt)) {
 			break
 		}
 		m.settle(d, g, now)
+		d.grants = d.grants[1:]
+		m.rebase(d, g.session)
 		d.review = true
 		told = g.seq <= slot.Told.Load()
 		byItself := !g.revoked || u.Ended != 0 && u.Reason != clients.EndRevoked ||
-			u.Started != 0 && g.session.usedUp(g.session.settled)
+			u.Started != 0 && !g.throttled && g.session.usedUp(g.session.settled)
 		if byItself {
-			why = m.tellEnd(g.session, !told && m.sessions[g.session.id] == g.session)
+			why = m.tellEnd(d, g.session, !told && m.sessions[g.session.id] == g.session)
 		}
-		d.grants = d.grants[1:]
 		d.settled = g.seq
 		if ran == nil || !g.revoked {
 			ran = g.session
+			d.ran = ran
 		}
 		if !g.revoked {
 			d.ended = g.session.id
@@ -144,7 +161,9 @@ func (m *Manager) follow(d *device) {
 				m.tellNext(d, cur.session, ran)
 			}
 		}
-		ends = append(ends, m.ending(d, g, u, why, byItself))
+		if e := m.ending(d, g, u, why, byItself); e.started != 0 || !g.throttled {
+			ends = append(ends, e)
+		}
 	}
 	if told && d.current() == nil { // so was what followed
 		d.connected = false
@@ -230,7 +249,7 @@ func sessionID(s *session) int64 {
 func (m *Manager) waits(d *device) bool {
 	slot := m.table.Slot(d.slot)
 	full := slot.Published.Load()-slot.Saved.Load() >= clients.GrantsPerSlot
-	return full && d.best(m.clock.read().Wall, func(*session) bool { return false }) != nil
+	return full && d.follows(m.clock.read().Wall, nobody) != nil
 }
 
 // unsettled reports that a session has a revoked grant that may have run: its
@@ -246,16 +265,19 @@ func (m *Manager) unsettled(d *device, s *session) bool {
 	return false
 }
 
-// tellEnd returns in words how a session ended, and emits it if that is due.
-func (m *Manager) tellEnd(s *session, due bool) string {
+// tellEnd returns in words how a session of a device ended, or that it goes on at its
+// throttle, and emits it if that is due. m.mu and the turn are held.
+func (m *Manager) tellEnd(d *device, s *session, due bool) string {
 	name, why := "", "the session has ended"
-	switch {
-	case s.usedUp(s.settled):
-		name, why = SessionConsumed, "the time is used up"
-		if t, _ := s.left(s.settled); !s.kind.hasTime() || t > 0 {
-			why = "the data is used up"
+	switch expired := s.isExpired(m.clock.read().Wall); {
+	case m.goesSlow(d, s):
+		if why = s.usedUpWhy(); due {
+			m.hub.emit(s.device, SessionThrottled, message{why + ": it goes on at " + s.throttle.text(), s.id})
 		}
-	case s.isExpired(m.clock.read().Wall):
+		return why
+	case s.usedUp(s.settled) && !(expired && s.throttle != throttle{}):
+		name, why = SessionConsumed, s.usedUpWhy()
+	case expired:
 		name, why = SessionExpired, "the session has expired"
 	}
 	if name != "" && due {
@@ -271,35 +293,61 @@ func (m *Manager) fetch(d *device) (change bool) {
 	cur := d.current()
 	m.lastKnown(d)
 	if cur == nil {
-		s := d.best(now, func(s *session) bool { return m.unsettled(d, s) })
-		if s == nil || !m.publish(d, s) {
+		s := d.follows(now, func(s *session) bool { return m.unsettled(d, s) })
+		if s == nil || !m.publish(d, s, s.usedUp(s.settled)) {
 			return false
 		}
 		change = true
 		cur = d.current()
 	}
-	want := d.best(now, func(s *session) bool { return s == cur.session || m.unsettled(d, s) })
+	if cur.throttled {
+		change = m.quicken(d) || change
+		if cur = d.current(); cur == nil {
+			return change
+		}
+	}
+	d.ran = cur.session
+	want, slow := m.after(d, cur, now)
 	next := d.next()
-	if next != nil && next.session != want {
+	if next != nil && (next.session != want || next.throttled != slow) {
 		m.revoke(d, next)
 		next, change = nil, true
 	}
-	if next == nil && want != nil && m.publish(d, want) {
+	if next == nil && want != nil && m.publish(d, want, slow) {
 		change = true
 	}
 	return change
+}
+
+// after returns what follows the grant in use, at its throttle or not; nil: nothing
+// does. m.mu and the turn are held.
+func (m *Manager) after(d *device, cur *grant, now time.Time) (s *session, throttled bool) {
+	skip := func(s *session) bool { return s == cur.session || m.unsettled(d, s) }
+	s = d.best(now, skip)
+	switch {
+	case s != nil:
+		return s, false
+	case !cur.throttled && cur.session.throttles(now):
+		return cur.session, true
+	}
+	s = d.follows(now, skip)
+	return s, s != nil
 }
 
 // amend gives the grants of a session that have not ended its terms as they
 // are now. One that is over by them is over now, not earlier: what was
 // consumed stays so. m.mu and the turn are held.
 func (m *Manager) amend(d *device, s *session) (change bool) {
-	now := m.opt.Boot()
+	now, u := m.opt.Boot(), s.settled
 	for _, g := range d.grants {
-		if g.session != s || g.revoked {
+		if g.session != s {
 			continue
 		}
-		t := s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp)
+		t := m.terms(s, u, g.throttled)
+		u = u.plus(m.usedBy(d, g, now))
+		if g.revoked {
+			continue
+		}
 		r := m.table.Slot(d.slot).Record(g.seq)
 		if u := r.Use(g.seq); u.Started != 0 {
 			t.Duration = max(t.Duration, r.Elapsed(u, now))

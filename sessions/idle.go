@@ -63,7 +63,7 @@ func (m *Manager) sentSince(d *device) bool {
 func (m *Manager) mindClock(d *device) {
 	switch {
 	case d.paused != nil:
-		if m.mayGoOn(d) && d.paused.available(m.clock.read().Wall) {
+		if m.mayGoOn(d) && d.usable(d.paused, m.clock.read().Wall) {
 			m.goOnSoon(d)
 		}
 	case d.connected:
@@ -103,7 +103,7 @@ func (m *Manager) goOnSoon(d *device) {
 	case d.slot == 0 || m.unsettled(d, s):
 	case s.startedAt.IsZero(): // its start is on disk before its first packet
 		m.wonder(d)
-	case m.publish(d, s):
+	case m.publish(d, s, s.usedUp(s.settled)):
 		m.unpause(d)
 		s.running, d.connected = true, true
 		m.post(s, LineResume, "resumed: "+reason.over())

@@ -14,19 +14,20 @@ import (
 type LineKind string
 
 // The kinds of lines. Start, resume and chain begin a stretch in which the
-// session is used; pause and end close it.
+// session is used, and throttle one or the slow part of one; pause and end close it.
 const (
-	LineCreate LineKind = "create"
-	LineStart  LineKind = "start"  // connected for the first time
-	LineResume LineKind = "resume" // connected again
-	LineChain  LineKind = "chain"  // took over by itself from the session before
-	LinePause  LineKind = "pause"
-	LineTopUp  LineKind = "top-up" // more time or data
-	LineChange LineKind = "change" // anything else that was set
-	LineUse    LineKind = "use"    // what was used meanwhile
-	LineEnd    LineKind = "end"
-	LineDelete LineKind = "delete"
-	LineNow    LineKind = "now" // how it stands at this moment; the last of a listing, never on disk
+	LineCreate   LineKind = "create"
+	LineStart    LineKind = "start"  // connected for the first time
+	LineResume   LineKind = "resume" // connected again
+	LineChain    LineKind = "chain"  // took over by itself from the session before
+	LinePause    LineKind = "pause"
+	LineTopUp    LineKind = "top-up"   // more time or data
+	LineChange   LineKind = "change"   // anything else that was set
+	LineThrottle LineKind = "throttle" // used up, and goes on at its throttle
+	LineUse      LineKind = "use"      // what was used meanwhile
+	LineEnd      LineKind = "end"
+	LineDelete   LineKind = "delete"
+	LineNow      LineKind = "now" // how it stands at this moment; the last of a listing, never on disk
 )
 
 // LineChanged is one field that was set: its name in Session, and its values
@@ -65,6 +66,7 @@ type ledger struct {
 	next   uint32        // number of the next line
 	open   bool          // begun to be used and not closed yet
 	closed int64         // grants that started until then, wall ns, have their end in it
+	slowed int64         // grants at its throttle that started until then, wall ns, have their line
 	newest time.Duration // since boot; of the newest line
 	waits  []line        // not on disk, or not known to be
 	out    uint32        // lines below were handed to the write that is under way
@@ -160,7 +162,7 @@ func (l *ledger) add(x line, at time.Duration) {
 	l.next++
 	l.newest = at
 	switch x.kind {
-	case LineStart, LineResume, LineChain:
+	case LineStart, LineResume, LineChain, LineThrottle:
 		l.open = true
 	case LinePause, LineEnd, LineDelete:
 		l.open = false

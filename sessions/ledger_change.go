@@ -40,6 +40,8 @@ func differences(before, after *session, u use) (all []LineChanged) {
 	add("up_mbits", strconv.Itoa(before.upMbits), strconv.Itoa(after.upMbits))
 	add("use_global_speed", fmt.Sprint(before.global), fmt.Sprint(after.global))
 	add("weight", strconv.Itoa(max(before.weight, 1)), strconv.Itoa(max(after.weight, 1)))
+	add("throttle_down_bits", strconv.FormatInt(before.throttle.down, 10), strconv.FormatInt(after.throttle.down, 10))
+	add("throttle_up_bits", strconv.FormatInt(before.throttle.up, 10), strconv.FormatInt(after.throttle.up, 10))
 	add("started_at", momentText(before.startedAt), momentText(after.startedAt))
 	return all
 }

@@ -17,16 +17,18 @@ func TestALedgerSaysWhatWasSet(t *testing.T) {
 		set      func(s *session)
 		old, now string
 	}{
-		"time_secs":        {func(s *session) { s.timeLimit = 2 * time.Minute }, "60", "120"},
-		"data_mb":          {func(s *session) { s.dataLimit = 2_000_001 }, "1.5", "2.000001"},
-		"time_cons":        {func(s *session) { s.timeEdit = 3 * time.Second }, "10", "13"},
-		"data_cons":        {func(s *session) { s.dataEdit = -100_000 }, "0.5", "0.4"},
-		"exp_days":         {func(s *session) { s.expDays = &days }, "never", "30"},
-		"down_mbits":       {func(s *session) { s.downMbits = 7 }, "5", "7"},
-		"up_mbits":         {func(s *session) { s.upMbits = 9 }, "3", "9"},
-		"use_global_speed": {func(s *session) { s.global = true }, "false", "true"},
-		"weight":           {func(s *session) { s.weight = 4 }, "1", "4"},
-		"started_at":       {func(s *session) { s.startedAt = epoch }, "not started", "2026-03-01T12:00:00Z"},
+		"time_secs":          {func(s *session) { s.timeLimit = 2 * time.Minute }, "60", "120"},
+		"data_mb":            {func(s *session) { s.dataLimit = 2_000_001 }, "1.5", "2.000001"},
+		"time_cons":          {func(s *session) { s.timeEdit = 3 * time.Second }, "10", "13"},
+		"data_cons":          {func(s *session) { s.dataEdit = -100_000 }, "0.5", "0.4"},
+		"exp_days":           {func(s *session) { s.expDays = &days }, "never", "30"},
+		"down_mbits":         {func(s *session) { s.downMbits = 7 }, "5", "7"},
+		"up_mbits":           {func(s *session) { s.upMbits = 9 }, "3", "9"},
+		"use_global_speed":   {func(s *session) { s.global = true }, "false", "true"},
+		"weight":             {func(s *session) { s.weight = 4 }, "1", "4"},
+		"throttle_down_bits": {func(s *session) { s.throttle.down = 512_000 }, "0", "512000"},
+		"throttle_up_bits":   {func(s *session) { s.throttle.up = 256_000 }, "0", "256000"},
+		"started_at":         {func(s *session) { s.startedAt = epoch }, "not started", "2026-03-01T12:00:00Z"},
 	} {
 		after := *before
 		row.set(&after)

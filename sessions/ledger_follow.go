@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -34,6 +35,12 @@ func (m *Manager) ending(d *device, g grant, u clients.Use, why string, byItself
 	} else if at := time.Duration(m.table.Slot(d.slot).Record(g.seq).Revoked.Load()); at != 0 {
 		e.at = at
 	}
+	if g.throttled && !byItself {
+		if e.kind = LinePause; !d.slows(s, m.clock.read().Wall) {
+			e.kind = LineEnd
+		}
+		e.why = cmp.Or(g.why, "another session goes on")
+	}
 	if s.ledger.final != nil {
 		m.countDeleted(d, s)
 	}
@@ -52,6 +59,10 @@ func (m *Manager) countDeleted(d *device, s *session) {
 // was not in use: it chained. m.mu and the turn are held.
 func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
 	s := g.session
+	if g.throttled {
+		m.tookOverSlow(s, u)
+		return
+	}
 	if u.Started == 0 || s.ledger.open || m.sessions[s.id] != s || m.clock.wall(u.Started).UnixNano() <= s.ledger.closed {
 		return
 	}
@@ -64,12 +75,25 @@ func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
 	m.soil(s)
 }
 
+// tookOverSlow says in a ledger that the forwarder began a grant of a session at its
+// throttle. m.mu and the turn are held.
+func (m *Manager) tookOverSlow(s *session, u clients.Use) {
+	began := m.clock.wall(u.Started).UnixNano()
+	if u.Started == 0 || m.sessions[s.id] != s || began <= max(s.ledger.slowed, s.ledger.closed) {
+		return
+	}
+	s.ledger.slowed = began
+	at := max(u.Started, s.ledger.newest)
+	s.ledger.add(m.line(s, m.used(m.byID[s.device], s), at, LineThrottle, s.usedUpWhy()+": it goes on at "+s.throttle.text()), at)
+	m.soil(s)
+}
+
 // closeLedgers closes the ledgers of a device's sessions that are open and
 // have no grant any more. m.mu and the turn are held.
 func (m *Manager) closeLedgers(d *device, ends []ending) {
 	for _, s := range d.sessions {
 		then := s.ledger.then
-		if !s.ledger.open && then == nil || granted(d, s) {
+		if !s.ledger.open && then == nil || granted(d, s) && !d.waitsSlow(s) {
 			continue
 		}
 		s.ledger.then = nil

@@ -41,7 +41,7 @@ const (
 
 // lineKinds are the kinds by their numbers on disk.
 var lineKinds = [...]LineKind{
-	1: LineCreate, 2: LineStart, 3: LineResume, 4: LineChain, 5: LinePause, 6: LineTopUp, 7: LineChange, 8: LineUse, 9: LineEnd, 10: LineDelete,
+	1: LineCreate, 2: LineStart, 3: LineResume, 4: LineChain, 5: LinePause, 6: LineTopUp, 7: LineChange, 8: LineUse, 9: LineEnd, 10: LineDelete, 11: LineThrottle,
 }
 
 var errLine = errors.New("line of a ledger is damaged")

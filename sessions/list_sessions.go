@@ -41,7 +41,9 @@ func (f *Filter) keeps(v Session) bool {
 func (m *Manager) viewSession(s *session) Session {
 	m.straighten(s)
 	d := m.byID[s.device]
-	return s.view(m.used(d, s), d.runs(s), m.clock.read().Wall)
+	v := s.view(m.used(d, s), d.runs(s), m.clock.read().Wall)
+	v.Throttled = m.isSlow(d, s)
+	return v
 }
 
 // Session returns a session. It waits 0.7 s for the store at most.

@@ -264,7 +264,7 @@ func (m *Manager) round(ctx context.Context) {
 	var granted []*device
 	now := m.clock.read().Wall
 	m.inParts(m.slots, func(d *device) {
-		if len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.paused.available(now) || m.asksProviders() && m.expiresSoon(d.paused)) {
+		if len(d.grants) > 0 || d.connected || d.paused != nil && (m.mayGoOn(d) || !d.usable(d.paused, now) || m.asksProviders() && m.expiresSoon(d.paused)) {
 			granted = append(granted, d)
 		}
 	})

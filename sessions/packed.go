@@ -26,7 +26,7 @@ func packedFields(v *sessionRecord, f func(field any)) {
 		&v.Type, &v.Time, &v.Data, &v.ExpDays, &v.Down, &v.Up, &v.Global, &v.Created, &v.Started, &v.Unsure,
 		&v.UsedUp, &v.UsedDown, &v.UsedTime, &v.TimeEdit, &v.DataEdit, &v.Running, &v.Spent, &v.Sequenced,
 		&v.Lines, &v.Open, &v.Closed, &v.Paused,
-		&v.Weight,
+		&v.Weight, &v.SlowDown, &v.SlowUp, &v.Slowed,
 	} {
 		f(field)
 	}

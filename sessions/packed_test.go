@@ -28,6 +28,7 @@ func TestASessionRecordComesBackAsItWas(t *testing.T) {
 			v.Lines, v.Closed = math.MaxUint32, math.MinInt64
 		}, false},
 		{"it weighs more than others", func(v *sessionRecord) { v.Weight = 100 }, false},
+		{"it is throttled", func(v *sessionRecord) { v.SlowDown, v.SlowUp, v.Slowed = 512_000, 1, math.MaxInt64 }, false},
 		{"it is paused", func(v *sessionRecord) { v.Paused = pauseAsked }, false},
 		{"all that is yes or no", func(v *sessionRecord) { v.Running, v.Spent, v.Global, v.Open = true, true, true, true }, false},
 		{"in 1970", func(v *sessionRecord) {

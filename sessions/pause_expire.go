@@ -85,7 +85,7 @@ func (m *Manager) pausedDue(ends map[int64]*pausedEnd) (due []int64, unread map[
 	m.eachPaused(func(device, session int64) {
 		var over bool
 		if d, s := m.byID[device], m.sessions[session]; s != nil {
-			over = d != nil && d.slot == 0 && !s.available(now)
+			over = d != nil && d.slot == 0 && !d.usable(s, now)
 		} else if e, ok := ends[device]; ok && e.session == session {
 			over = !e.at.IsZero() && !now.Before(e.at)
 			e.seen = true

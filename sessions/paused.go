@@ -18,7 +18,7 @@ func (d *device) holds(m *Manager) *session {
 	if g := d.current(); g != nil {
 		return g.session
 	}
-	return d.best(m.clock.read().Wall, func(*session) bool { return false }) // it waits for a grant record
+	return d.follows(m.clock.read().Wall, nobody) // it waits for a grant record
 }
 
 // halt pauses session s of a device, which it holds; the ledger says why. What
@@ -68,7 +68,11 @@ func (m *Manager) unpause(d *device) {
 // m.mu and the turn are held.
 func (m *Manager) mindPause(d *device, ends []ending) {
 	s := d.paused
-	if s == nil || granted(d, s) || s.available(m.clock.read().Wall) {
+	if s == nil || granted(d, s) || d.usable(s, m.clock.read().Wall) {
+		return
+	}
+	if d.slows(s, m.clock.read().Wall) { // there is a better one
+		m.passPause(d, s.usedUpWhy())
 		return
 	}
 	for _, e := range ends {
@@ -85,7 +89,7 @@ func (m *Manager) mindPause(d *device, ends []ending) {
 // endPaused tells that the session of a paused device has ended, and has the
 // device go on to the next one. m.mu and the turn are held.
 func (m *Manager) endPaused(d *device) {
-	why := m.tellEnd(d.paused, true)
+	why := m.tellEnd(d, d.paused, true)
 	m.post(d.paused, LineEnd, why)
 	m.passPause(d, why)
 }
@@ -94,7 +98,7 @@ func (m *Manager) endPaused(d *device) {
 // comes after a paused session that has ended. m.mu and the turn are held.
 func (m *Manager) followNow(d *device) {
 	m.follow(d)
-	if s := d.paused; s != nil && !granted(d, s) && !s.available(m.clock.read().Wall) {
+	if s := d.paused; s != nil && !granted(d, s) && !d.usable(s, m.clock.read().Wall) {
 		m.endPaused(d)
 	}
 }
@@ -106,7 +110,7 @@ func (m *Manager) passPause(d *device, why string) {
 	ended, reason := d.paused, d.paused.paused
 	m.unpause(d)
 	m.lastKnown(d)
-	next := d.best(m.clock.read().Wall, func(s *session) bool { return s == ended })
+	next := d.follows(m.clock.read().Wall, func(s *session) bool { return s == ended })
 	if next == nil {
 		m.hub.emit(d.id, SessionDisconnected, message{why, ended.id})
 		return

@@ -73,7 +73,7 @@ func (m *Manager) takePaused(d *device) {
 		}
 	}
 	if id != 0 && paused == nil && !d.connected { // deleted as control ended
-		paused = d.best(m.clock.read().Wall, func(*session) bool { return false })
+		paused = d.follows(m.clock.read().Wall, nobody)
 	}
 	for _, s := range d.sessions {
 		if s.paused == 0 || s == paused {
@@ -82,7 +82,7 @@ func (m *Manager) takePaused(d *device) {
 		s.paused = 0
 		m.soil(s)
 		if !granted(d, s) && !s.available(m.clock.read().Wall) { // told, and not written
-			m.post(s, LineEnd, m.tellEnd(s, false))
+			m.post(s, LineEnd, m.tellEnd(d, s, false))
 		}
 	}
 	if paused == nil {

@@ -75,28 +75,32 @@ const (
 
 // Plan is what a new session sells.
 type Plan struct {
-	Type           Type    `json:"type"`             // what it sells
-	TimeSecs       uint    `json:"time_secs"`        // seconds; for time and time_or_data
-	DataMB         float64 `json:"data_mb"`          // megabytes of 1,000,000 bytes; for data and time_or_data
-	ExpDays        *uint   `json:"exp_days"`         // days of 24 h after the start and TimeSecs; nil: never; 0 not for data
-	DownMbits      int     `json:"down_mbits"`       // megabits of 1,000,000 bits a second
-	UpMbits        int     `json:"up_mbits"`         // likewise
-	UseGlobalSpeed bool    `json:"use_global_speed"` // the configured pair instead
-	Weight         int     `json:"weight"`           // share of what all clients together may have, beside others', 1 to 100; 0: 1
+	Type           Type    `json:"type"`               // what it sells
+	TimeSecs       uint    `json:"time_secs"`          // seconds; for time and time_or_data
+	DataMB         float64 `json:"data_mb"`            // megabytes of 1,000,000 bytes; for data and time_or_data
+	ExpDays        *uint   `json:"exp_days"`           // days of 24 h after the start and TimeSecs; nil: never; 0 not for data
+	DownMbits      int     `json:"down_mbits"`         // megabits of 1,000,000 bits a second
+	UpMbits        int     `json:"up_mbits"`           // likewise
+	UseGlobalSpeed bool    `json:"use_global_speed"`   // the configured pair instead
+	Weight         int     `json:"weight"`             // share of what all clients together may have, beside others', 1 to 100; 0: 1
+	ThrottleDown   int64   `json:"throttle_down_bits"` // bits a second once it is used up, while nothing else is available; 0: it is cut off
+	ThrottleUp     int64   `json:"throttle_up_bits"`   // likewise
 }
 
 // Change is what an update changes; nil leaves a field as it is.
 type Change struct {
-	TimeSecs       *uint    `json:"time_secs,omitempty"`        // seconds in all
-	DataMB         *float64 `json:"data_mb,omitempty"`          // megabytes of 1,000,000 bytes in all
-	TimeCons       *uint    `json:"time_cons,omitempty"`        // seconds consumed
-	DataCons       *float64 `json:"data_cons,omitempty"`        // megabytes consumed
-	ExpDays        *uint    `json:"exp_days,omitempty"`         // days of 24 h after start and TimeSecs
-	NeverExpires   bool     `json:"-"`                          // ExpDays becomes nil; in JSON "exp_days": null
-	DownMbits      *int     `json:"down_mbits,omitempty"`       // megabits of 1,000,000 bits a second
-	UpMbits        *int     `json:"up_mbits,omitempty"`         // likewise
-	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty"` // the configured pair in place of its own
-	Weight         *int     `json:"weight,omitempty"`           // share of what all clients together may have, 1 to 100; local sessions only
+	TimeSecs       *uint    `json:"time_secs,omitempty"`          // seconds in all
+	DataMB         *float64 `json:"data_mb,omitempty"`            // megabytes of 1,000,000 bytes in all
+	TimeCons       *uint    `json:"time_cons,omitempty"`          // seconds consumed
+	DataCons       *float64 `json:"data_cons,omitempty"`          // megabytes consumed
+	ExpDays        *uint    `json:"exp_days,omitempty"`           // days of 24 h after start and TimeSecs
+	NeverExpires   bool     `json:"-"`                            // ExpDays becomes nil; in JSON "exp_days": null
+	DownMbits      *int     `json:"down_mbits,omitempty"`         // megabits of 1,000,000 bits a second
+	UpMbits        *int     `json:"up_mbits,omitempty"`           // likewise
+	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty"`   // the configured pair in place of its own
+	Weight         *int     `json:"weight,omitempty"`             // share of what all clients together may have, 1 to 100; local sessions only
+	ThrottleDown   *int64   `json:"throttle_down_bits,omitempty"` // bits a second once it is used up; 0: it is cut off; local sessions only
+	ThrottleUp     *int64   `json:"throttle_up_bits,omitempty"`   // likewise
 }
 
 // UnmarshalJSON reads a change strictly: an unknown name is an error, and
@@ -157,7 +161,7 @@ func (p Plan) Check() error {
 	case p.Weight < 0 || p.Weight > clients.MaxWeight:
 		return bad("weight is %d: want 1 to %d", p.Weight, clients.MaxWeight)
 	}
-	return nil
+	return p.checkThrottle()
 }
 
 // own returns the speeds of its own that a plan has. With the global ones they are

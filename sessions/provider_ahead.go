@@ -15,10 +15,11 @@ type lookahead struct {
 }
 
 const (
-	aheadTime  = 60 * time.Second // of the running session left: ask again
-	aheadData  = 20 * time.Second // at its rate
-	aheadAgain = 10 * time.Second // between questions
-	aheadRate  = 125_000_000      // bytes a second of a session without a limit of speed: a gigabit
+	aheadTime      = 60 * time.Second // of the running session left: ask again
+	aheadData      = 20 * time.Second // at its rate
+	aheadAgain     = 10 * time.Second // between questions
+	throttledAgain = 50 * time.Second // more, for a session at its throttle
+	aheadRate      = 125_000_000      // bytes a second of a session without a limit of speed: a gigabit
 )
 
 // using returns the session that a device uses, running or paused; nil: none.
@@ -51,6 +52,9 @@ func (m *Manager) lookAhead(d *device) {
 		return
 	}
 	m.askAhead(d)
+	if cur := d.current(); cur != nil && cur.throttled { // its end is near for as long as it lasts
+		d.ahead.again += throttledAgain
+	}
 }
 
 // asksProviders reports that there is somebody to ask. m.mu is held.
@@ -68,7 +72,7 @@ func (m *Manager) askAhead(d *device) {
 // may be offered since, and the ended one may have more by now. They are asked
 // once, and nobody waits for them. m.mu is held.
 func (m *Manager) awaitsNext(d *device, ended *session) bool {
-	if !m.asksProviders() || d.best(m.clock.read().Wall, func(*session) bool { return false }) != nil {
+	if !m.asksProviders() || d.best(m.clock.read().Wall, nobody) != nil {
 		return false
 	}
 	if d.ahead.ended != ended.id {
@@ -86,7 +90,7 @@ func (m *Manager) endIsNear(d *device, s *session) bool {
 	if s.kind.hasTime() && left <= aheadTime {
 		return true
 	}
-	t := s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp)
+	t := s.terms(m.clock, s.settled, m.opt.GlobalDown, m.opt.GlobalUp)
 	rate := int64(t.Down) + int64(t.Up)
 	if t.Down == 0 || t.Up == 0 {
 		rate = aheadRate
@@ -117,7 +121,7 @@ func (m *Manager) findNext(id int64) {
 	if !sure { // it is asked again
 		d.ahead.seq, d.ahead.session = 0, 0
 	}
-	waits := d.paused != nil && !d.paused.available(m.clock.read().Wall)
+	waits := d.paused != nil && !d.usable(d.paused, m.clock.read().Wall)
 	m.mu.Unlock()
 	if waits {
 		m.lookAgain(id)

@@ -214,7 +214,7 @@ func (m *Manager) adopt(d *device) bool {
 			s.settled = use{r.BaseUp.Load(), r.BaseDown.Load(), time.Duration(r.BaseTime.Load())}
 			s.running = false // as the grants say, below
 		}
-		g := grant{seq: seq, session: s, revoked: r.Revoked.Load() != 0}
+		g := grant{seq: seq, session: s, revoked: r.Revoked.Load() != 0, throttled: isThrottled(r)}
 		if g.revoked && slot.Paused.Load() == uint64(s.id) {
 			g.why = "paused"
 			if why := knownReason(slot.PausedWhy.Load()); why != pauseAsked {

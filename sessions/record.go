@@ -107,6 +107,9 @@ type sessionRecord struct {
 	Closed    int64         `json:"closed,omitempty"`     // ns since 1970; grants that started until then have their end in it
 	Origin    *origin       `json:"origin,omitempty"`     // of a provider's session
 	Weight    int           `json:"weight,omitempty"`     // 0: 1
+	SlowDown  int64         `json:"slow_down,omitempty"`  // bits a second once it is used up; 0: it is cut off
+	SlowUp    int64         `json:"slow_up,omitempty"`
+	Slowed    int64         `json:"slowed,omitempty"` // ns since 1970; grants at its throttle that started until then have their line
 }
 
 func write(key []byte, v any) client.Record {
@@ -135,7 +138,7 @@ func (s *session) records(u use, checkpoint uint64) []client.Record {
 		UsedUp: u.up, UsedDown: u.down, UsedTime: u.time, TimeEdit: s.timeEdit, DataEdit: s.dataEdit,
 		Running: s.running, Paused: s.paused, Spent: s.spent, Sequenced: checkpoint,
 		Lines: s.ledger.next, Open: s.ledger.open, Closed: s.ledger.closed, Origin: s.origin,
-		Weight: s.weight,
+		Weight: s.weight, SlowDown: s.throttle.down, SlowUp: s.throttle.up, Slowed: s.ledger.slowed,
 	}))
 	if s.paused != 0 {
 		rs = append(rs, client.Record{Key: pausedKey(s.device, s.id), Value: []byte{}})
@@ -170,8 +173,8 @@ func readSession(r client.Record) (*session, error) {
 		downMbits: v.Down, upMbits: v.Up, global: v.Global, createdAt: v.Created, startedAt: v.Started, unsure: v.Unsure,
 		settled: use{v.UsedUp, v.UsedDown, v.UsedTime}, timeEdit: v.TimeEdit, dataEdit: v.DataEdit,
 		running: v.Running, paused: v.Paused, marked: v.Paused != 0, spent: v.Spent, origin: v.Origin,
-		weight: v.Weight,
-		ledger: ledger{next: v.Lines, open: v.Open, closed: v.Closed},
+		weight: v.Weight, throttle: throttle{v.SlowDown, v.SlowUp},
+		ledger: ledger{next: v.Lines, open: v.Open, closed: v.Closed, slowed: v.Slowed},
 	}
 	if s.origin != nil {
 		s.origin.said = consumptionOf(s)

@@ -19,22 +19,25 @@ type Session struct {
 	Type           Type       `json:"type"`      // what it sells
 	State          State      `json:"state"`     // where it is in its life
 	PauseReason    string     `json:"pause_reason,omitempty" enum:"asked,idle,no_carrier,silent_gateway" doc:"why it is paused; absent when it is not"`
-	TimeSecs       uint       `json:"time_secs"`        // seconds, sold
-	DataMB         float64    `json:"data_mb"`          // megabytes of 1,000,000 bytes, sold
-	TimeCons       uint       `json:"time_cons"`        // seconds, floored
-	DataCons       float64    `json:"data_cons"`        // megabytes, with what was set by hand
-	RemainingTime  uint       `json:"remaining_time"`   // seconds; 0 for type data
-	RemainingData  float64    `json:"remaining_data"`   // megabytes; 0 for type time
-	UpBytes        uint64     `json:"up_bytes"`         // layer 3, exact, as counted
-	DownBytes      uint64     `json:"down_bytes"`       // likewise
-	StartedAt      *time.Time `json:"started_at"`       // nil: not yet
-	ExpiresAt      *time.Time `json:"expires_at"`       // nil: not started, or never
-	ExpDays        *uint      `json:"exp_days"`         // days of 24 h after start and TimeSecs; nil: never
-	DownMbits      int        `json:"down_mbits"`       // megabits of 1,000,000 bits a second
-	UpMbits        int        `json:"up_mbits"`         // likewise
-	UseGlobalSpeed bool       `json:"use_global_speed"` // the configured pair in place of its own
-	Weight         int        `json:"weight"`           // share of what all clients together may have, beside others', 1 to 100
-	CreatedAt      time.Time  `json:"created_at"`       // when it was sold
+	TimeSecs       uint       `json:"time_secs"`          // seconds, sold
+	DataMB         float64    `json:"data_mb"`            // megabytes of 1,000,000 bytes, sold
+	TimeCons       uint       `json:"time_cons"`          // seconds, floored
+	DataCons       float64    `json:"data_cons"`          // megabytes, with what was set by hand
+	RemainingTime  uint       `json:"remaining_time"`     // seconds; 0 for type data
+	RemainingData  float64    `json:"remaining_data"`     // megabytes; 0 for type time
+	UpBytes        uint64     `json:"up_bytes"`           // layer 3, exact, as counted
+	DownBytes      uint64     `json:"down_bytes"`         // likewise
+	StartedAt      *time.Time `json:"started_at"`         // nil: not yet
+	ExpiresAt      *time.Time `json:"expires_at"`         // nil: not started, or never
+	ExpDays        *uint      `json:"exp_days"`           // days of 24 h after start and TimeSecs; nil: never
+	DownMbits      int        `json:"down_mbits"`         // megabits of 1,000,000 bits a second
+	UpMbits        int        `json:"up_mbits"`           // likewise
+	UseGlobalSpeed bool       `json:"use_global_speed"`   // the configured pair in place of its own
+	Weight         int        `json:"weight"`             // share of what all clients together may have, beside others', 1 to 100
+	ThrottleDown   int64      `json:"throttle_down_bits"` // bits a second once it is used up; 0: it is cut off
+	ThrottleUp     int64      `json:"throttle_up_bits"`   // likewise
+	Throttled      bool       `json:"throttled" doc:"it is used up and goes on at its throttle, or does so when it is connected again"`
+	CreatedAt      time.Time  `json:"created_at"` // when it was sold
 }
 
 // session is a session in memory. Manager.mu guards it.
@@ -48,6 +51,7 @@ type session struct {
 	upMbits    int
 	global     bool
 	weight     int // 0: 1
+	throttle   throttle
 	createdAt  time.Time
 	startedAt  time.Time // zero: not started
 	unsure     time.Time // startedAt is by a clock that was not trusted since then; zero: it is right
@@ -105,6 +109,7 @@ func newSession(id, device int64, p Plan, now time.Time) *session {
 		id: id, device: device, kind: p.Type,
 		timeLimit: seconds(p.TimeSecs), dataLimit: megabytes(p.DataMB), expDays: copied(p.ExpDays),
 		downMbits: down, upMbits: up, global: p.UseGlobalSpeed, weight: p.weight(),
+		throttle:  throttle{p.ThrottleDown, p.ThrottleUp},
 		createdAt: now, unindexed: true,
 	}
 }
@@ -117,7 +122,7 @@ func (s *session) provider() string {
 }
 
 func (s *session) plan() Plan {
-	return Plan{s.kind, uint(s.timeLimit / time.Second), float64(s.dataLimit) / 1e6, s.expDays, s.downMbits, s.upMbits, s.global, s.weight}
+	return Plan{s.kind, uint(s.timeLimit / time.Second), float64(s.dataLimit) / 1e6, s.expDays, s.downMbits, s.upMbits, s.global, s.weight, s.throttle.down, s.throttle.up}
 }
 
 // consumed returns what counts against the limits, given what was used.
@@ -142,6 +147,14 @@ func (s *session) left(u use) (t time.Duration, b int64) {
 func (s *session) usedUp(u use) bool {
 	t, b := s.left(u)
 	return s.kind.hasTime() && t == 0 || s.kind.hasData() && b == 0
+}
+
+// usedUpWhy says in words what of a session is used up.
+func (s *session) usedUpWhy() string {
+	if t, _ := s.left(s.settled); !s.kind.hasTime() || t > 0 {
+		return "the data is used up"
+	}
+	return "the time is used up"
 }
 
 // expiresAt returns when the session expires; zero: it does not, or has not
@@ -183,18 +196,17 @@ func (s *session) before(o *session) bool {
 	return s.id < o.id
 }
 
-// terms returns the grant that gives the rest of the session, not counting
-// grants that have not ended.
-func (s *session) terms(c *clock, globalDown, globalUp limiter.Rate) clients.Terms {
+// terms returns the grant that gives the rest of the session, of which u is used.
+func (s *session) terms(c *clock, u use, globalDown, globalUp limiter.Rate) clients.Terms {
 	t := clients.Terms{
 		Session: uint64(s.id), ByteLimit: clients.NoLimit, Duration: clients.NoTime, Expiry: clients.NoTime,
 		Up: rate(s.upMbits), Down: rate(s.downMbits), Weight: s.weight,
-		BaseUp: s.settled.up, BaseDown: s.settled.down, BaseTime: s.settled.time,
+		BaseUp: u.up, BaseDown: u.down, BaseTime: u.time,
 	}
 	if s.global {
 		t.Up, t.Down = globalUp, globalDown
 	}
-	left, bytes := s.left(s.settled)
+	left, bytes := s.left(u)
 	if s.kind.hasTime() {
 		t.Duration = left
 	}
@@ -224,6 +236,7 @@ func (s *session) view(u use, runs bool, now time.Time) Session {
 		TimeCons: uint(min(ct/time.Second, math.MaxUint32)), DataCons: float64(cb) / 1e6, RemainingData: float64(lb) / 1e6,
 		UpBytes: u.up, DownBytes: u.down, ExpDays: copied(s.expDays),
 		DownMbits: s.downMbits, UpMbits: s.upMbits, UseGlobalSpeed: s.global, Weight: max(s.weight, 1), CreatedAt: s.createdAt,
+		ThrottleDown: s.throttle.down, ThrottleUp: s.throttle.up,
 	}
 	if s.kind.hasTime() && v.TimeSecs > v.TimeCons {
 		v.RemainingTime = v.TimeSecs - v.TimeCons
@@ -246,6 +259,10 @@ func (s *session) state(u use, runs bool, now time.Time) State {
 	switch {
 	case runs:
 		return Running
+	case s.throttles(now) && s.paused != 0:
+		return Paused
+	case s.throttle != throttle{} && s.isExpired(now):
+		return Expired
 	case s.usedUp(u):
 		return Consumed
 	case s.isExpired(now):

@@ -158,10 +158,11 @@ const unlimited limiter.Rate = 1e9 / 8
 func (s *session) endsIn(u use, down, up limiter.Rate, now time.Time) time.Duration {
 	ends := time.Duration(math.MaxInt64)
 	left, bytes := s.left(u)
-	if s.kind.hasTime() {
+	slow := s.usedUp(u) && s.throttles(now) // it goes on with nothing left
+	if s.kind.hasTime() && !slow {
 		ends = left
 	}
-	if s.kind.hasData() {
+	if s.kind.hasData() && !slow {
 		if down == 0 || up == 0 {
 			down, up = unlimited, 0
 		}

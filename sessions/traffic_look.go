@@ -242,7 +242,7 @@ func (m *Manager) speeds(d *device, s *session) (down, up limiter.Rate) {
 		r := m.table.Slot(d.slot).Record(g.seq)
 		return limiter.Rate(r.RateDown.Load()), limiter.Rate(r.RateUp.Load())
 	}
-	t := s.terms(m.clock, m.opt.GlobalDown, m.opt.GlobalUp)
+	t := m.terms(s, s.settled, d.slows(s, m.clock.read().Wall))
 	return t.Down, t.Up
 }
 

@@ -255,6 +255,7 @@ func TestEndsIn(t *testing.T) {
 		{"data at full speed both ways", dataPlan(10), 5, 3, use{up: 1e6, down: 1e6}, 8 * time.Second},
 		{"data without a limit", dataPlan(125), 0, 3, use{}, time.Second},
 		{"whichever is first", Plan{Type: TypeTimeOrData, TimeSecs: 60, DataMB: 10, DownMbits: 5, UpMbits: 3}, 5, 3, use{time: 55 * time.Second}, 5 * time.Second},
+		{"at its throttle, without an expiry", slowed(dataPlan(10), 0), 5, 3, use{up: 1e7}, math.MaxInt64},
 		{"its expiry", Plan{Type: TypeTime, TimeSecs: 60, ExpDays: &none, DownMbits: 5, UpMbits: 3}, 5, 3, use{}, 30 * time.Second},
 	} {
 		s := newSession(1, 1, row.plan, epoch)

@@ -76,6 +76,9 @@ func (m *Manager) retune(d *device) (change bool) {
 		}
 		r := m.table.Slot(d.slot).Record(g.seq)
 		up, down := int64(m.opt.GlobalUp), int64(m.opt.GlobalDown)
+		if t := g.session.throttle; g.throttled {
+			up, down = int64(slower(m.opt.GlobalUp, t.up)), int64(slower(m.opt.GlobalDown, t.down))
+		}
 		if r.RateUp.Load() == up && r.RateDown.Load() == down {
 			continue
 		}

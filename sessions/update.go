@@ -13,11 +13,11 @@ import (
 // within 5 s: of those, a provider's session is changed at its source first, and
 // whatever is waited for before, 3 s, and the forwarder has 2 s to take it in. It
 // emits SessionChanged. A change of nothing is none. ErrUnknownSession,
-// ErrBadPlan, also for a limit that its type does not have and for a weight of a provider's, ErrProvider,
+// ErrBadPlan, also for a limit that its type does not have and for a weight or throttle of a provider's, ErrProvider,
 // ErrUnavailable, ErrStopped, and
 // ErrForwarder, which says that it is saved and not in force yet.
 func (m *Manager) Update(ctx context.Context, id int64, c Change) (Session, error) {
-	if c.TimeSecs != nil || c.DataMB != nil || c.Weight != nil {
+	if c.TimeSecs != nil || c.DataMB != nil || c.Weight != nil || c.ThrottleDown != nil || c.ThrottleUp != nil {
 		s, err := m.Session(ctx, id)
 		if err == nil {
 			err = c.fits(s)
@@ -39,6 +39,8 @@ func (c *Change) fits(s Session) error {
 		return fmt.Errorf("%w: data_mb: a session of type %v has no data to set", ErrBadPlan, t)
 	case c.Weight != nil && s.Provider != Local:
 		return fmt.Errorf("%w: weight: a session of provider %s has none to set, it weighs 1", ErrBadPlan, s.Provider)
+	case (c.ThrottleDown != nil || c.ThrottleUp != nil) && s.Provider != Local:
+		return fmt.Errorf("%w: throttle: a session of provider %s has none to set, it is cut off when it is used up", ErrBadPlan, s.Provider)
 	case c.Weight != nil && *c.Weight == 0:
 		return fmt.Errorf("%w: weight is 0: want 1 to %d", ErrBadPlan, clients.MaxWeight)
 	}

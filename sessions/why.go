@@ -208,7 +208,7 @@ func (m *Manager) standsSold(v *Standing, d *device, unknown error) {
 		v.Waits = "its next packet: it was connected before a restart and goes on by itself"
 	}
 	now := m.clock.read().Wall
-	if next := d.best(now, func(*session) bool { return false }); next != nil {
+	if next := d.follows(now, nobody); next != nil {
 		s := m.viewSession(next)
 		v.Next = &s
 	}

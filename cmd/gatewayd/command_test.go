@@ -65,8 +65,9 @@ const (
 	session7 = `{"id":7,"device_id":1,"provider":"local","type":"time_or_data","state":"running","time_secs":3600,"data_mb":100,` +
 		`"time_cons":12,"data_cons":3.25,"remaining_time":3588,"remaining_data":96.75,"up_bytes":1000000,"down_bytes":2250000,` +
 		`"started_at":"2026-11-21T10:00:00Z","expires_at":"2026-12-21T11:00:00Z","exp_days":30,"down_mbits":5,"up_mbits":3,` +
-		`"use_global_speed":false,"weight":1,"created_at":"2026-11-21T10:00:00Z"}`
-	device1 = `{"id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","connected":true,` +
+		`"use_global_speed":false,"weight":1,"throttle_down_bits":0,"throttle_up_bits":0,"throttled":false,"created_at":"2026-11-21T10:00:00Z"}`
+	throttled7 = `{"id":7,"device_id":1,"provider":"local","type":"data","state":"running","data_mb":100,"throttle_down_bits":512000,"throttle_up_bits":1500000,"throttled":true,"down_mbits":5,"up_mbits":3}`
+	device1    = `{"id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","connected":true,` +
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","session":` + session7 + `}`
 	device2 = `{"id":2,"mac":"02:00:00:00:00:0d","ip":"","hostname":"till\u001b[31m","connected":false,` +
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"0001-01-01T00:00:00Z","session":null}`
@@ -155,6 +156,14 @@ func TestCommands(t *testing.T) {
 		}},
 		{"only what was named is changed", []string{"sessions", "set", "7", "--time", "2h"}, "PATCH /sessions/7", `{"time_secs":7200}`, session7, []string{"session  7"}},
 		{"a speed of its own ends the global one", []string{"sessions", "set", "7", "--down", "8Mbit"}, "PATCH /sessions/7", `{"down_mbits":8,"use_global_speed":false}`, session7, nil},
+		{"a session that is throttled", append(create, "data", "--data", "10GB", "--global", "--throttle", "512kbit"),
+			"POST /devices/1/sessions", `{"data_mb":10000,"throttle_down_bits":512000,"throttle_up_bits":512000,"type":"data","use_global_speed":true}`, session7, nil},
+		{"a throttle each way", []string{"sessions", "set", "7", "--throttle-down", "1.5 Mbit", "--throttle-up", "256kbit"},
+			"PATCH /sessions/7", `{"throttle_down_bits":1500000,"throttle_up_bits":256000}`, session7, []string{"used up  cut off\n"}},
+		{"no throttle", []string{"sessions", "set", "7", "--throttle", "none"}, "PATCH /sessions/7", `{"throttle_down_bits":0,"throttle_up_bits":0}`, session7, nil},
+		{"a throttled session is shown", []string{"sessions", "show", "7"}, "GET /sessions/7", "", throttled7,
+			[]string{"state    running, throttled: it is used up and goes on at 512 kbit down, 1.5 Mbit up\n", "speed    512 kbit/1.5 Mbit\n", "used up  512 kbit down, 1.5 Mbit up\n"}},
+		{"a throttled session is listed", []string{"sessions", "list"}, "GET /sessions?", "", `{"items":[` + throttled7 + `],"next":""}`, []string{"running, throttled"}},
 		{"a session that weighs more", append(create, "time", "--time", "90s", "--global", "--weight", "3"),
 			"POST /devices/1/sessions", `{"time_secs":90,"type":"time","use_global_speed":true,"weight":3}`, session7, nil},
 		{"its weight is changed", []string{"sessions", "set", "7", "--weight", "50"}, "PATCH /sessions/7", `{"weight":50}`, session7, []string{"weight   1\n"}},
@@ -313,6 +322,9 @@ func TestMisuseIsExit2AndSaysHow(t *testing.T) {
 		{"a data session without data", append(create, "--type", "data", "--global"), "needs --data"},
 		{"an unknown type", append(create, "--type", "forever"), "time, data, time_or_data"},
 		{"half a megabit", append(create, "--type", "time", "--time", "1h", "--down", "0.5Mbit"), "whole megabits"},
+		{"two throttles", append(create, "--type", "time", "--time", "1h", "--global", "--throttle", "1Mbit", "--throttle-up", "1Mbit"), "none of the others can be"},
+		{"a throttle without unit", append(create, "--type", "time", "--time", "1h", "--global", "--throttle", "5"), "5 Mbit"},
+		{"a throttle of nothing", append(create, "--type", "time", "--time", "1h", "--global", "--throttle", "0kbit"), "or none"},
 		{"a speed without unit", append(create, "--type", "time", "--time", "1h", "--down", "5"), "5 Mbit"},
 		{"no time at all", append(create, "--type", "time", "--time", "0"), "at least 1"},
 		{"half a second", append(create, "--type", "time", "--time", "500ms"), "whole seconds"},

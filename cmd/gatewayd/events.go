@@ -14,7 +14,8 @@ import (
 	"gatewayd/gateway/api/client"
 )
 
-var eventNames = []string{"session:connected", "session:disconnected", "session:consumed", "session:expired", "session:changed", "session:skipped",
+var eventNames = []string{"session:connected", "session:disconnected", "session:throttled", "session:consumed", "session:expired", "session:changed",
+	"session:skipped",
 	"client:created", "client:changed", "provider:failed", "provider:answered"}
 
 func newEvents(opt *options) *cobra.Command {

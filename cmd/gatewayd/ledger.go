@@ -35,13 +35,13 @@ type stretch struct {
 // lineWords are the kinds of lines as one reads them to a customer.
 var lineWords = map[string]string{
 	"create": "bought", "start": "started", "resume": "resumed", "chain": "took over", "pause": "paused", "top-up": "topped up",
-	"change": "changed", "use": "used", "end": "ended", "delete": "deleted", "now": "now",
+	"change": "changed", "throttle": "throttled", "use": "used", "end": "ended", "delete": "deleted", "now": "now",
 }
 
 // fieldWords are the fields that a change sets.
 var fieldWords = map[string]string{
 	"time_secs": "time", "data_mb": "data", "time_cons": "time used", "data_cons": "data used", "exp_days": "days",
-	"down_mbits": "down", "up_mbits": "up", "use_global_speed": "global speed", "weight": "weight", "started_at": "start",
+	"down_mbits": "down", "up_mbits": "up", "use_global_speed": "global speed", "weight": "weight", "throttle_down_bits": "throttle down", "throttle_up_bits": "throttle up", "started_at": "start",
 }
 
 // showLedger prints a line a row, and what they add up to. Seconds are of what
@@ -102,6 +102,8 @@ func (l ledgerLine) reason() string {
 				return v + " MB"
 			case strings.HasSuffix(c.Field, "_mbits"):
 				return v + " Mbit"
+			case err == nil && strings.HasSuffix(c.Field, "_bits"):
+				return or(humanRate(n), "none")
 			}
 			return v
 		}

@@ -16,6 +16,8 @@ type planFlags struct {
 	down, up speedFlag
 	global   bool
 	weight   int
+
+	throttle, throttleDown, throttleUp bitsFlag
 }
 
 func addPlanFlags(cmd *cobra.Command) *planFlags {
@@ -27,6 +29,11 @@ func addPlanFlags(cmd *cobra.Command) *planFlags {
 	cmd.Flags().Var(&p.up, "up", "its speed from the device, in whole Mbit such as 3Mbit")
 	cmd.Flags().BoolVar(&p.global, "global", false, "the configured global speed instead of its own")
 	cmd.Flags().IntVar(&p.weight, "weight", 1, "`N`, 1 to 100: its share of bandwidth.total beside other clients'")
+	cmd.Flags().Var(&p.throttle, "throttle", "its speed both ways once it is used up, such as 512kbit, or none: it is cut off then")
+	cmd.Flags().Var(&p.throttleDown, "throttle-down", "likewise towards the device")
+	cmd.Flags().Var(&p.throttleUp, "throttle-up", "likewise from the device")
+	cmd.MarkFlagsMutuallyExclusive("throttle", "throttle-down")
+	cmd.MarkFlagsMutuallyExclusive("throttle", "throttle-up")
 	cmd.MarkFlagsMutuallyExclusive("down", "global")
 	cmd.MarkFlagsMutuallyExclusive("up", "global")
 	return p
@@ -50,6 +57,10 @@ func (p *planFlags) changed(cmd *cobra.Command) map[string]any {
 	set("up", "up_mbits", p.up)
 	set("global", "use_global_speed", p.global)
 	set("weight", "weight", p.weight)
+	set("throttle", "throttle_down_bits", p.throttle)
+	set("throttle", "throttle_up_bits", p.throttle)
+	set("throttle-down", "throttle_down_bits", p.throttleDown)
+	set("throttle-up", "throttle_up_bits", p.throttleUp)
 	return body
 }
 

@@ -16,7 +16,7 @@ func showSessions(w io.Writer, sessions []session) {
 	defer t.Flush()
 	fmt.Fprintln(t, "ID\tDEVICE\tTYPE\tSTATE\tTOTAL\tLEFT\tSPEED\tEXPIRES")
 	for _, s := range sessions {
-		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.DeviceID, s.Type, s.State, s.total(), s.left(), s.speed(), s.expires())
+		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.DeviceID, s.Type, s.shortState(), s.total(), s.left(), s.speed(), s.expires())
 	}
 }
 
@@ -31,18 +31,40 @@ func showSession(w io.Writer, s session) {
 	fmt.Fprintf(t, "left\t%s\n", s.left())
 	fmt.Fprintf(t, "used\t%s, %s up, %s down\n", humanTime(s.TimeCons), humanBytes(s.UpBytes), humanBytes(s.DownBytes))
 	fmt.Fprintf(t, "speed\t%s\n", s.speed())
+	fmt.Fprintf(t, "used up\t%s\n", s.throttle())
 	fmt.Fprintf(t, "weight\t%d\n", s.Weight)
 	fmt.Fprintf(t, "created\t%s\n", moment(&s.CreatedAt))
 	fmt.Fprintf(t, "started\t%s\n", moment(s.StartedAt))
 	fmt.Fprintf(t, "expires\t%s\n", s.expires())
 }
 
-// state is the session's state, with why it is paused.
+// shortState is the session's state, and whether it is throttled.
+func (s session) shortState() string {
+	if s.Throttled {
+		return s.State + ", throttled"
+	}
+	return s.State
+}
+
+// state is the session's state, with why it is paused or what being throttled means.
 func (s session) state() string {
-	if s.PauseReason != "" {
+	switch {
+	case s.Throttled && s.State == "consumed":
+		return s.State + "; it may be connected again at its throttle until it expires"
+	case s.Throttled:
+		return fmt.Sprintf("%s, throttled: it is used up and goes on at %s", s.State, s.throttle())
+	case s.PauseReason != "":
 		return fmt.Sprintf("%s (%s)", s.State, s.PauseReason)
 	}
 	return s.State
+}
+
+// throttle is what becomes of the session when it is used up.
+func (s session) throttle() string {
+	if s.ThrottleDown == 0 {
+		return "cut off"
+	}
+	return fmt.Sprintf("%s down, %s up", humanRate(s.ThrottleDown), humanRate(s.ThrottleUp))
 }
 
 func (s session) total() string { return s.amount(s.TimeSecs, s.DataMB) }
@@ -61,6 +83,9 @@ func (s session) amount(secs uint64, megabytes float64) string {
 }
 
 func (s session) speed() string {
+	if s.Throttled {
+		return humanRate(s.ThrottleDown) + "/" + humanRate(s.ThrottleUp)
+	}
 	if s.UseGlobalSpeed {
 		return "global speed"
 	}

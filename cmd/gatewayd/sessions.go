@@ -35,6 +35,9 @@ type session struct {
 	UpMbits        int        `json:"up_mbits"`
 	UseGlobalSpeed bool       `json:"use_global_speed"`
 	Weight         int        `json:"weight"`
+	ThrottleDown   uint64     `json:"throttle_down_bits"`
+	ThrottleUp     uint64     `json:"throttle_up_bits"`
+	Throttled      bool       `json:"throttled"`
 	CreatedAt      time.Time  `json:"created_at"`
 }
 
@@ -93,15 +96,21 @@ func newSessionsList(opt *options) *cobra.Command {
 
 func newSessionsCreate(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global) [--weight N] [--count N]",
+		Use: "create --device D --type time|data|time_or_data [--time TIME] [--data DATA] [--expire-days DAYS] (--down SPEED --up SPEED | --global)\n" +
+			"                        [--throttle SPEED | --throttle-down SPEED --throttle-up SPEED] [--weight N] [--count N]",
 		Short: "Give a device a session, or several alike",
 		Long: "Give a device a session. A session of type time ends when its time is used up, data when its data is,\n" +
 			"time_or_data at whichever comes first. Time runs only while the device is connected; with --expire-days\n" +
 			"what is left is lost that many days after its time from the first start. When all clients together want\n" +
-			"more than bandwidth.total, one of weight 3 gets three times what one of weight 1 gets. With --count it gets\n" +
-			"N of them at once, all or none.",
+			"more than bandwidth.total, one of weight 3 gets three times what one of weight 1 gets.\n\n" +
+			"A session that is used up gives way to the device's next one, or the device is disconnected. With --throttle\n" +
+			"it goes on at that speed instead, until there is a next one, it is topped up or it expires; what passes\n" +
+			"is counted, time is not. With --expire-days it may also be connected again until then; without, a throttled\n" +
+			"session that is disconnected has ended.\n\n" +
+			"With --count the device gets N of them at once, all or none.",
 		Example: "  gatewayd sessions create --device 10.10.0.2 --type time_or_data --time 1h --data 100MB --expire-days 30 --down 5Mbit --up 3Mbit\n" +
-			"  gatewayd sessions create --device 1 --type time --time 30m --global",
+			"  gatewayd sessions create --device 1 --type time --time 30m --global\n" +
+			"  gatewayd sessions create --device 1 --type data --data 10GB --expire-days 30 --down 50Mbit --up 10Mbit --throttle 512kbit",
 		Args: takes(), DisableFlagsInUseLine: true,
 	}
 	device := cmd.Flags().String("device", "", "the device `D`: its id, MAC or IP")
@@ -172,7 +181,7 @@ func newSessionsShow(opt *options) *cobra.Command {
 
 func newSessionsSet(opt *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "set ID [--time TIME] [--data DATA] [--expire-days DAYS] [--down SPEED] [--up SPEED] [--global] [--weight N]",
+		Use:   "set ID [--time TIME] [--data DATA] [--expire-days DAYS] [--down SPEED] [--up SPEED] [--global] [--throttle SPEED] [--weight N]",
 		Short: "Change a session, running or not",
 		Long: "Change a session; what is not named stays. --time and --data are totals: a session of 1h that gets\n" +
 			"--time 2h has an hour more. A change of a running session applies at once.",

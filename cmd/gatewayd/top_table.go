@@ -75,7 +75,7 @@ var columns = []column{
 	{"MARKS", true, 7, 11, func(c *topClient) string { return short(c.Marked) }},
 	{"TIME-LEFT", true, 9, 6, (*topClient).timeLeft},
 	{"DATA-LEFT", true, 9, 7, (*topClient).dataLeft},
-	{"STATE", false, 9, 8, func(c *topClient) string { return orDash(c.Session.State) }},
+	{"STATE", false, 9, 8, (*topClient).state},
 	{"PLAN", false, 9, 9, (*topClient).plan},
 	{"SESSION", true, 7, 12, func(c *topClient) string { return fmt.Sprint(c.Session.ID) }},
 	{"TYPE", false, 12, 13, func(c *topClient) string { return orDash(c.Session.Type) }},
@@ -105,6 +105,14 @@ func (c *topClient) dataLeft() string {
 		return "-"
 	}
 	return humanData(c.Session.RemainingData)
+}
+
+// state is the session's, or that it is used up and goes on at its throttle.
+func (c *topClient) state() string {
+	if c.Session.Throttled && c.Session.State == "running" {
+		return "throttled"
+	}
+	return orDash(c.Session.State)
 }
 
 // plan is the speeds that hold.

@@ -177,6 +177,7 @@ func TestTopOfPlansOfAllKinds(t *testing.T) {
 		{"of time only", func() { c.Session.Type = "time" }, "DATA-LEFT", "-"},
 		{"of data only", func() { c.Session.Type = "data" }, "TIME-LEFT", "-"},
 		{"paused", func() { c.Session.State = "paused" }, "STATE", "paused"},
+		{"throttled", func() { c.Session.State, c.Session.Throttled = "running", true }, "STATE", "throttled"},
 	} {
 		row.change()
 		i := slices.IndexFunc(columns, func(col column) bool { return col.name == row.column })

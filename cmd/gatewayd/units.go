@@ -17,6 +17,7 @@ import (
 type (
 	speedFlag  int     // whole megabits per second
 	timeFlag   int64   // seconds
+	bitsFlag   int64   // bits per second
 	dataFlag   float64 // megabytes
 	expiryFlag struct {
 		days  uint
@@ -38,6 +39,23 @@ func (f *speedFlag) Set(text string) error {
 	}
 	*f = speedFlag(bits / 1e6)
 	return nil
+}
+
+func (f *bitsFlag) Type() string   { return "SPEED" }
+func (f *bitsFlag) String() string { return "" }
+
+// Set reads a speed of any size: 512kbit, "1.5 Mbit"; none is 0.
+func (f *bitsFlag) Set(text string) error {
+	if text == "none" {
+		*f = 0
+		return nil
+	}
+	bits, err := gateway.ParseRate(text)
+	if err == nil && bits < 1 {
+		err = fmt.Errorf("%q is not a speed: write one such as 512kbit, or none", text)
+	}
+	*f = bitsFlag(bits)
+	return err
 }
 
 func (f *timeFlag) Type() string   { return "TIME" }
@@ -125,6 +143,16 @@ func humanData(megabytes float64) string {
 	}
 	value, prefix := humanize.ComputeSI(megabytes * 1e6)
 	return humanize.FtoaWithDigits(value, 2) + " " + prefix + "B"
+}
+
+// humanRate writes bits per second in the unit that suits them: 512 kbit, 1.5 Mbit;
+// empty for none.
+func humanRate(bits uint64) string {
+	if bits == 0 {
+		return ""
+	}
+	value, prefix := humanize.ComputeSI(float64(bits))
+	return humanize.FtoaWithDigits(value, 3) + " " + prefix + "bit"
 }
 
 func humanBytes(n uint64) string { return humanData(float64(n) / 1e6) }

@@ -78,7 +78,7 @@ func follow(clnt sessions.ClientDevice) (_ <-chan news, cancel func()) {
 	channels := map[string]<-chan []byte{}
 	var forwarding sync.WaitGroup
 	for _, event := range []string{
-		sessions.SessionConnected, sessions.SessionDisconnected, sessions.SessionConsumed, sessions.SessionExpired,
+		sessions.SessionConnected, sessions.SessionDisconnected, sessions.SessionThrottled, sessions.SessionConsumed, sessions.SessionExpired,
 		sessions.SessionChanged, sessions.ClientChanged,
 	} {
 		ch := clnt.Subscribe(event)

@@ -63,7 +63,7 @@ func (p *portal) look(r *http.Request, clnt sessions.ClientDevice) (client, erro
 		}
 		known = append(known, page...)
 		for _, s := range page {
-			if s.State == sessions.Consumed || s.State == sessions.Expired {
+			if s.State == sessions.Consumed && !s.Throttled || s.State == sessions.Expired {
 				ended = append(ended[max(len(ended)-mostEnded+1, 0):], s)
 				continue
 			}
@@ -201,6 +201,10 @@ func (p *portal) line(s sessions.Session) line {
 	down, up := fmt.Sprintf("%d Mbit/s", s.DownMbits), fmt.Sprintf("%d Mbit/s", s.UpMbits)
 	if s.UseGlobalSpeed {
 		down, up = rateText(p.global.Down), rateText(p.global.Up)
+	}
+	if s.Throttled { // it is used up, and slower until it expires or another one is bought
+		l.Says = "used up, slower from here"
+		down, up = rateText(config.Rate(s.ThrottleDown)), rateText(config.Rate(s.ThrottleUp))
 	}
 	l.Speed = down + " down, " + up + " up"
 	switch {

@@ -47,7 +47,7 @@ const (
 	session7 = `{"id":7,"device_id":1,"provider":"local","type":"time_or_data","state":"running","time_secs":60,"data_mb":100,` +
 		`"time_cons":12,"data_cons":3.25,"remaining_time":48,"remaining_data":96.75,"up_bytes":1000000,"down_bytes":2250000,` +
 		`"started_at":"2026-11-21T10:00:00Z","expires_at":"2026-12-21T10:01:00Z","exp_days":30,"down_mbits":5,"up_mbits":3,` +
-		`"use_global_speed":false,"weight":1,"created_at":"2026-11-21T10:00:00Z"}`
+		`"use_global_speed":false,"weight":1,"throttle_down_bits":0,"throttle_up_bits":0,"throttled":false,"created_at":"2026-11-21T10:00:00Z"}`
 	device1 = `{"id":1,"mac":"02:00:00:00:00:0c","ip":"10.10.0.2","hostname":"","connected":true,` +
 		`"first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","session":` + session7 + `}`
 	noFlow   = `{"bits_per_second":0,"packets_per_second":0,"limit_bits_per_second":0,"waiting_bytes":0,"delay_ms":0}`
@@ -189,6 +189,14 @@ func TestWhatIsSentArrives(t *testing.T) {
 	if core.plan.Weight != 100 {
 		t.Errorf("plan %+v", core.plan)
 	}
+	ask("POST", "/devices/1/sessions", `{"type":"data","data_mb":5,"use_global_speed":true,"throttle_down_bits":512000,"throttle_up_bits":256000}`)
+	if core.plan.ThrottleDown != 512_000 || core.plan.ThrottleUp != 256_000 {
+		t.Errorf("plan %+v", core.plan)
+	}
+	ask("PATCH", "/sessions/7", `{"throttle_down_bits":0,"throttle_up_bits":0}`)
+	if c := core.change; c.ThrottleDown == nil || *c.ThrottleDown != 0 || c.ThrottleUp == nil || *c.ThrottleUp != 0 {
+		t.Errorf("throttle: %+v", c)
+	}
 	ask("PATCH", "/sessions/7", `{"weight":3}`)
 	if c := core.change; c.Weight == nil || *c.Weight != 3 {
 		t.Errorf("weight: %+v", c)
@@ -275,6 +283,7 @@ func TestProblems(t *testing.T) {
 		{"several for an unknown device", nil, []string{"POST", "/devices/9/sessions/batch", `{"items":[` + timePlan + `]}`}, 404, []string{"device 9"}},
 		{"an unknown device has nothing left", nil, []string{"GET", "/devices/9/summary", ""}, 404, []string{"device 9"}},
 		{"a negative time", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":-1}`}, 422, []string{"body.time_secs"}},
+		{"a throttle below nothing", nil, []string{"PATCH", "/sessions/7", `{"throttle_up_bits":-1}`}, 422, []string{"body.throttle_up_bits"}},
 		{"a weight of nothing", nil, []string{"PATCH", "/sessions/7", `{"weight":0}`}, 422, []string{"body.weight"}},
 		{"a weight of too much", nil, []string{"POST", "/devices/1/sessions", `{"type":"time","time_secs":60,"use_global_speed":true,"weight":101}`}, 422, []string{"body.weight"}},
 		{"an order that does not exist", nil, []string{"GET", "/top?sort=colour", ""}, 422, []string{"query.sort", "remaining"}},

@@ -11,11 +11,12 @@ import (
 
 const eventsText = "An answer without an end, as browsers read it with EventSource: `id:` is the event's id, `event:` its name, " +
 	"`data:` the Event as JSON in one line. While nothing happens there is a comment, with the id to go on after, every 15 s.\n\n" +
-	"`session:connected`, `session:disconnected`, `session:consumed`, `session:expired` and `session:changed` have the data " +
+	"`session:connected`, `session:disconnected`, `session:throttled`, `session:consumed`, `session:expired` and `session:changed` have the data " +
 	"`{\"message\": \"…\", \"session_id\": 7}`: the notice given with the call, or why the gateway did it; without `session_id` where no " +
 	"session is meant. `session:changed` says that a session was created, changed, deleted, paused or resumed, the last two with its " +
 	"`state`, or goes on after another one; `session:skipped`, that one which a provider offers cannot be used. " +
 	"`session:consumed` and `session:expired` end the session in use; one that nobody uses expires without an event. " +
+	"`session:throttled` says that it is used up and goes on at its throttle. " +
 	"`client:created` and `client:changed` have the Device as it is then, `provider:failed` and " +
 	"`provider:answered` a message and no device. A program that embeds the gateway may add names of its own.\n\n" +
 	"Events are kept for those who come back: of sessions, of clients and of other names the newest 4096 each, as far as they are " +

@@ -10,7 +10,7 @@ import (
 )
 
 var lineWords = []sessions.LineKind{sessions.LineCreate, sessions.LineStart, sessions.LineResume, sessions.LineChain, sessions.LinePause,
-	sessions.LineTopUp, sessions.LineChange, sessions.LineUse, sessions.LineEnd, sessions.LineDelete, sessions.LineNow}
+	sessions.LineTopUp, sessions.LineChange, sessions.LineThrottle, sessions.LineUse, sessions.LineEnd, sessions.LineDelete, sessions.LineNow}
 
 func registerLedger(api huma.API, core Core) {
 	type ofSession struct {

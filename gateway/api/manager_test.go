@@ -116,7 +116,7 @@ func TestObjectsHaveTheContractsKeys(t *testing.T) {
 	}{
 		"device": {device, "connected first_seen hostname id ip last_seen mac session"},
 		"session": {session, "created_at data_cons data_mb device_id down_bytes down_mbits exp_days expires_at id provider remaining_data " +
-			"remaining_time started_at state time_cons time_secs type up_bytes up_mbits use_global_speed weight"},
+			"remaining_time started_at state throttle_down_bits throttle_up_bits throttled time_cons time_secs type up_bytes up_mbits use_global_speed weight"},
 	} {
 		if got := strings.Join(slices.Sorted(maps.Keys(row.object)), " "); got != row.want {
 			t.Errorf("a %s has %s\nwant %s", name, got, row.want)

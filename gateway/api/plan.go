@@ -32,12 +32,15 @@ type NewSession struct {
 	UpMbits        int     `json:"up_mbits,omitempty" maximum:"1000000" doc:"as down_mbits"`
 	UseGlobalSpeed bool    `json:"use_global_speed,omitempty" doc:"the configured global speed instead of its own"`
 	Weight         int     `json:"weight,omitempty" minimum:"1" maximum:"100" default:"1" doc:"its share of bandwidth.total beside other clients' weights"`
+	ThrottleDown   int64   `json:"throttle_down_bits,omitempty" minimum:"0" maximum:"1000000000000" doc:"bits per second, at least 8000 and less than its speed, at which it goes on once it is used up, until the device has another session or it expires; 0 or absent: it is cut off"`
+	ThrottleUp     int64   `json:"throttle_up_bits,omitempty" minimum:"0" maximum:"1000000000000" doc:"as throttle_down_bits: both or neither"`
 }
 
 func (n NewSession) plan() (sessions.Plan, error) {
 	kind, err := sessions.ParseType(n.Type)
 	return sessions.Plan{Type: kind, TimeSecs: n.TimeSecs, DataMB: n.DataMB, ExpDays: n.ExpDays,
-		DownMbits: n.DownMbits, UpMbits: n.UpMbits, UseGlobalSpeed: n.UseGlobalSpeed, Weight: n.Weight}, err
+		DownMbits: n.DownMbits, UpMbits: n.UpMbits, UseGlobalSpeed: n.UseGlobalSpeed, Weight: n.Weight,
+		ThrottleDown: n.ThrottleDown, ThrottleUp: n.ThrottleUp}, err
 }
 
 // SessionChange is the body of a PATCH: what is absent stays as it is.
@@ -51,12 +54,15 @@ type SessionChange struct {
 	UpMbits        *int     `json:"up_mbits,omitempty" maximum:"1000000" doc:"whole megabits per second"`
 	UseGlobalSpeed *bool    `json:"use_global_speed,omitempty" doc:"the configured global speed instead of its own"`
 	Weight         *int     `json:"weight,omitempty" minimum:"1" maximum:"100" doc:"its share of bandwidth.total beside other clients' weights; not of a provider's session"`
+	ThrottleDown   *int64   `json:"throttle_down_bits,omitempty" minimum:"0" maximum:"1000000000000" doc:"bits per second at which it goes on once it is used up; 0: it is cut off; not of a provider's session"`
+	ThrottleUp     *int64   `json:"throttle_up_bits,omitempty" minimum:"0" maximum:"1000000000000" doc:"as throttle_down_bits: both or neither"`
 }
 
 func (c SessionChange) change() sessions.Change {
 	return sessions.Change{TimeSecs: c.TimeSecs, DataMB: c.DataMB, TimeCons: c.TimeCons, DataCons: c.DataCons,
 		ExpDays: c.ExpDays.days, NeverExpires: c.ExpDays.never,
-		DownMbits: c.DownMbits, UpMbits: c.UpMbits, UseGlobalSpeed: c.UseGlobalSpeed, Weight: c.Weight}
+		DownMbits: c.DownMbits, UpMbits: c.UpMbits, UseGlobalSpeed: c.UseGlobalSpeed, Weight: c.Weight,
+		ThrottleDown: c.ThrottleDown, ThrottleUp: c.ThrottleUp}
 }
 
 // expiry tells an absent number of days (the zero value) from null.
