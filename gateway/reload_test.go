@@ -56,7 +56,7 @@ func TestARefusalFitsAMessage(t *testing.T) {
 	}
 	defer b.close()
 	if err := a.send(message{Reloaded: &reloading{Refused: text}}); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 	if m, _, err := b.receive(); err != nil || m.Reloaded == nil || m.Reloaded.Refused != text {
 		t.Errorf("it arrives as %+v, %v", m.Reloaded, err)
