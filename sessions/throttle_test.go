@@ -515,3 +515,35 @@ func TestThrottlesThatAreRefused(t *testing.T) {
 		t.Errorf("at no global speed it is %+v", g)
 	}
 }
+
+// What passes at a throttle until the forwarder has taken a top-up in is taken from it.
+func TestATopUpCountsWhatPassesMeanwhile(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d := w.add(macA, "10.10.0.2")
+	s := w.create(d.ID, slowed(dataPlan(0.01), 0))
+	w.connect(d.ID)
+	w.agrees()
+	w.pass(macA, 20_000, 0)
+	w.isThrottledNow(s.ID)
+	w.agrees()
+	w.stalls(true)
+	more := 0.1
+	_, err := w.m.Update(bg(), s.ID, Change{DataMB: &more})
+	w.wants(err, ErrForwarder)
+	if n := w.passesStalled(3000); n != 3000 {
+		t.Fatalf("%d bytes passed", n)
+	}
+	w.stalls(false)
+	w.agrees()
+	if g := w.grant(macA); g.ByteLimit.Load() != 77_000 || g.BaseUp.Load() != 23_000 {
+		t.Errorf("its grant has %d bytes after %d, want 77000 after 23000", g.ByteLimit.Load(), g.BaseUp.Load())
+	}
+}
+
+// passesStalled bills bytes up to the grant in use, as a forwarder does that has not
+// taken in what is new.
+func (w *world) passesStalled(bytes uint64) uint64 {
+	g := w.grant(macA)
+	g.Up.Add(bytes)
+	return bytes
+}
