@@ -8,6 +8,7 @@ import (
 	"gatewayd/forwarder/link"
 	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
+	"gatewayd/limiter"
 )
 
 // ahead is what lookAhead knows of the frames of a batch, by their places in it.
@@ -62,8 +63,7 @@ func (f *Forwarder) lookAhead(port int, frames [][]byte) {
 	}
 	for i := range frames {
 		c := unsafe.Pointer(&f.clients[a.slots[i]])
-		side := unsafe.Add(c, 128*(1+direction))
-		sum += read(c) + read(unsafe.Add(c, line)) + read(side) + read(unsafe.Add(side, line))
+		sum += read(c) + read(unsafe.Add(c, line)) + f.pacer.Ahead(limiter.SideOf(a.slots[i], uint8(direction)))
 	}
 	for i := range frames {
 		s := f.table.Slot(int(a.slots[i]))

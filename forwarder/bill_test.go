@@ -330,16 +330,15 @@ func TestARefusedErrorIsNobodys(t *testing.T) {
 
 func TestOverTheRate(t *testing.T) {
 	slow := free()
-	slow.Up, slow.Down = 125_000, 125_000 // 1 Mbit/s, burst 98,304
+	slow.Up, slow.Down = 125_000, 125_000 // 1 Mbit/s: the burst is 3,036 bytes, 65,536 may wait
 	b := online(t, slow)
 	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000), aliceUp.udp(1000))
-	const burst, waits = 94, 16 // of 98,304 and 16,384 bytes
+	const lost = 58 // so that 63 of 1040 bytes at most wait: of the longest queue, from its head on
 	b.now += time.Microsecond * 200
 	b.round()
-	if packets, _ := b.delivered(clients.WAN); packets != burst {
-		t.Errorf("%d packets passed, want %d", packets, burst)
+	if got := b.out(clients.WAN); len(got) != 2 || got[0].tcp == nil || got[0].tcp.Seq != 1000+lost*1000 {
+		t.Errorf("passed at once: %v, want the first two that are left", got)
 	}
-	lost := uint64(121 - burst - waits)
 	b.dropped(OverRate, lost)
 	if got := b.lost(alice, OverRate); got != lost {
 		t.Errorf("%d are counted to her", got)
@@ -347,32 +346,40 @@ func TestOverTheRate(t *testing.T) {
 	if s := b.table.Slot(alice); time.Duration(s.WaitedUp.Load()) != b.now-200*time.Microsecond || s.WaitedDown.Load() != 0 {
 		t.Errorf("at %v she is said to have waited at %d up, %d down", b.now, s.WaitedUp.Load(), s.WaitedDown.Load())
 	}
-	b.running(alice, 1, burst*1040)
+	b.running(alice, 1, 2*1040)
+	const waits = 121 - lost - 2
 	if q := b.table.Header().Counters().Totals.QueuedPackets; q != waits {
 		t.Errorf("%d packets wait", q)
 	}
-	for range 150 {
+	if s := b.table.Slot(alice); s.Waiting[up].Load() != waits*1040-12 || s.Waiting[down].Load() != 0 {
+		t.Errorf("%d bytes wait up, %d down", s.Waiting[up].Load(), s.Waiting[down].Load())
+	}
+	for range 80 { // less than CoDel's interval
 		b.now += time.Millisecond
 		b.round()
 	}
-	b.running(alice, 1, (burst+waits)*1040)
-	if got := b.out(clients.WAN); len(got) != waits || got[waits-1].tcp == nil || got[waits-1].tcp.Seq != 1000+(burst+waits-60-1)*1000 {
-		t.Errorf("%d packets passed later", len(got))
+	const later = 10 // of 80 ms: 10,000 bytes and what was left of the burst
+	b.running(alice, 1, (2+later)*1040-12)
+	if got := b.out(clients.WAN); len(got) != later || got[0].tcp != nil || got[later-1].tcp.Seq != 1000+(later-2)*1000 { // the second super-packet begins
+		t.Errorf("passed later: %v, want the datagram first", got)
+	}
+	if d := time.Duration(b.table.Slot(alice).Delay[up].Load()); d < 5*time.Millisecond || d > 80*time.Millisecond {
+		t.Errorf("they are said to have waited for %v", d)
 	}
 	b.witnessed()
 }
 
 func TestCutByTheRateAndByTheLimit(t *testing.T) {
-	slow := bytesOf(30*1040 + 7)
-	slow.Up = 125_000
-	next := free()
-	next.Up = 125_000
+	slow, next := briskly(30*1040+7), briskly(clients.NoLimit)
 	b := online(t, slow, next)
 	b.in(clients.LAN, aliceUp.tcpSuper(30000, 1000), aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
 	b.ended(alice, 1, clients.EndData, 30*1040+7)
-	b.pass(time.Second)
+	for range 90 {
+		b.now += time.Millisecond
+		b.round()
+	}
 	packets, n := b.delivered(clients.WAN)
-	if want := 94 + 16; packets != want || n != want*1000 {
+	if want := 150; packets != want || n != want*1000 {
 		t.Errorf("%d packets, %d bytes passed, want %d", packets, n, want)
 	}
 	b.running(alice, 2, uint64(packets)*1040-30*1040-7)
@@ -387,14 +394,14 @@ func TestANewRateHoldsFromTheNextPacket(t *testing.T) {
 	g.Amend(slow)
 	b.changed(alice)
 	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
-	if packets, _ := b.delivered(clients.WAN); packets != 94 {
+	if packets, _ := b.delivered(clients.WAN); packets != 2 {
 		t.Errorf("%d packets passed", packets)
 	}
 	g.Amend(free())
 	b.now += time.Millisecond
 	b.changed(alice)
 	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000), aliceUp.tcpSuper(60000, 1000))
-	if packets, _ := b.delivered(clients.WAN); packets != 16+120 {
+	if packets, _ := b.delivered(clients.WAN); packets != 61+120 {
 		t.Errorf("%d packets passed without a rate", packets)
 	}
 }

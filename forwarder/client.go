@@ -25,14 +25,14 @@ type client struct {
 	dirty    bool     // in the list of clients whose counters are to be stored
 	unstored bool     // use is ahead of the table
 	promised promises // grants that pay for the packet on the edge
-	_        [4]byte
+	paced    bool     // something waited for its rate since that was last said
+	draining bool     // it is among those whose grant ended while something waited
+	_        [2]byte
 
 	use      use             // counters, stored as soon as the kernel has taken a batch
 	lastDown time.Duration   // likewise
 	active   uint64          // sequence of the grant in use, or of the last one
 	rates    [2]limiter.Rate // by direction, as set; -1: not yet
-
-	sides [2]side // by direction
 
 	taken              uint64            // highest sequence taken in
 	started            time.Duration     // since boot, the active grant
@@ -43,17 +43,13 @@ type client struct {
 	probe              uint64
 	waited             [2]time.Duration // by direction: when a frame last had to wait for the rate
 	exemptUp, exemptDn uint64
-	_                  [5]uint64
+	marked             uint64 // wire packets
+	weight             int    // as set
+	_                  [3]uint64
 }
 
 // use is what the kernel took of the active grant: layer-3 bytes and wire packets.
 type use struct{ up, down, upPackets, downPackets uint64 }
-
-// side is one direction of a client's traffic.
-type side struct {
-	backlog backlog
-	bucket  limiter.Bucket
-}
 
 // Directions of a client's traffic.
 const (
@@ -164,19 +160,27 @@ func least(published uint64) uint64 {
 // nothing for a new client, from where the last forwarder stood otherwise.
 func (f *Forwarder) adopt(c *client, s *clients.Slot, id nat.Client) {
 	f.deadlines.set(id.Slot, clients.NoTime)
+	f.pacer.Renew(limiter.SideOf(id.Slot, up))
+	f.pacer.Renew(limiter.SideOf(id.Slot, down))
 	*c = client{id: id, probe: s.Probe.Load(), rates: [2]limiter.Rate{-1, -1}}
 	if s.Served.Load() == uint64(id.Generation) {
 		c.lastSeen = time.Duration(s.LastSeen.Load())
 		c.lastDown = time.Duration(s.LastDown.Load())
 		c.waited = [2]time.Duration{up: time.Duration(s.WaitedUp.Load()), down: time.Duration(s.WaitedDown.Load())}
+		c.marked = s.Marked.Load()
 		c.exemptUp, c.exemptDn = s.ExemptUp.Load(), s.ExemptDn.Load()
 	} else {
 		f.disown(s)
 		s.Served.Store(uint64(id.Generation))
 		s.Heard.Store(0)
 		s.Foreign.Store(0)
+		s.Marked.Store(0)
 		f.table.Losses(int(id.Slot)).Clear()
 		f.touch(c)
+	}
+	for direction := range s.Waiting {
+		s.Waiting[direction].Store(0)
+		s.Delay[direction].Store(0)
 	}
 	c.active = s.Active.Load()
 	for i := range s.Grants {
@@ -255,6 +259,20 @@ func (f *Forwarder) publish() {
 		renewTime(&s.WaitedDown, c.waited[down])
 		renew(&s.ExemptUp, c.exemptUp)
 		renew(&s.ExemptDn, c.exemptDn)
+		if c.paced {
+			f.sayPaced(c, s)
+		}
 	}
 	f.publisher.Publish(&f.counters.Counters)
+}
+
+// sayPaced stores what waits of a client, and for how long that does.
+func (f *Forwarder) sayPaced(c *client, s *clients.Slot) {
+	c.paced = false
+	renew(&s.Marked, c.marked)
+	for direction := range uint8(2) {
+		side := limiter.SideOf(c.id.Slot, direction)
+		renew(&s.Waiting[direction], uint64(f.pacer.Waiting(side)))
+		renewTime(&s.Delay[direction], f.pacer.Delay(side))
+	}
 }

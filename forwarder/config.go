@@ -23,9 +23,11 @@ type Config struct {
 	NATFlows    int  // flows in the table
 	ClientFlows int  // flows a client may have
 	ClientPorts int  // external ports a client may have
-	QueueMemory int  // bytes for what waits for its rate, of all workers together
+	QueueMemory int  // bytes for what waits for its rate, of all workers together; 0: 32 MiB
 	Single      bool // wire packets of a flow leave one by one, not joined
 }
+
+const defaultQueueMemory = 32 << 20
 
 // HostPort is a range of ports that clients may reach on the box.
 type HostPort struct {

@@ -19,7 +19,7 @@ const (
 	earlyFor     = 2 * time.Second // a first one that is later than that was lost
 	maxEarly     = 512             // frames, both halves: 1 MiB
 	maxEarlyEach = 64              // of one source, and no more than are free for all
-	earlyBuffer  = smallBuffer     // bytes: a frame of 1500 and its headers
+	earlyBuffer  = 2048            // bytes: a frame of 1500 and its headers
 	earlySources = 1 << 8          // sources told apart, by hash
 	earlyHalf    = maxEarly / 2
 )

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -61,8 +62,12 @@ type Forwarder struct {
 	following [clients.NumPorts]int // position in each path from which what waited for another fragment goes on; the WAN's is restore
 	pacing    [clients.NumPorts]int // position of pace in each path; quota is behind it
 	pacer     pacer
+	division  division
 	turn      turn
 	frame     frame
+	lifted    frame // what waited for its rate
+	gone      frame // likewise, and is dropped
+	halved    bool  // the first part of a frame that waits is on its way
 	back      frame // what turned round at the WAN address
 	ahead     ahead
 	aheadFrom int     // conversations from which on it is used
@@ -94,6 +99,7 @@ type Forwarder struct {
 	down   uint64                 // ports without a link, as in the header
 
 	announcements [clients.NumPorts]announcement
+	coarse        bool // the kernel's waits are whole milliseconds
 	stop          atomic.Bool
 }
 
@@ -186,7 +192,7 @@ func (f *Forwarder) makeTables(slots int) error {
 	var err [4]error
 	f.byMAC, err[0] = newIndex(&f.tables, slots-1)
 	f.byIP, err[1] = newIndex(&f.tables, slots-1)
-	f.pacer, err[2] = newPacer(&f.tables, slots)
+	f.pacer, err[2] = newPacer(&f.tables, slots, cmp.Or(f.cfg.QueueMemory, defaultQueueMemory)/f.table.Workers())
 	f.earlies, err[3] = newEarlies(&f.tables)
 	return errors.Join(errors.Join(err[:]...),
 		f.deadlines.init(&f.tables, slots),

@@ -20,6 +20,7 @@ type flow struct {
 	ttl              uint8
 	dont             bool
 	id               uint16
+	tos              uint8
 }
 
 var (
@@ -42,7 +43,7 @@ func (w flow) ethernet() *layers.Ethernet {
 }
 
 func (w flow) ip(proto layers.IPProtocol) *layers.IPv4 {
-	ip := &layers.IPv4{Version: 4, TTL: w.ttl, Id: w.id, Protocol: proto, SrcIP: unpackIP(w.src), DstIP: unpackIP(w.dst)}
+	ip := &layers.IPv4{Version: 4, TOS: w.tos, TTL: w.ttl, Id: w.id, Protocol: proto, SrcIP: unpackIP(w.src), DstIP: unpackIP(w.dst)}
 	if w.dont {
 		ip.Flags = layers.IPv4DontFragment
 	}

@@ -51,12 +51,13 @@ func (f *Forwarder) adjust(c *client) {
 	}
 	c.deadline, c.why = g.Deadline(c.started)
 	f.deadlines.set(c.id.Slot, c.deadline)
-	for dir, r := range [2]int64{up: g.RateUp.Load(), down: g.RateDown.Load()} {
-		if r := limiter.Rate(r); c.rates[dir] != r {
-			c.rates[dir] = r
-			c.sides[dir].bucket.Set(r, f.now)
-			f.hurry(c)
-		}
+	rates, weight := [2]limiter.Rate{up: limiter.Rate(g.RateUp.Load()), down: limiter.Rate(g.RateDown.Load())}, int(g.Weight.Load())
+	if rates == c.rates && weight == c.weight {
+		return
+	}
+	c.rates, c.weight = rates, weight
+	for direction, r := range rates {
+		f.pacer.Set(limiter.SideOf(c.id.Slot, uint8(direction)), r, weight, f.now)
 	}
 }
 
@@ -72,7 +73,7 @@ func (f *Forwarder) end(c *client, reason uint64, at time.Duration) {
 	g.EndLimit.Store(c.limit)
 	g.Ended.Store(max(int64(at), 1))
 	c.running = false
-	f.hurry(c)
+	f.pacer.end(c)
 	f.deadlines.set(c.id.Slot, clients.NoTime)
 	f.ring = true
 }

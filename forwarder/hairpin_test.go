@@ -266,9 +266,9 @@ func TestAHairpinIsHeldToTheRatesOfBoth(t *testing.T) {
 		name       string
 		alice, bob clients.Terms
 	}{
-		{"the sender's", free(), slowly(clients.NoLimit)},
-		{"the receiver's", slowly(clients.NoLimit), free()},
-		{"both", slowly(clients.NoLimit), slowly(clients.NoLimit)},
+		{"the sender's", free(), briskly(clients.NoLimit)},
+		{"the receiver's", briskly(clients.NoLimit), free()},
+		{"both", briskly(clients.NoLimit), briskly(clients.NoLimit)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b, from := neighbours(t, row.alice, row.bob)
@@ -290,8 +290,8 @@ func TestAHairpinIsHeldToTheRatesOfBoth(t *testing.T) {
 			if o.Up != 104*1028 || a.Down != 104*1028 {
 				t.Errorf("alice is billed %+v, bob %+v", a, o)
 			}
-			if q := b.table.Header().Counters().Totals.QueuedPackets; q != 0 || len(b.f.pacer.due) != 0 {
-				t.Errorf("%d packets still wait, %d backlogs", q, len(b.f.pacer.due))
+			if q := b.table.Header().Counters().Totals.QueuedPackets; q != 0 || !b.f.pacer.Idle() {
+				t.Errorf("%d packets still wait", q)
 			}
 			b.witnessed()
 		})
@@ -301,9 +301,9 @@ func TestAHairpinIsHeldToTheRatesOfBoth(t *testing.T) {
 // A super-packet that waited, is released in portions, and meets an edge of its
 // sender's within one and of its receiver's within that.
 func TestAHairpinInPortionsOfPortions(t *testing.T) {
-	b, from := neighbours(t, bytesOf(28+96*1028+700), slowly(98*1028+5))
+	b, from := neighbours(t, bytesOf(28+96*1028+700), briskly(98*1028+5))
 	b.grant(alice, bytesOf(1028+100), bytesOf(1_000_000))
-	b.grant(bob, slowly(2*1028), slowly(1_000_000))
+	b.grant(bob, briskly(2*1028), briskly(1_000_000))
 	from.dstPort = b.mapped(aliceUp.udp(0))
 	b.in(clients.LAN, from.udpSuper(60000, 1000), from.udpSuper(34000, 1000), from.udpSuper(15000, 1000))
 	for range 5 {
@@ -387,7 +387,7 @@ func TestFragmentsOfTwoSendersTurnRound(t *testing.T) {
 
 // A forwarder that ends while frames wait on either half forgets none of them.
 func TestWhatWaitsOnAHairpinWhenTheForwarderEnds(t *testing.T) {
-	b, from := neighbours(t, slowly(clients.NoLimit), slowly(clients.NoLimit))
+	b, from := neighbours(t, briskly(clients.NoLimit), briskly(clients.NoLimit))
 	from.dstPort = b.mapped(aliceUp.udp(0))
 	b.in(clients.LAN, from.udpSuper(60000, 1000), from.udpSuper(40000, 1000))
 	n, _ := b.delivered(clients.LAN)

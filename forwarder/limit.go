@@ -63,7 +63,7 @@ func (f *Forwarder) atEdge(fr *frame) Reason {
 			c.promised = 0
 			return Taken
 		}
-		f.passHead(fr, n, edge, first)
+		f.passHead(fr, n, edge, false, first)
 	}
 }
 
@@ -82,14 +82,17 @@ type head struct {
 }
 
 // passHead sends the first n wire packets of a frame through the steps from
-// first on, and leaves the others in the frame.
-func (f *Forwarder) passHead(fr *frame, n int, edge bool, first int) {
+// first on, marked or not, and leaves the others in the frame.
+func (f *Forwarder) passHead(fr *frame, n int, edge, mark bool, first int) {
 	left := fr.Segments - n
 	fr.Cut(n)
 	h := &f.heads[f.portions]
 	h.frame = *fr
 	h.edge = edge
 	saved := copy(h.headers[:], fr.Raw[:fr.Payload])
+	if mark {
+		h.MarkCE()
+	}
 	f.portions++
 	f.run(&h.frame, first)
 	f.portions--

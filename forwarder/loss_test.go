@@ -80,14 +80,14 @@ func TestTheLastPacketDownIsNoted(t *testing.T) {
 
 func TestWaitingForTheRateIsNoted(t *testing.T) {
 	slow := free()
-	slow.Up, slow.Down = 125_000, 125_000 // 1 Mbit/s, burst 98,304
+	slow.Up, slow.Down = 125_000, 125_000 // 1 Mbit/s, burst 3,036
 	b := online(t, slow)
 	s := b.table.Slot(alice)
-	b.in(clients.LAN, aliceUp.tcpSuper(60000, 1000)) // 62,400 bytes
+	b.in(clients.LAN, aliceUp.tcpSuper(2000, 1000)) // 2,080 bytes
 	if s.WaitedUp.Load() != 0 {
 		t.Error("what conforms is said to have waited")
 	}
-	b.in(clients.LAN, aliceUp.tcpSuper(50000, 1000)) // 52,000: 35,904 conform, 16,384 may wait
+	b.in(clients.LAN, aliceUp.tcpSuper(50000, 1000)) // 52,000, and 65,536 may wait
 	b.dropped(OverRate, 0)
 	if time.Duration(s.WaitedUp.Load()) != b.now || s.WaitedDown.Load() != 0 {
 		t.Errorf("at %v what waits is said to have waited at %d up, %d down", b.now, s.WaitedUp.Load(), s.WaitedDown.Load())

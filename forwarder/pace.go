@@ -2,333 +2,298 @@ package forwarder
 
 import (
 	"errors"
-	"fmt"
-	"slices"
+	"math"
+	"math/bits"
+	"math/rand/v2"
 	"time"
 
 	"gatewayd/forwarder/arena"
-	"gatewayd/forwarder/link"
 	"gatewayd/forwarder/packet"
 	"gatewayd/limiter"
 )
 
-// Bounds of what waits for its client's rate.
+// Bounds of what waits for its client's rate, or for its share of what all may have.
 const (
-	backlogTime    = 50 * time.Millisecond  // of the client's rate, in one direction
-	leastBacklog   = 16 << 10               // bytes: ten packets, at the lowest rates
-	mostBacklog    = 512 << 10              // bytes
-	mostWaiting    = 512                    // frames of one client in one direction
-	releaseEvery   = 200 * time.Microsecond // not more often, however busy
-	smallBuffer    = 2048                   // bytes: a frame of 1500 and its headers
-	maxSmallFrames = 4096                   // of all clients together: 8 MiB
-	maxLargeFrames = 160                    // likewise: 10 MiB
+	releaseEvery = 50 * time.Microsecond // not more often, however busy
+	mostReleases = 256                   // a round, so that what comes in is looked at
+	mostVictims  = 32                    // that one frame has go
 )
 
-// waiting is a copy of a frame that its client's rate holds back, with what
-// the steps before found out about it. It is numbered as its buffer is; number 0
-// is none.
+// waiting is what the steps before found out about a frame that its client's
+// rate holds back. It is numbered as the shaper numbers the frame.
 type waiting struct {
 	next          uint64
-	start, length int // of the frame in the buffer, bytes
+	start, length int // of the frame in its memory, bytes
 	added         int
-	behind        uint32 // the next one of its list
 	external      uint16
 	from, to      uint8
-	direction     uint8
 	hairpin       bool
 }
 
-// backlog is what waits for one client in one direction, in order.
-type backlog struct {
-	first, last uint32
-	bytes       int32     // as they leave
-	frames      uint16    // of them
-	buffers     [2]uint16 // small, large
-}
-
-// pace names a backlog with something in it.
-type pace struct {
-	at        time.Duration // when its first wire packet conforms, since boot; 0: not known
-	slot      uint32
-	direction uint8
-}
-
-// pacer holds the frames of all backlogs, in buffers made at the start whose
-// pages cost memory once something has waited there.
+// pacer is what a worker's shaper lets wait, and what is known of it.
 type pacer struct {
-	due      []pace
+	*limiter.Shaper
 	frames   []waiting
-	small    []byte
-	large    []byte
-	idle     [2]uint32 // spare buffers: small, large
-	leaving  uint32    // buffers of frames in the batches; spare once those are sent
-	fresh    [2]uint32 // the first buffer that was never used
-	used     [2]int
+	ended    []uint32 // slots of clients whose grant ended while something of theirs waited
+	seed     uint64   // of flows' keys: who chooses ports does not choose his queue
 	released time.Duration
 }
 
-// newPacer makes room for what waits of so many slots' clients.
-func newPacer(a *arena.Arena, slots int) (p pacer, err error) {
-	err = errors.Join(
-		arena.Make(a, &p.due, 3*slots), // both directions, and who is down twice while releaseDue goes through
-		arena.Make(a, &p.frames, 1+maxSmallFrames+maxLargeFrames),
-		arena.Make(a, &p.small, maxSmallFrames*smallBuffer),
-		arena.Make(a, &p.large, maxLargeFrames*link.MaxFrame))
-	if err != nil {
-		return p, fmt.Errorf("buffers for what waits: %w", err)
+// newPacer makes room for so many bytes of frames of so many slots' clients.
+func newPacer(a *arena.Arena, slots, bytes int) (p pacer, err error) {
+	if p.Shaper, err = limiter.New(a, slots, bytes); err != nil {
+		return p, err
 	}
-	p.due = p.due[:0]
-	p.fresh = [2]uint32{1, 1 + maxSmallFrames}
-	return p, nil
+	p.seed = rand.Uint64() | 1
+	err = errors.Join(arena.Make(a, &p.frames, p.Frames()), arena.Make(a, &p.ended, slots))
+	p.ended = p.ended[:0]
+	return p, err
 }
 
-// backlogLimit is how much may wait at rate r, bytes.
-func backlogLimit(r limiter.Rate) int {
-	return int(min(max(int64(r)/int64(time.Second/backlogTime), leastBacklog), mostBacklog))
+// raw is the frame that waits under a number, or what is left of it.
+func (p *pacer) raw(number uint32) []byte {
+	v := &p.frames[number]
+	return p.Raw(number)[v.start : v.start+v.length]
 }
 
-// buffer returns the number of a spare for n bytes of a backlog; 0 when it has
-// as many as are left for all, so that one that fills leaves room for the others.
-func (p *pacer) buffer(q *backlog, n int) uint32 {
-	size, most := 0, maxSmallFrames
-	if n > smallBuffer {
-		size, most = 1, maxLargeFrames
+// hold notes what is left of the frame that waits under a number.
+func (p *pacer) hold(number uint32, raw []byte) {
+	v := &p.frames[number]
+	v.start, v.length = cap(p.Raw(number))-cap(raw), len(raw) // both end where the memory does
+}
+
+// flow is the key of the queue that a frame waits in: a conversation's, or, of
+// fragments, which have no ports but the first, two hosts'.
+func (p *pacer) flow(fr *frame) uint32 {
+	ports := uint64(fr.SrcPort)<<16 | uint64(fr.DstPort)
+	if fr.IsFragment() {
+		ports = 0
 	}
-	if int(q.buffers[size]) >= most-p.used[size] {
-		return 0
-	}
-	w := p.idle[size]
-	switch {
-	case w != 0:
-		p.idle[size] = p.frames[w].behind
-	case p.fresh[size] < p.end(size):
-		w = p.fresh[size]
-		p.fresh[size]++
-	default: // all others leave just now
-		return 0
-	}
-	q.buffers[size]++
-	p.used[size]++
-	return w
-}
-
-// end is the number behind the last buffer of a size.
-func (p *pacer) end(size int) uint32 {
-	return 1 + maxSmallFrames + uint32(size)*maxLargeFrames
-}
-
-// room is a buffer's memory.
-func (p *pacer) room(w uint32) []byte {
-	if i := int(w) - 1; i < maxSmallFrames {
-		return p.small[i*smallBuffer : (i+1)*smallBuffer : (i+1)*smallBuffer]
-	}
-	i := int(w) - 1 - maxSmallFrames
-	return p.large[i*link.MaxFrame : (i+1)*link.MaxFrame : (i+1)*link.MaxFrame]
-}
-
-// raw is the frame in a buffer, or what is left of it.
-func (p *pacer) raw(w uint32) []byte {
-	v := &p.frames[w]
-	return p.room(w)[v.start : v.start+v.length]
-}
-
-// hold notes what is left of the frame in a buffer.
-func (p *pacer) hold(w uint32, raw []byte) {
-	v := &p.frames[w]
-	v.start, v.length = cap(p.room(w))-cap(raw), len(raw) // both end where the buffer does
-}
-
-// spare takes a backlog's buffer back, whose frame may be in a batch.
-func (p *pacer) spare(q *backlog, w uint32) {
-	size := sizeOf(w)
-	q.buffers[size]--
-	p.used[size]--
-	p.frames[w].behind = p.leaving
-	p.leaving = w
-}
-
-// sent makes the buffers spare whose frames were in batches.
-func (p *pacer) sent() {
-	for w := p.leaving; w != 0; w = p.leaving {
-		v, size := &p.frames[w], sizeOf(w)
-		p.leaving, v.behind = v.behind, p.idle[size]
-		p.idle[size] = w
-	}
-}
-
-// sizeOf is 0 for a small buffer, 1 for a large one.
-func sizeOf(w uint32) int {
-	if w > maxSmallFrames {
-		return 1
-	}
-	return 0
+	hi, lo := bits.Mul64(uint64(fr.Src)<<32^uint64(fr.Dst)^p.seed, 0x9e3779b97f4a7c15)
+	hi, lo = bits.Mul64(hi^lo^ports<<8^uint64(fr.Proto), p.seed)
+	return uint32(hi ^ lo)
 }
 
 // pace holds a frame to its client's rate: what conforms passes straight
-// through, the rest waits until it does, and what finds no room is dropped.
+// through, the rest waits in the queue of its flow until it does.
 func (f *Forwarder) pace(fr *frame) Reason {
 	if fr.exempt {
+		f.pacer.Spend(fr.direction, fr.wireLen(), f.now)
 		return Kept
 	}
-	c := fr.client
-	rate, q, b := c.rates[fr.direction], &c.sides[fr.direction].backlog, &c.sides[fr.direction].bucket
-	if q.first == 0 && (rate == 0 || b.Take(fr.wireLen(), f.now)) {
+	if f.pacer.Pass(limiter.SideOf(fr.client.id.Slot, fr.direction), fr.wireLen(), f.now) {
 		return Kept
 	}
-	room := backlogLimit(rate) - int(q.bytes)
-	if q.first == 0 {
-		room += min(b.Available(f.now), 1<<30) // what conforms of it leaves soon
-	}
-	n := fr.fit(room)
-	var w uint32
-	if n > 0 && q.frames < mostWaiting {
-		w = f.pacer.buffer(q, len(fr.Raw))
-	}
-	if w == 0 {
-		f.wait(c, fr.direction)
-		return OverRate
-	}
-	if lost, cost := fr.Segments-n, fr.WireLen; lost > 0 {
+	return f.holdBack(fr)
+}
+
+// holdBack has a frame wait. What finds no room has the first of the longest queue
+// go, and goes itself if that does not help.
+func (f *Forwarder) holdBack(fr *frame) Reason {
+	p, c := &f.pacer, fr.client
+	side := limiter.SideOf(c.id.Slot, fr.direction)
+	c.waited[fr.direction], c.paced = f.now, true
+	f.touch(c)
+	if n := fr.fit(p.Limit(side)); n < fr.Segments && n > 0 {
+		lost, cost := fr.Segments-n, fr.WireLen
 		fr.Cut(n)
 		f.drop(c, OverRate, lost, cost-fr.WireLen)
+		f.counters.Given[fr.direction].ObserveMany(0, lost)
 	}
-	f.wait(c, fr.direction)
-	f.pacer.frames[w] = waiting{length: copy(f.pacer.room(w), fr.Raw), next: fr.next, added: fr.added, external: fr.external,
-		from: fr.from, to: fr.to, direction: fr.direction, hairpin: fr.hairpin}
-	if q.first == 0 {
-		q.first = w
-		f.pacer.due = append(f.pacer.due, pace{slot: c.id.Slot, direction: fr.direction})
+	what := limiter.Frame{Flow: p.flow(fr), Bytes: fr.wireLen(), Wire: int(fr.cost(1)), Count: fr.Segments, ECT: fr.ECT()}
+	for range mostVictims {
+		w, full := p.Add(side, what, len(fr.Raw), f.now)
+		if w != 0 {
+			p.frames[w] = waiting{length: copy(p.Raw(w), fr.Raw), next: fr.next, added: fr.added, external: fr.external,
+				from: fr.from, to: fr.to, hairpin: fr.hairpin}
+			f.counters.queue(fr.Segments, fr.WireLen)
+			return Taken
+		}
+		if !full || f.halved || !f.giveRoom(side, what.Bytes) {
+			break
+		}
+	}
+	f.counters.Given[fr.direction].ObserveMany(0, fr.Segments)
+	return OverRate
+}
+
+// giveRoom drops a frame that waits, so that another one of a side may; false
+// when there is none.
+func (f *Forwarder) giveRoom(side uint32, bytes int) bool {
+	r, ok := f.pacer.Victim(side, bytes, f.now)
+	if ok {
+		c, direction := f.sideOf(r.Side)
+		f.discard(&r, OverRate)
+		f.counters.Given[direction].ObserveMany(r.Waited, r.Count)
+		f.touch(c)
+	}
+	return ok
+}
+
+// sideOf is the client and direction of a side.
+func (f *Forwarder) sideOf(side uint32) (c *client, direction uint8) {
+	return &f.clients[side>>1], uint8(side & 1)
+}
+
+// lift makes fr the frame that waits, and takes what goes of it out of what is queued.
+func (f *Forwarder) lift(fr *frame, r *limiter.Release) {
+	p := &f.pacer
+	v := &p.frames[r.Frame]
+	c, direction := f.sideOf(r.Side)
+	*fr = frame{Packet: packet.Packet{}, from: v.from, to: v.to, direction: direction, hairpin: v.hairpin, client: c,
+		next: v.next, added: v.added, external: v.external}
+	fr.Decode(p.raw(r.Frame)) // as it was kept before
+	if r.Last {
+		f.counters.unqueue(fr.Segments, fr.WireLen)
 	} else {
-		f.pacer.frames[q.last].behind = w
+		f.counters.unqueue(r.Count, int(fr.cost(r.Count)))
 	}
-	q.last = w
-	q.frames++
-	q.bytes += int32(fr.wireLen())
-	f.counters.queue(fr.Segments, fr.WireLen)
-	return Taken
 }
 
-// wait notes that a client's rate held a frame back.
-func (f *Forwarder) wait(c *client, direction uint8) {
-	c.waited[direction] = f.now
-	f.touch(c)
+// discard drops what the shaper let go of, for a reason. It is in no batch.
+func (f *Forwarder) discard(r *limiter.Release, why Reason) {
+	fr := &f.gone
+	f.lift(fr, r)
+	f.dropLifted(fr, r, why)
+	if r.Last {
+		f.pacer.Gone(r.Frame)
+	}
 }
 
-// releaseDue sends what waited and now conforms, each backlog in order. What
-// turns round may have to wait again, for its receiver: due may grow meanwhile.
+// dropLifted drops what goes of a frame that waited, and keeps the rest waiting.
+func (f *Forwarder) dropLifted(fr *frame, r *limiter.Release, why Reason) {
+	if r.Last {
+		f.drop(fr.client, why, fr.Segments, fr.WireLen)
+		return
+	}
+	f.drop(fr.client, why, r.Count, int(fr.cost(r.Count)))
+	fr.Rest(r.Count)
+	f.pacer.hold(r.Frame, fr.Raw)
+}
+
+// releaseDue sends what waited and now conforms.
 func (f *Forwarder) releaseDue() {
 	p := &f.pacer
-	if len(p.due) == 0 || f.now-p.released < releaseEvery {
+	if len(p.ended) > 0 {
+		f.drainEnded()
+	}
+	if p.Idle() || f.now-p.released < releaseEvery {
 		return
 	}
 	p.released = f.now
-	kept := 0
-	for i := 0; i < len(p.due); i++ {
-		d := p.due[i]
-		if d.at > f.now {
-			p.due[kept] = d
-			kept++
-			continue
+	for range mostReleases {
+		r, ok := p.Next(f.now)
+		if !ok {
+			break
 		}
-		c := &f.clients[d.slot]
-		s := &c.sides[d.direction]
-		for s.backlog.first != 0 && f.releaseFirst(c, s) {
-		}
-		if s.backlog.first != 0 {
-			d.at = f.now + f.conforms(s)
-			p.due[kept] = d
-			kept++
-		}
+		f.letGo(&r)
 	}
-	p.due = p.due[:kept]
 	f.flushAll()
-	p.sent()
+	p.Sent()
 }
 
-// releaseFirst sends the first frame of a backlog, or as many of its wire
-// packets as conform; false when the rest has to wait on.
-func (f *Forwarder) releaseFirst(c *client, s *side) bool {
-	p, q, b, fr := &f.pacer, &s.backlog, &s.bucket, &f.frame
-	w := q.first
-	v, raw := &p.frames[w], p.raw(w)
-	*fr = frame{Packet: packet.Packet{Raw: raw}, from: v.from, to: v.to, direction: v.direction, hairpin: v.hairpin, client: c,
-		next: v.next, added: v.added, external: v.external}
-	fr.Decode(raw) // as it was kept before
-	n := fr.fit(b.Available(f.now))
-	if !c.running || f.stopped {
-		n = fr.Segments // admit says why it goes no further
-	}
-	if n == 0 {
-		return false
-	}
-	left := fr.Segments - n
-	first := f.pacing[v.from] + 1
-	if left > 0 {
-		cost := int(fr.cost(n))
-		b.Take(cost, f.now)
-		q.bytes -= int32(cost)
-		f.counters.unqueue(n, cost)
-		f.passHead(fr, n, false, first)
-		p.hold(w, fr.Raw)
-		return false
-	}
-	q.first = v.behind
-	q.frames--
-	q.bytes -= int32(fr.wireLen())
-	f.counters.unqueue(fr.Segments, fr.WireLen)
-	if r := f.admit(fr); r != Kept {
-		f.drop(c, r, fr.Segments, fr.WireLen)
-	} else {
-		b.Take(fr.wireLen(), f.now)
-		f.run(fr, first)
-	}
-	p.spare(q, w)
-	return true
-}
-
-// conforms is how long it takes until the first wire packet of a backlog does.
-func (f *Forwarder) conforms(s *side) time.Duration {
-	v, fr := &f.pacer.frames[s.backlog.first], &f.frame
-	*fr = frame{added: v.added}
-	fr.Decode(f.pacer.raw(s.backlog.first)) // as it was kept before
-	return s.bucket.Wait(int(fr.cost(1)), f.now)
-}
-
-// hurry has what waits of a client looked at soon: its grant or rate is another.
-func (f *Forwarder) hurry(c *client) {
-	if c.sides[up].backlog.first == 0 && c.sides[down].backlog.first == 0 {
+// letGo sends what conforms, or drops or marks it.
+func (f *Forwarder) letGo(r *limiter.Release) {
+	c, direction := f.sideOf(r.Side)
+	c.paced = true
+	f.touch(c)
+	if r.Drop {
+		f.discard(r, QueueDelay)
+		f.counters.Given[direction].ObserveMany(r.Waited, r.Count)
 		return
 	}
-	for i := range f.pacer.due {
-		if d := &f.pacer.due[i]; d.slot == c.id.Slot {
-			d.at = 0
+	f.counters.Delays[direction].ObserveMany(r.Waited, r.Count)
+	fr := &f.lifted
+	f.lift(fr, r)
+	if reason := f.admit(fr); reason != Kept {
+		f.dropLifted(fr, r, reason)
+		if r.Last {
+			f.pacer.Gone(r.Frame)
+		}
+		return
+	}
+	first := f.pacing[fr.from] + 1
+	if r.Mark {
+		c.marked += uint64(r.Count)
+		f.counters.Marked[direction] += uint64(r.Count)
+	}
+	if !r.Last {
+		f.halved = true
+		f.passHead(fr, r.Count, false, r.Mark, first)
+		f.halved = false
+		f.pacer.hold(r.Frame, fr.Raw)
+		return
+	}
+	if r.Mark {
+		fr.MarkCE()
+	}
+	f.run(fr, first)
+	f.pacer.Left(r.Frame)
+}
+
+// end notes that a client may not send any more what waits.
+func (p *pacer) end(c *client) {
+	if c.draining || p.waits(c) == 0 {
+		return
+	}
+	c.draining = true
+	p.ended = append(p.ended, c.id.Slot)
+}
+
+// waits is how many bytes of a client wait.
+func (p *pacer) waits(c *client) int {
+	return p.Waiting(limiter.SideOf(c.id.Slot, up)) + p.Waiting(limiter.SideOf(c.id.Slot, down))
+}
+
+// drainEnded drops what waits of those who may not send any more. No grant has followed.
+func (f *Forwarder) drainEnded() {
+	for _, slot := range f.pacer.ended {
+		c := &f.clients[slot]
+		c.draining = false
+		switch {
+		case f.stopped:
+			f.drain(c, Stopped)
+		case !c.running:
+			f.drain(c, NoGrant)
+		}
+	}
+	f.pacer.ended = f.pacer.ended[:0]
+	f.pacer.Sent()
+}
+
+// drain drops all that waits of a client. Nothing of it is in a batch.
+func (f *Forwarder) drain(c *client, why Reason) {
+	for direction := range uint8(2) {
+		side := limiter.SideOf(c.id.Slot, direction)
+		for r, ok := f.pacer.Drain(side, f.now); ok; r, ok = f.pacer.Drain(side, f.now) {
+			f.discard(&r, why)
 		}
 	}
 }
 
-// hurryAll does so for all clients.
-func (f *Forwarder) hurryAll() {
-	for i := range f.pacer.due {
-		f.pacer.due[i].at = 0
+// endAll has all drained that waits: admission is stopped.
+func (f *Forwarder) endAll() {
+	if f.pacer.Idle() {
+		return
+	}
+	for slot := f.first; slot < len(f.clients); slot += f.step {
+		f.pacer.end(&f.clients[slot])
 	}
 }
 
-// forget drops what waits for a client that is another one now.
+// forget drops what waits for a client that is another one now. Nothing is in flight when control's word is taken in.
 func (f *Forwarder) forget(c *client) {
-	p := &f.pacer
-	for direction := range c.sides {
-		q := &c.sides[direction].backlog
-		for w := q.first; w != 0; {
-			fr, behind := &f.frame, p.frames[w].behind
-			*fr = frame{}
-			fr.Decode(p.raw(w))
-			f.counters.unqueue(fr.Segments, fr.WireLen)
-			f.counters.drop(NoMapping, fr.Segments, fr.WireLen)
-			p.spare(q, w)
-			w = behind
-		}
-		*q = backlog{}
+	f.drain(c, NoMapping)
+	f.pacer.Sent()
+}
+
+// due is when something that waits may leave, since boot.
+func (p *pacer) due() time.Duration {
+	if len(p.ended) > 0 {
+		return 0
 	}
-	p.sent() // nothing is in flight when control's word is taken in
-	p.due = slices.DeleteFunc(p.due, func(d pace) bool { return d.slot == c.id.Slot })
+	if p.Idle() {
+		return math.MaxInt64
+	}
+	return max(p.Due(), p.released+releaseEvery)
 }

@@ -371,5 +371,6 @@ func (f *Forwarder) direct(fr *frame) Reason {
 	if fr.Dst == f.wan {
 		return f.hairpin(fr)
 	}
+	f.pacer.Spend(up, fr.WireLen, f.now)
 	return Kept
 }

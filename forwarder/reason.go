@@ -34,7 +34,8 @@ const (
 	TooBig          // over the MTU with DF: answered by ICMP 3/4
 	Unresolved      // the next hop does not answer ARP
 	ResolveFull     // too many packets wait for a next hop
-	OverRate        // the client's rate
+	OverRate        // the client's rate: no room to wait for it
+	QueueDelay      // likewise: what waits has done so for too long (CoDel, RFC 8289)
 	NotTranslatable // a protocol without ports
 	NoMapping       // nobody asked for it
 	Filtered        // a mapping, but not from there
@@ -58,7 +59,7 @@ var reasonNames = [numReasons]string{
 	IPv6: "ipv6", UnknownProtocol: "unknown_protocol", BadARP: "bad_arp", NotForUs: "not_for_us", BadSource: "bad_source",
 	UnknownClient: "unknown_client", Spoofed: "spoofed", LocalClosed: "local_closed", LANDestination: "lan_destination",
 	Stopped: "stopped", NoGrant: "no_grant", DataUsedUp: "data_used_up", TTLExceeded: "ttl_exceeded", TooBig: "too_big",
-	Unresolved: "unresolved", ResolveFull: "resolve_full", OverRate: "over_rate", NotTranslatable: "not_translatable",
+	Unresolved: "unresolved", ResolveFull: "resolve_full", OverRate: "over_rate", QueueDelay: "queue_delay", NotTranslatable: "not_translatable",
 	NoMapping: "no_mapping", Filtered: "filtered", NoPort: "no_port", FlowsFull: "flows_full", ClientCap: "client_cap",
 	StrayFragment: "stray_fragment", FragmentsFull: "fragments_full", TxRefused: "tx_refused", HostUnknown: "host_unknown",
 	NoHost: "no_host", ForwarderEnded: "forwarder_ended", NoLink: "no_link", HandoverFull: "handover_full",

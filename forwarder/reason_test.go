@@ -81,6 +81,13 @@ var dropRows = map[Reason]struct {
 		b.grant(bob, slow)
 		b.in(clients.LAN, bobUp.udpSuper(60000, 1000), bobUp.udpSuper(60000, 1000))
 	}},
+	QueueDelay: {"more than the rate for too long", nil, func(b *bench) {
+		slow := free()
+		slow.Up = 125_000
+		b.grant(bob, slow)
+		b.in(clients.LAN, bobUp.udpSuper(60000, 1000))
+		b.pass(4e8)
+	}},
 	NotTranslatable: {"a protocol without ports", nil, func(b *bench) {
 		b.in(clients.LAN, serialize(aliceUp.ethernet(), aliceUp.ip(47), payload(40)))
 	}},

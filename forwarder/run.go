@@ -117,21 +117,37 @@ const linger = time.Second
 // another thread and wakes its monitor, whose signal then interrupts the packets
 // that were waited for. The collector need not wait for such a thread: its signal
 // ends the wait.
-func (f *Forwarder) await(poll int, events []unix.EpollEvent, wait int) (int, error) {
-	if f.now-f.served >= linger {
-		return unix.EpollWait(poll, events, wait)
+func (f *Forwarder) await(poll int, events []unix.EpollEvent, wait time.Duration) (int, error) {
+	told := f.now-f.served >= linger
+	at, n := uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events))
+	var got uintptr
+	errno := unix.ENOSYS
+	if !f.coarse {
+		ts := [2]int64{int64(wait / time.Second), int64(wait % time.Second)} // struct __kernel_timespec, on 32 bits, too
+		if told {
+			got, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(poll), at, n, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		} else {
+			got, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(poll), at, n, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		}
+		f.coarse = errno == unix.ENOSYS || errno == unix.EPERM
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(poll), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
-		uintptr(len(events)), uintptr(wait), 0, 0)
+	if f.coarse { // before Linux 5.11: what waits for its rate leaves up to a millisecond late
+		ms := uintptr((wait + time.Millisecond - 1) / time.Millisecond)
+		if told {
+			got, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(poll), at, n, ms, 0, 0)
+		} else {
+			got, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(poll), at, n, ms, 0, 0)
+		}
+	}
 	if errno != 0 {
 		return 0, errno
 	}
-	return int(n), nil
+	return int(got), nil
 }
 
-// lieDown says that this worker is about to wait for so many ms, and returns how
-// many it may.
-func (f *Forwarder) lieDown(wait int) int {
+// lieDown says that this worker is about to wait for so long, and returns for how
+// long it may.
+func (f *Forwarder) lieDown(wait time.Duration) time.Duration {
 	if wait == 0 {
 		return 0
 	}
@@ -142,8 +158,8 @@ func (f *Forwarder) lieDown(wait int) int {
 	return wait
 }
 
-// patience is how long to wait for frames, ms.
-func (f *Forwarder) patience() int {
+// patience is how long to wait for frames.
+func (f *Forwarder) patience() time.Duration {
 	if f.unscanned != 0 || f.nat.Leaving() {
 		return 0
 	}
@@ -152,14 +168,11 @@ func (f *Forwarder) patience() int {
 			return 0
 		}
 	}
-	wait := min(f.deadlines.next(), f.nextMind) - f.clock()
-	if len(f.pacer.due) > 0 {
-		wait = min(wait, time.Millisecond)
-	}
+	until := min(f.deadlines.next(), f.nextMind, f.pacer.due())
 	if f.hint {
-		wait = min(wait, f.rang+hintEvery-f.clock())
+		until = min(until, f.rang+hintEvery)
 	}
-	return int(min(max((wait+time.Millisecond-1)/time.Millisecond, 0), 100))
+	return min(max(until-f.clock(), 0), 100*time.Millisecond)
 }
 
 // Round takes in what control changed, then one batch from each port that may
@@ -172,7 +185,7 @@ func (f *Forwarder) Round() bool {
 	}
 	if stopped := f.header.Stop.Load() != 0; stopped != f.stopped {
 		f.stopped = stopped
-		f.hurryAll()
+		f.endAll()
 	}
 	f.relink()
 	f.sync()
@@ -181,6 +194,7 @@ func (f *Forwarder) Round() bool {
 	}
 	f.tick()
 	f.mind()
+	f.divide()
 	f.releaseDue()
 	busy := f.crew != nil && f.takeOver()
 	for port, l := range f.links {

@@ -57,7 +57,7 @@ var wireCalls = []uint32{
 // forwardCalls are the forwarder's, once it has taken over its ports: it moves
 // frames, can give up a ring, and can open nothing.
 func forwardCalls() []call {
-	first := numbers(unix.SYS_SENDMMSG, unix.SYS_RECVMMSG, unix.SYS_PPOLL)
+	first := numbers(unix.SYS_SENDMMSG, unix.SYS_RECVMMSG, unix.SYS_EPOLL_PWAIT2, unix.SYS_PPOLL)
 	return slices.Concat(first, numbers(archPoll...), runtimeCalls(), numbers(wireCalls...),
 		[]call{tested(unix.SYS_SETSOCKOPT, 1, 0xffffffff, unix.SOL_PACKET)})
 }

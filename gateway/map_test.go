@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"forwarder/link":     {},
 	"forwarder/nat":      {"forwarder/arena", "forwarder/packet"},
 	"forwarder/packet":   {},
-	"limiter":            {},
+	"limiter":            {"forwarder/arena"},
 	"sessions":           {"forwarder/clients", "limiter", "store/client"},
 	"sessions/races":     {}, // and no room imports it: it is for tests
 	"store":              {"store/client"},

@@ -11,12 +11,11 @@ import (
 type Rate int64
 
 const (
-	minBurst  = 96 << 10              // bytes: a super-packet and a half
-	burstTime = 50 * time.Millisecond // of the rate; less caps a TCP flow below its plan
+	minBurst  = 3036                  // bytes: two packets of 1518, so that one that is late costs nothing
+	burstTime = 20 * time.Millisecond // of the rate: for so long it may not be looked at and nothing of it is lost
 )
 
-// Burst is the most bytes that pass at once at rate r: max(96 KiB, r × 50 ms). It has to be at least the bytes charged
-// for one packet, or that packet never passes.
+// Burst is the most bytes that pass at once at rate r: max(3036, r × 20 ms). What is larger waits, and leaves in pieces.
 func Burst(r Rate) int {
 	return int(min(max(minBurst, int64(r)/int64(time.Second/burstTime)), math.MaxInt32))
 }
@@ -65,17 +64,40 @@ func (b *Bucket) Available(now time.Duration) int {
 	return max(0, int(b.limiter.TokensAt(b.at(now))))
 }
 
-// Wait is how long it takes until Take grants n bytes, if nothing else is taken; 0 if it does now. What is more than the
-// burst waits for ever, but at most an hour is said.
+// Wait is how long it takes until Next grants a packet of n bytes, if nothing else is taken; 0 if it does now, and an hour at
+// most.
 func (b *Bucket) Wait(n int, now time.Duration) time.Duration {
 	if b.made && b.rate == 0 {
 		return 0
 	}
-	missing := float64(n) - b.limiter.TokensAt(b.at(now))
+	missing := float64(min(n, Burst(b.rate))) - b.limiter.TokensAt(b.at(now))
 	if missing <= 0 {
 		return 0
 	}
 	return time.Duration(min(missing/float64(b.rate), 3600)*float64(time.Second)) + 1
+}
+
+// Next is how many bytes the bucket grants a packet of n now: what it holds, or n when that is more than the burst and the
+// bucket is full.
+func (b *Bucket) Next(n int, now time.Duration) int {
+	available := b.Available(now)
+	if burst := Burst(b.rate); n > burst && available >= burst {
+		return n
+	}
+	return available
+}
+
+// Charge takes n bytes whether the bucket holds them or not; what is missing has to come in before others are granted any.
+func (b *Bucket) Charge(n int, now time.Duration) {
+	at := b.at(now)
+	for burst := Burst(b.rate); b.rate != 0 && n > 0; n -= burst {
+		b.limiter.ReserveN(at, min(n, burst))
+	}
+}
+
+// InDebt says whether more than a burst is missing.
+func (b *Bucket) InDebt(now time.Duration) bool {
+	return b.rate != 0 && b.limiter.TokensAt(b.at(now)) < -float64(Burst(b.rate))
 }
 
 // at is now as rate.Limiter takes it, never before the last one.

@@ -14,12 +14,12 @@ func TestBurst(t *testing.T) {
 		rate Rate
 		want int
 	}{
-		{"no limit has the least burst", 0, 98304},
-		{"a slow rate has the least burst", 125_000, 98304},
-		{"the least burst ends where 50 ms carry more", 98304 * 20, 98304},
-		{"above it the burst is 50 ms", 98305 * 20, 98305},
-		{"1 Gbit/s", 125_000_000, 6_250_000},
-		{"100 Gbit/s", 12_500_000_000, 625_000_000},
+		{"no limit has the least burst", 0, 3036},
+		{"a slow rate has the least burst", 125_000, 3036},
+		{"the least burst ends where 20 ms carry more", 3036 * 50, 3036},
+		{"above it the burst is 20 ms", 3037 * 50, 3037},
+		{"1 Gbit/s", 125_000_000, 2_500_000},
+		{"100 Gbit/s", 12_500_000_000, 250_000_000},
 		{"a rate beyond all links stays an int on 32 bits", math.MaxInt64, math.MaxInt32},
 	}
 	for _, row := range rows {
@@ -41,26 +41,26 @@ func TestTake(t *testing.T) {
 		rate  Rate
 		steps []step
 	}{
-		{"a new bucket is full", slow, []step{{0, 98304, true}, {0, 1, false}}},
-		{"never more than the burst at once", slow, []step{{time.Hour, 98305, false}, {time.Hour, 98304, true}}},
-		{"a long wait saves up no more than the burst", slow, []step{{0, 98304, true}, {time.Hour, 98304, true}, {time.Hour, 1, false}}},
-		{"a refused packet costs nothing", slow, []step{{0, 98305, false}, {0, 98304, true}}},
-		{"a second is worth the rate", slow, []step{
-			{0, 98304, true}, {900 * time.Millisecond, 90_001, false}, {900 * time.Millisecond, 90_000, true}, {900 * time.Millisecond, 1, false},
+		{"a new bucket is full", slow, []step{{0, 3036, true}, {0, 1, false}}},
+		{"never more than the burst at once", slow, []step{{time.Hour, 3037, false}, {time.Hour, 3036, true}}},
+		{"a long wait saves up no more than the burst", slow, []step{{0, 3036, true}, {time.Hour, 3036, true}, {time.Hour, 1, false}}},
+		{"a refused packet costs nothing", slow, []step{{0, 3037, false}, {0, 3036, true}}},
+		{"time is worth the rate", slow, []step{
+			{0, 3036, true}, {20 * time.Millisecond, 2_001, false}, {20 * time.Millisecond, 2_000, true}, {20 * time.Millisecond, 1, false},
 		}},
 		{"fractions of a byte are not lost", slow, []step{
-			{0, 98304, true}, {5 * time.Microsecond, 1, false}, {10 * time.Microsecond, 1, true},
+			{0, 3036, true}, {5 * time.Microsecond, 1, false}, {10 * time.Microsecond, 1, true},
 			{15 * time.Microsecond, 1, false}, {20 * time.Microsecond, 1, true},
 		}},
 		{"a clock that goes back grants nothing", slow, []step{
-			{time.Second, 98303, true}, {0, 1, true}, {time.Second, 1, false}, {500 * time.Millisecond, 1, false},
+			{time.Second, 3035, true}, {0, 1, true}, {time.Second, 1, false}, {500 * time.Millisecond, 1, false},
 			{time.Second + 10*time.Microsecond, 1, true}, {0, 1, false}, {time.Second + 10*time.Microsecond, 1, false},
 		}},
 		{"no limit takes more than any burst", 0, []step{{0, math.MaxInt32, true}, {0, math.MaxInt32, true}}},
-		{"a negative length is refused", slow, []step{{0, 98304, true}, {0, -98304, false}, {0, 1, false}}},
-		{"nothing always fits", slow, []step{{0, 98304, true}, {0, 0, true}}},
+		{"a negative length is refused", slow, []step{{0, 3036, true}, {0, -3036, false}, {0, 1, false}}},
+		{"nothing always fits", slow, []step{{0, 3036, true}, {0, 0, true}}},
 		{"100 Gbit/s", 12_500_000_000, []step{
-			{0, 625_000_000, true}, {0, 1000, false}, {time.Millisecond, 12_500_000, true}, {time.Millisecond, 1000, false},
+			{0, 250_000_000, true}, {0, 1000, false}, {time.Millisecond, 12_500_000, true}, {time.Millisecond, 1000, false},
 		}},
 	}
 	for _, row := range rows {
@@ -103,14 +103,14 @@ func TestSet(t *testing.T) {
 		b := new(Bucket)
 		b.Set(125_000_000, now)
 		b.Set(1000, now)
-		if got := b.Available(now); got != 98304 {
+		if got := b.Available(now); got != 3036 {
 			t.Error(got)
 		}
 	})
 	t.Run("the old rate counts until the change", func(t *testing.T) {
 		b := drained(1000)
-		b.Set(10_000, now+10*time.Second)
-		if got := b.Available(now + 10*time.Second); got != 10_000 {
+		b.Set(10_000, now+2*time.Second)
+		if got := b.Available(now + 2*time.Second); got != 2000 {
 			t.Error(got)
 		}
 	})
@@ -126,7 +126,7 @@ func TestSet(t *testing.T) {
 		}
 		b.Set(0, now)
 		b.Set(1000, now+time.Second)
-		if got := b.Available(now + time.Second); got > 98304 {
+		if got := b.Available(now + time.Second); got > 3036 {
 			t.Errorf("after a second: %d", got)
 		}
 	})
@@ -188,10 +188,10 @@ func TestWait(t *testing.T) {
 		now := time.Hour + time.Duration(rapid.IntRange(0, 10_000_000).Draw(t, "ns"))
 		n := rapid.IntRange(1, 65_000).Draw(t, "bytes")
 		wait := b.Wait(n, now)
-		if early := wait - time.Microsecond - wait/1000; early > 0 && b.Available(now+early) > n {
+		if early := wait - time.Microsecond - wait/1000; early > 0 && b.Next(n, now+early) > min(n, Burst(r)) {
 			t.Fatalf("%d bytes at %v after %v: granted long before", n, r, wait)
 		}
-		if got := b.Available(now + wait + time.Microsecond); got < n-1 {
+		if got := b.Next(n, now+wait+time.Microsecond); got < min(n, Burst(r)-1) || n > Burst(r) && b.Next(n, now+wait+time.Millisecond) < n {
 			t.Fatalf("%d bytes at %v after %v: %d are there", n, r, wait, got)
 		}
 	})
@@ -201,8 +201,35 @@ func TestWait(t *testing.T) {
 		t.Errorf("%v without a limit", w)
 	}
 	b.Set(1, time.Hour)
-	if w := b.Wait(1<<30, time.Hour); w < time.Hour || w > time.Hour+time.Second {
+	b.Take(Burst(1), time.Hour)
+	if w := b.Wait(1<<30, time.Hour); w < 3036*time.Second || w > 3037*time.Second {
 		t.Errorf("%v for more than the burst", w)
+	}
+}
+
+// What is charged without being asked has to come in before anything is granted.
+func TestCharge(t *testing.T) {
+	const r = 1_000_000 // the burst is 20,000
+	var b Bucket
+	b.Set(r, time.Hour)
+	if b.Charge(30_000, time.Hour); b.InDebt(time.Hour) {
+		t.Error("in debt by half a burst")
+	}
+	if b.Charge(20_000, time.Hour); !b.InDebt(time.Hour) {
+		t.Error("not in debt by one and a half")
+	}
+	for _, row := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 0}, {10 * time.Millisecond, 0}, {30 * time.Millisecond, 0}, {31 * time.Millisecond, 1000}, {time.Second, 20_000}} {
+		if got := b.Available(time.Hour + row.after); got != row.want {
+			t.Errorf("after %v: %d, want %d", row.after, got, row.want)
+		}
+	}
+	b.Set(0, 2*time.Hour)
+	b.Charge(1<<30, 2*time.Hour)
+	if b.Available(2*time.Hour) != math.MaxInt || b.InDebt(2*time.Hour) {
+		t.Error("no limit is a limit")
 	}
 }
 

@@ -76,14 +76,17 @@ type Histogram struct {
 }
 
 // Observe counts one duration.
-func (h *Histogram) Observe(d time.Duration) {
+func (h *Histogram) Observe(d time.Duration) { h.ObserveMany(d, 1) }
+
+// ObserveMany counts n times the same duration.
+func (h *Histogram) ObserveMany(d time.Duration, n int) {
 	d = max(d, 0)
 	i := 0
 	for i < len(Bounds) && d > Bounds[i] {
 		i++
 	}
-	h.Buckets[i]++
-	h.Nanos += uint64(d)
+	h.Buckets[i] += uint64(n)
+	h.Nanos += uint64(d) * uint64(n)
 }
 
 // Counters as 64-bit words, in blocks: most of them have not changed, which is
