@@ -100,14 +100,7 @@ func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 
 // rateReasons are the forwarder's reasons for which packets are dropped because of their
 // client's rate: the queue was full, or they had waited too long in it.
-func rateReasons() (indices []int) {
-	for i, name := range forwarder.Reasons() {
-		if name == "over_rate" || name == "queue_delay" {
-			indices = append(indices, i)
-		}
-	}
-	return indices
-}
+func rateReasons() []int { return []int{int(forwarder.OverRate), int(forwarder.QueueDelay)} }
 
 // restless names the children that ended often. ends are moments since boot.
 func restless(ends map[string][]time.Duration, now time.Duration) (why []string) {

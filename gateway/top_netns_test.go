@@ -23,9 +23,11 @@ type topLook struct {
 			IP      string  `json:"ip"`
 			Session session `json:"session"`
 			Down    struct {
-				Bits  uint64 `json:"bits_per_second"`
-				Limit uint64 `json:"limit_bits_per_second"`
+				Bits  uint64  `json:"bits_per_second"`
+				Limit uint64  `json:"limit_bits_per_second"`
+				Delay float64 `json:"delay_ms"`
 			} `json:"down"`
+			Drops uint64 `json:"drops"`
 		} `json:"items"`
 	} `json:"traffic"`
 }
@@ -62,6 +64,8 @@ func TestTopShowsWhoDownloads(t *testing.T) {
 			}
 			if c := v.Traffic.Items[0].Down; c.Limit != plan || float64(c.Bits) < 0.8*plan || float64(c.Bits) > 1.1*plan {
 				return fmt.Errorf("%s", text)
+			} else if c.Delay <= 0 || c.Delay > 1000 || v.Traffic.Items[0].Drops == 0 {
+				return fmt.Errorf("what is over the plan waits, and now and then one goes: %s", text)
 			}
 			if all := v.Traffic.Down; all.Limit != 50e6 || all.Bits < v.Traffic.Items[0].Down.Bits || all.Packets == 0 {
 				t.Errorf("of all: %+v", all)

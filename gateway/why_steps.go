@@ -226,8 +226,14 @@ func (sc *scene) limit() finding {
 		return fine("it may have %s; %s", limits, now)
 	}
 	over := ""
-	if l, ok := sc.lost(forwarder.OverRate); ok {
-		over = fmt.Sprintf("; %d packets over it dropped in all, the last %s", l.Packets, sc.ago(l.Last))
+	full, isFull := sc.lost(forwarder.OverRate)
+	late, isLate := sc.lost(forwarder.QueueDelay)
+	if n := full.Packets + late.Packets; isFull || isLate {
+		last := full.Last
+		if late.Last.After(last) {
+			last = late.Last
+		}
+		over = fmt.Sprintf("; %d packets over it dropped in all, the last %s", n, sc.ago(last))
 	}
 	return holds(faster, "its plan's speed holds it on the way %s: %s; %s%s", way, limits, now, over).on(last)
 }

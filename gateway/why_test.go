@@ -194,8 +194,9 @@ func TestVerdicts(t *testing.T) {
 			sc.Waited[sessions.WaitedDown] = aMoment.Add(-time.Second)
 			sc.speed[sessions.WaitedDown] = 600_000
 			loses(forwarder.OverRate)(sc)
+			loses(forwarder.QueueDelay)(sc)
 		}, "limit", heldAs + "its plan's speed holds it on the way down: 5 Mbit/s down and 3 Mbit/s up, its session's own; right now 4.8 Mbit/s down, 0 Mbit/s up; " +
-			"9 packets over it dropped in all, the last 3 seconds ago", "gatewayd sessions set 7"},
+			"18 packets over it dropped in all, the last 3 seconds ago", "gatewayd sessions set 7"},
 		{"the global rate", func(sc *scene) { sc.Waited[sessions.WaitedUp], sc.global = aMoment, true }, "limit", heldAs + "its plan's speed holds it on the way up: 5 Mbit/s down and 3 Mbit/s up, the global speed", "bandwidth.global"},
 		{"a rate that held it a minute ago", func(sc *scene) { sc.Waited[sessions.WaitedUp] = over }, "", "device 3 (02:00:00:00:00:0c, 10.10.0.2) is online", ""},
 		{"too many conversations", loses(forwarder.ClientCap), "nat", heldAs + "it has as many conversations as limits.flows_per_client (4096)", "raise these limits"},
