@@ -80,6 +80,7 @@ func (s *Shaper) turnOf(t *total) uint32 {
 			s.out(t)
 			t.weights -= int(sd.weight)
 			sd.busy = false
+			s.rest(sd)
 			continue
 		case sd.frames == 0:
 			sd.deficit = turn
@@ -92,6 +93,17 @@ func (s *Shaper) turnOf(t *total) uint32 {
 		s.in(t, n)
 	}
 	return 0
+}
+
+// rest gives up the places of a side's flows, nothing of which waits any more: others may need them.
+func (s *Shaper) rest(sd *side) {
+	for sd.fresh.first != 0 {
+		s.flows.leave(&sd.fresh)
+	}
+	for sd.ring.first != 0 {
+		s.flows.retire(s.flows.pop(&sd.ring))
+	}
+	sd.flows = 0
 }
 
 // ofSide is the flow whose turn it is on a side that has something waiting: RFC 8290, 4.1, but that a flow which needs
@@ -146,7 +158,9 @@ func (s *Shaper) release(number uint32, sd *side, t *total, fl *flow, n int, now
 	if !r.Drop {
 		sd.bucket.Charge(cost, now)
 		t.take(cost, now)
-		sd.deficit -= int32(cost)
+		if t.rate != 0 { // without a total there are no turns to pay for
+			sd.deficit -= int32(cost)
+		}
 		fl.deficit -= int32(cost)
 		sd.delay += (r.Waited - sd.delay) / 8
 	}
@@ -243,10 +257,13 @@ func (s *Shaper) Drain(number uint32, now time.Duration) (r Release, ok bool) {
 		s.wake(number)
 		return r, false
 	}
-	for n := sd.ring.first; n != 0; n = s.flows.all[n].next {
-		if fl := &s.flows.all[n]; fl.first != 0 {
-			return s.take(number, fl, int(s.queued[fl.first].count), now), true
-		}
+	for sd.fresh.first != 0 {
+		s.flows.leave(&sd.fresh)
 	}
-	return r, false // there is one: frames says so
+	for s.flows.all[sd.ring.first].first == 0 { // one is not: frames says so
+		s.flows.retire(s.flows.pop(&sd.ring))
+		sd.flows--
+	}
+	fl := &s.flows.all[sd.ring.first]
+	return s.take(number, fl, int(s.queued[fl.first].count), now), true
 }

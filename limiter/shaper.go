@@ -214,6 +214,7 @@ func (s *Shaper) Add(number uint32, fr Frame, raw int, now time.Duration) (frame
 	t := &s.totals[number&1]
 	if !sd.busy {
 		sd.busy = true
+		sd.weight = max(sd.weight, 1) // of one that was not Set yet
 		sd.deficit = quantum * sd.weight
 		t.weights += int(sd.weight)
 		s.in(t, number)
@@ -304,6 +305,7 @@ func (s *Shaper) ready(number uint32) {
 	sd := &s.sides[number]
 	t := &s.totals[number&1]
 	t.weights += int(sd.weight)
+	t.due = 0 // it may take less than what is waited for
 	if sd.waiting = false; !sd.ringed {
 		s.in(t, number)
 	}

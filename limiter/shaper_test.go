@@ -445,6 +445,49 @@ func TestTheLongestPays(t *testing.T) {
 	l.check()
 }
 
+// What passed before there was a total is not paid for in turns of it.
+func TestATotalAfterNone(t *testing.T) {
+	l := newLine(t, 64*MemoryUnit)
+	a, b := SideOf(1, Down), SideOf(2, Down)
+	l.s.Set(a, 3_000_000, 1, l.now)
+	l.s.Set(b, 0, 1, l.now)
+	l.busy(map[uint32]int{a: 1}, time.Second, nil)
+	l.s.SetTotal(Down, 1_000_000, l.now)
+	got := l.busy(map[uint32]int{a: 1, b: 1}, time.Second, nil)
+	if share := float64(got[a]) / float64(got[a]+got[b]); share < 0.45 || share > 0.55 {
+		t.Errorf("%d and %d bytes of what is shared evenly", got[a], got[b])
+	}
+}
+
+// Where nothing waits no flow keeps its place: others find one, however many there were.
+func TestFlowsComeAndGo(t *testing.T) {
+	l := newLine(t, MemoryUnit)
+	for i := range 1000 {
+		side := SideOf(uint32(1+i%50), Up)
+		l.s.Set(side, 1000, 1, l.now)
+		for l.s.Pass(side, 1000, l.now) {
+		}
+		if !l.come(side, uint32(i), 1000, 1, 0, false) {
+			t.Fatalf("no room for a frame of flow %d", i)
+		}
+		l.now += 10 * time.Second
+		l.leave()
+		if n := l.s.flows.listed(); n != 0 {
+			t.Fatalf("%d flows are kept of frames that left", n)
+		}
+	}
+}
+
+// listed is how many flows are in a ring.
+func (f *flows) listed() (n int) {
+	for i := range f.all {
+		if f.all[i].listed {
+			n++
+		}
+	}
+	return n
+}
+
 // What waits leaves by the rate of now.
 func TestANewRateHoldsForWhatWaits(t *testing.T) {
 	l := newLine(t, 64*MemoryUnit)
@@ -479,15 +522,18 @@ func TestPiecesFollowTheRate(t *testing.T) {
 		for l.s.Pass(side, 100, l.now) {
 		}
 		l.come(side, 1, 1500, 40, 1500, false)
-		l.now = l.s.Due()
-		for l.s.Due() <= l.now {
+		for range 100 {
+			l.now = max(l.now, l.s.Due())
 			if r, ok := l.s.Next(l.now); ok {
 				if r.Count != row.want {
 					t.Errorf("%d bytes/s: a piece of %d, want %d", row.rate, r.Count, row.want)
 				}
+				row.want = 0
 				break
 			}
-			l.now = l.s.Due()
+		}
+		if row.want != 0 {
+			t.Errorf("%d bytes/s: nothing leaves when it is due", row.rate)
 		}
 	}
 }

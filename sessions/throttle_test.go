@@ -269,7 +269,7 @@ func TestWhatBecomesOfAThrottledSession(t *testing.T) {
 			if v := w.session(s.ID); v.State != row.state || v.Throttled != row.slow || v.RemainingData != 0 {
 				t.Errorf("in the end %+v", v)
 			}
-			w.tells(s.ID, row.ledger)
+			w.until("the ledger tells it", func() bool { return w.story(s.ID) == row.ledger })
 			w.kills() // and the disk says the same
 			w.runs()
 			if v := w.session(s.ID); v.State != row.state || v.Throttled != row.slow {
