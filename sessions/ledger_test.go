@@ -81,6 +81,15 @@ func (w *world) tells(id int64, want string) {
 	}
 }
 
+// tellsSoon is tells of what is told after the call that it comes from has returned.
+func (w *world) tellsSoon(id int64, want string) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); w.story(id) != want && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	w.tells(id, want)
+}
+
 // comesBack has the device with hwA seen, and waits until it passes.
 func (w *world) comesBack() {
 	w.t.Helper()

@@ -102,12 +102,12 @@ func TestThrottledAtTheByte(t *testing.T) {
 	if len(gone) != 0 || len(consumed) != 0 || len(told) != 0 {
 		t.Errorf("%d disconnected, %d consumed, %d throttled more", len(gone), len(consumed), len(told))
 	}
-	w.tells(s.ID, "create start throttle now")
+	w.tellsSoon(s.ID, "create start throttle now")
 	w.disconnect(d.ID)
 	if v := w.session(s.ID); v.State != Consumed || v.Throttled || v.UpBytes != 162_000 || v.DownBytes != 154_500 {
 		t.Errorf("disconnected: %+v", v)
 	}
-	w.tells(s.ID, "create start throttle end")
+	w.tellsSoon(s.ID, "create start throttle end")
 	_, err := w.m.ConnectDevice(bg(), d.ID, "")
 	w.wants(err, ErrNoSession) // it does not expire: no slow internet for ever
 }
@@ -134,7 +134,7 @@ func TestWhatBecomesOfAThrottledSession(t *testing.T) {
 			if v := w.session(next.ID); v.UpBytes != 3000 || v.State != Running {
 				t.Errorf("the new one: %+v", v)
 			}
-			w.tells(next.ID, "create chain now")
+			w.tellsSoon(next.ID, "create chain now")
 		}, Consumed, false, "create start throttle end"},
 		{"a new one takes over from one with an expiry, which is there again after it", 1, func(w *world, d Device, s Session) {
 			w.create(d.ID, dataPlan(0.003))
@@ -269,7 +269,7 @@ func TestWhatBecomesOfAThrottledSession(t *testing.T) {
 			if v := w.session(s.ID); v.State != row.state || v.Throttled != row.slow || v.RemainingData != 0 {
 				t.Errorf("in the end %+v", v)
 			}
-			w.until("the ledger tells it", func() bool { return w.story(s.ID) == row.ledger })
+			w.tellsSoon(s.ID, row.ledger)
 			w.kills() // and the disk says the same
 			w.runs()
 			if v := w.session(s.ID); v.State != row.state || v.Throttled != row.slow {
@@ -313,7 +313,7 @@ func TestThrottledTime(t *testing.T) {
 	if v := w.isThrottledNow(s.ID); v.TimeCons != 90 || v.UpBytes != 1500 {
 		t.Errorf("%+v", v)
 	}
-	w.tells(s.ID, "create start throttle use top-up throttle now")
+	w.tellsSoon(s.ID, "create start throttle use top-up throttle now")
 }
 
 // Another global speed leaves a throttle what it is, and limits it; so does the next control.
