@@ -61,7 +61,7 @@
 // trials are made once, in runs of 10 s; with -shaping there are all, in runs of
 // 20 s: each rate up and down, with offloads and without, plans that change while
 // they are filled, ECN, and 10,000 plans beside 10 with the same sum, each offered
-// a quarter more than it has. Their wanted values are gatewayd's own, whatever the
+// 15 % more than it has. Their wanted values are gatewayd's own, whatever the
 // kernel does beside it; CPU of gatewayd is that of all its processes, in ticks of
 // 10 ms.
 //

@@ -25,13 +25,13 @@ const (
 )
 
 // How a shaped run goes: pings of an idle gateway, flows until TCP has found the
-// rate and a bucket is empty, then what is measured. What is offered a quarter more
+// rate and a bucket is empty, then what is measured. What is offered a little more
 // than its plan needs longer for a bucket of a second, as the policer's is.
 const (
 	pingEvery = 20 * time.Millisecond
 	pingIdle  = time.Second
 	found     = 2 * time.Second
-	emptied   = 6 * time.Second
+	emptied   = 8 * time.Second
 )
 
 // A fill is TCP through plans, and pings beside it.
@@ -196,7 +196,7 @@ func (x fill) recut(ctx context.Context, l *lab, how terms) (o outcome, err erro
 // upwards, and returns what part of all plans arrived, and how far the client that
 // is furthest from its plan is off.
 func overfed(clients int, rate bits) func(context.Context, *lab, terms) (outcome, error) {
-	const size, more, least = 1014, 1.25, 110 // percent
+	const size, more, least = 1414, 1.15, 105 // percent
 	return func(ctx context.Context, l *lab, how terms) (o outcome, err error) {
 		t := stream{clients: clients, mappings: clients, remotes: 1, first: newPort(), port: discard, size: size}
 		o.wire = t.wire()

@@ -151,7 +151,7 @@ func sharedTrials(congestion string) []trial {
 // crowdTrials are the same sum in few plans and in many.
 func crowdTrials() []trial {
 	few := func(key string, s setting) trial {
-		return trial{key: key, title: s.title, setting: s, shapes: true, rare: true,
+		return trial{key: key, title: s.title, setting: s, shapes: true, rare: true, spread: true,
 			measure: overfed(s.clients, s.rate), figures: []figure{
 				{key: ofPlan, title: s.title + ": delivered", unit: "% of plans", wanted: &wanted{97, 103}},
 				{key: offPlan, title: s.title + ": furthest from its plan", unit: "%", less: true, wanted: &wanted{0, 3}},
