@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"gatewayd/forwarder/arena"
-	"gatewayd/forwarder/packet"
 	"gatewayd/limiter"
 )
 
@@ -140,7 +139,7 @@ func (f *Forwarder) lift(fr *frame, r *limiter.Release) {
 	p := &f.pacer
 	v := &p.frames[r.Frame]
 	c, direction := f.sideOf(r.Side)
-	*fr = frame{Packet: packet.Packet{}, from: v.from, to: v.to, direction: direction, hairpin: v.hairpin, client: c,
+	*fr = frame{from: v.from, to: v.to, direction: direction, hairpin: v.hairpin, client: c,
 		next: v.next, added: v.added, external: v.external}
 	fr.Decode(p.raw(r.Frame)) // as it was kept before
 	if r.Last {
@@ -155,15 +154,13 @@ func (f *Forwarder) discard(r *limiter.Release, why Reason) {
 	fr := &f.gone
 	f.lift(fr, r)
 	f.dropLifted(fr, r, why)
-	if r.Last {
-		f.pacer.Gone(r.Frame)
-	}
 }
 
 // dropLifted drops what goes of a frame that waited, and keeps the rest waiting.
 func (f *Forwarder) dropLifted(fr *frame, r *limiter.Release, why Reason) {
 	if r.Last {
 		f.drop(fr.client, why, fr.Segments, fr.WireLen)
+		f.pacer.Gone(r.Frame)
 		return
 	}
 	f.drop(fr.client, why, r.Count, int(fr.cost(r.Count)))
@@ -207,9 +204,6 @@ func (f *Forwarder) letGo(r *limiter.Release) {
 	f.lift(fr, r)
 	if reason := f.admit(fr); reason != Kept {
 		f.dropLifted(fr, r, reason)
-		if r.Last {
-			f.pacer.Gone(r.Frame)
-		}
 		return
 	}
 	first := f.pacing[fr.from] + 1

@@ -158,12 +158,12 @@ func (s *Shaper) Pass(number uint32, bytes int, now time.Duration) bool {
 // Spend charges to the total what passes without being asked, the box's own traffic; a burst ahead at most, so that
 // clients have to wait for no more when it ends.
 func (s *Shaper) Spend(direction uint8, bytes int, now time.Duration) {
-	if t := &s.totals[direction]; t.rate != 0 && !t.bucket.InDebt(now) {
-		t.bucket.Charge(bytes, now)
-		t.spent += uint64(bytes)
+	if t := &s.totals[direction]; !t.bucket.InDebt(now) {
+		t.take(bytes, now)
 	}
 }
 
+// take charges what leaves, if there is a total.
 func (t *total) take(bytes int, now time.Duration) {
 	if t.rate != 0 {
 		t.bucket.Charge(bytes, now)

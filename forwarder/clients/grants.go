@@ -21,7 +21,7 @@ type Terms struct {
 }
 
 // MaxWeight is the largest weight of a grant.
-const MaxWeight = 100
+const MaxWeight = limiter.MaxWeight
 
 // ErrNoRecord says that all records of a slot are in use.
 var ErrNoRecord = errors.New("no free grant record")
