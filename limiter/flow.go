@@ -58,6 +58,7 @@ type flow struct {
 	chain       uint32 // of those with the same home
 	bytes       int32
 	deficit     int32
+	small       bool // its last packet, of those that waited
 	listed      bool // in its side's ring
 	fresh       bool // and among its fresh ones
 	spared      bool // among the spare ones, which it stays when it is used again

@@ -107,30 +107,33 @@ func (s *Shaper) rest(sd *side) {
 }
 
 // ofSide is the flow whose turn it is on a side that has something waiting: RFC 8290, 4.1, but that a flow which needs
-// less than its turn stays sparse for as long as it does (see turnOf).
+// less than its turn stays sparse for as long as it does (see turnOf), and that one of small packets does again once what
+// waits of it fits into its turn.
 func (s *Shaper) ofSide(sd *side) *flow {
-	for n := sd.fresh.first; n != 0; n = sd.fresh.first {
-		if fl := &s.flows.all[n]; fl.first != 0 && fl.deficit > 0 {
-			return fl
-		}
-		s.flows.leave(&sd.fresh)
-	}
 	for {
+		for n := sd.fresh.first; n != 0; n = sd.fresh.first {
+			if fl := &s.flows.all[n]; fl.first != 0 && fl.deficit > 0 {
+				return fl
+			}
+			s.flows.leave(&sd.fresh)
+		}
 		n := s.flows.pop(&sd.ring)
 		fl := &s.flows.all[n]
-		turn := int32(s.turn(sd))
+		turn, most := s.turn(sd, fl)
 		switch {
-		case fl.first == 0 && fl.deficit >= turn:
+		case fl.first == 0 && fl.deficit >= most:
 			s.flows.retire(n)
 			sd.flows--
 			continue
 		case fl.first == 0:
-			fl.deficit = turn
+			fl.deficit = min(fl.deficit+turn, most)
 		case fl.deficit > 0:
 			s.flows.unpop(&sd.ring, n)
 			return fl
 		default:
-			fl.deficit += turn
+			if fl.deficit += turn; fl.small && fl.bytes <= turn {
+				s.flows.enter(&sd.fresh, n)
+			}
 		}
 		s.flows.push(&sd.ring, n)
 	}

@@ -20,7 +20,8 @@ const (
 const (
 	serveTime  = time.Millisecond       // of the rate: what leaves in one piece
 	wholeRate  = Rate(500_000_000 / 8)  // above it, super-packets leave whole
-	quantum    = 1514                   // bytes that a flow may send in its turn at a slow rate (RFC 8290, 5.2.2)
+	quantum    = 1500                   // bytes that a flow may send in its turn at a slow rate (RFC 8290, 5.2.2): one packet, no more
+	small      = 300                    // bytes of the packets of speech, games, names and acknowledgements, at most
 	mostPiece  = 64 << 10               // bytes
 	waitTime   = 400 * time.Millisecond // of the rate: the most that waits of one client in one direction
 	leastQueue = 64 << 10               // bytes, likewise, at slow rates
@@ -198,9 +199,10 @@ func (s *Shaper) Add(number uint32, fr Frame, raw int, now time.Duration) (frame
 	}
 	fl.last = w
 	s.grow(number, fl, fr.Bytes, 1)
+	fl.small = fr.Wire <= small
 	if !fl.listed {
 		fl.listed = true
-		fl.deficit = int32(s.turn(sd))
+		fl.deficit, _ = s.turn(sd, fl)
 		sd.flows++
 		s.flows.push(&sd.ring, n)
 	}
@@ -333,12 +335,17 @@ func (s *Shaper) share(number uint32) Rate {
 	return sd.rate
 }
 
-// turn is how many bytes a flow of a side may send in its turn.
-func (s *Shaper) turn(sd *side) int {
-	if sd.rate == 0 {
-		return mostPiece
+// turn is how many bytes a flow of a side may send in its turn: what the rate serves in about a millisecond, or twice that
+// if its packets are small and no more than so much of it waits. most is what it may save up while it sends less.
+func (s *Shaper) turn(sd *side, fl *flow) (turn, most int32) {
+	turn = mostPiece
+	if sd.rate != 0 {
+		turn = int32(min(max(sd.rate/Rate(time.Second/serveTime), quantum), mostPiece))
 	}
-	return min(max(quantum, int(sd.rate/Rate(time.Second/serveTime))), mostPiece)
+	if fl.small && fl.bytes <= 2*turn {
+		return 2 * turn, 4 * turn
+	}
+	return turn, turn
 }
 
 // Delay is how long what left a side last had waited, smoothed; Waiting is how many bytes wait.
