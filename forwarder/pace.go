@@ -101,14 +101,13 @@ func (f *Forwarder) holdBack(fr *frame) Reason {
 	}
 	what := limiter.Frame{Flow: p.flow(fr), Bytes: fr.wireLen(), Wire: int(fr.cost(1)), Count: fr.Segments, ECT: fr.ECT()}
 	for range mostVictims {
-		w, full := p.Add(side, what, len(fr.Raw), f.now)
-		if w != 0 {
+		if w := p.Add(side, what, len(fr.Raw), f.now); w != 0 {
 			p.frames[w] = waiting{length: copy(p.Raw(w), fr.Raw), next: fr.next, added: fr.added, external: fr.external,
 				from: fr.from, to: fr.to, hairpin: fr.hairpin}
 			f.counters.queue(fr.Segments, fr.WireLen)
 			return Taken
 		}
-		if !full || f.halved || !f.giveRoom(side, what.Bytes) {
+		if f.halved || !f.giveRoom(side, what.Bytes) {
 			break
 		}
 	}

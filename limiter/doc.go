@@ -12,10 +12,11 @@
 //  1. [Shaper.Pass]: nothing waits at its side and it conforms to its bucket, and to the total if there is one: it
 //     passes, uncopied. Nothing else is asked of a client that keeps below its rate.
 //  2. Else [Shaper.Add] gives it memory in the queue of its flow. What finds no room has [Shaper.Victim] go first, from
-//     the head of the longest queue. A side holds 400 ms of its rate at most, 64 KiB at least; all together what New was told.
+//     the head of the longest queue. Conversations for which there is no flow share their side's last resort. A side
+//     holds 400 ms of its rate at most, 64 KiB at least; all together what New was told.
 //  3. [Shaper.Next] says what leaves, and charges it. Flows of a side take turns (deficit round robin); one that has not
-//     had its turn of late is fresh, and goes first (RFC 8290); one of small packets has two turns. A super-packet leaves in pieces of what the rate serves
-//     in a millisecond, at least one wire packet; above 500 Mbit/s it leaves whole.
+//     had its turn of late is fresh, and goes first (RFC 8290); one of small packets has two turns. A super-packet leaves
+//     in pieces of what the rate serves in a millisecond, at least one wire packet; above 500 Mbit/s it leaves whole.
 //  4. Of a flow whose packets have waited too long for too long (CoDel, RFC 8289), one goes now and then: it is marked if
 //     its sender understands that (RFC 3168), else dropped. At slow rates too long is four packets' time, and two of each
 //     flow, as sch_cake has it.

@@ -46,15 +46,12 @@ func (q *queued) fit(n int) int {
 	return min(n/int(q.wire), int(q.count)-1)
 }
 
-// flow is a queue of one client, direction and conversation. Numbered from 1.
+// flow is a queue of one client, direction and conversation; or a side's last resort, of several. Numbered from 1.
 type flow struct {
 	codel       codel
-	key         uint32
+	key         uint32 // of a last resort: a bit for each conversation that may wait in it
 	side        uint32 // the last one that had it; 0: none ever
 	first, last uint32 // frames
-	next        uint32 // of its side's ring
-	after       uint32 // of its side's fresh ones
-	idle        uint32 // of the spare ones
 	chain       uint32 // of those with the same home
 	bytes       int32
 	deficit     int32
@@ -67,25 +64,32 @@ type flow struct {
 // flows finds and keeps all flows of a Shaper. One that is empty is remembered until its place is needed, and its
 // congestion with it.
 type flows struct {
-	all         []flow
-	homes       []uint32
-	spare, last uint32 // those in no list; the longest unused first
-	shift       uint8
-	fresh       uint32 // the first one that was never used
+	all    []flow
+	homes  []uint32
+	ring   links // of sides' rings
+	fresh  links // of sides' fresh ones
+	idle   links // of the spare ones
+	spare  list  // those in no ring; the longest unused first
+	shift  uint8
+	unused uint32 // the first one that was never used
+	shared uint32 // the first one that is none of all sides', but the last resort of a side, by its number
 }
 
-// newFlows makes room for n flows, a power of two.
-func newFlows(a *arena.Arena, n int) (f flows, err error) {
+// newFlows makes room for n flows, a power of two, and for one more of each of so many sides.
+func newFlows(a *arena.Arena, n, sides int) (f flows, err error) {
 	f.shift = uint8(32 - bits.TrailingZeros(uint(n)))
-	f.fresh = 1
-	return f, errors.Join(arena.Make(a, &f.all, n+1), arena.Make(a, &f.homes, n))
+	f.unused, f.shared = 1, uint32(n+1)
+	all := n + 1 + sides
+	return f, errors.Join(arena.Make(a, &f.all, all), arena.Make(a, &f.homes, n),
+		newLinks(a, &f.ring, all), newLinks(a, &f.fresh, all), newLinks(a, &f.idle, n+1))
 }
 
 func (f *flows) home(side, key uint32) *uint32 {
 	return &f.homes[(key^side*0x9e3779b1)*0x85ebca6b>>f.shift]
 }
 
-// of returns the flow of a side and key; 0 when there is no room for one more.
+// of returns the flow of a side and key. Where there is no room for one more it is the side's last resort, for as long as
+// something waits there that may be of the same conversation, so that this keeps its order.
 func (f *flows) of(side, key uint32) uint32 {
 	home := f.home(side, key)
 	for n := *home; n != 0; n = f.all[n].chain {
@@ -93,11 +97,21 @@ func (f *flows) of(side, key uint32) uint32 {
 			return n
 		}
 	}
-	n := f.fresh
-	if int(n) < len(f.all) {
-		f.fresh++
+	resort := f.shared + side
+	fl := &f.all[resort]
+	if fl.first == 0 {
+		fl.key = 0
+	}
+	bit := uint32(1) << (key % 32)
+	if fl.key&bit != 0 {
+		return resort
+	}
+	n := f.unused
+	if n < f.shared {
+		f.unused++
 	} else if n = f.oldest(); n == 0 {
-		return 0
+		fl.key |= bit
+		return resort
 	}
 	f.all[n] = flow{key: key, side: side, chain: *home}
 	*home = n
@@ -106,14 +120,10 @@ func (f *flows) of(side, key uint32) uint32 {
 
 // oldest takes the flow that was not used for the longest time; 0 when all are in use.
 func (f *flows) oldest() uint32 {
-	for f.spare != 0 {
-		n := f.spare
+	for f.spare.first != 0 {
+		n := f.idle.pop(&f.spare)
 		fl := &f.all[n]
-		if f.spare = fl.idle; f.spare == 0 {
-			f.last = 0
-		}
-		fl.idle, fl.spared = 0, false
-		if fl.listed {
+		if fl.spared = false; fl.listed {
 			continue
 		}
 		at := f.home(fl.side, fl.key)
@@ -126,64 +136,20 @@ func (f *flows) oldest() uint32 {
 	return 0
 }
 
-// retire notes that a flow is in no list any more.
+// retire notes that a flow is in no ring any more.
 func (f *flows) retire(n uint32) {
 	fl := &f.all[n]
-	if fl.listed = false; fl.spared {
+	if fl.listed = false; fl.spared || n >= f.shared {
 		return
 	}
 	fl.spared = true
-	if f.spare == 0 {
-		f.spare = n
-	} else {
-		f.all[f.last].idle = n
-	}
-	f.last = n
+	f.idle.push(&f.spare, n)
 }
 
-// list is flows, or sides, in order.
-type list struct{ first, last uint32 }
-
-// push adds a flow to the end of a ring, and pop takes the first one out; enter and leave do so with the fresh ones.
-func (f *flows) push(l *list, n uint32) {
-	if f.all[n].next = 0; l.first == 0 {
-		l.first = n
-	} else {
-		f.all[l.last].next = n
-	}
-	l.last = n
-}
-
-func (f *flows) pop(l *list) uint32 {
-	n := l.first
-	if l.first = f.all[n].next; l.first == 0 {
-		l.last = 0
-	}
-	return n
-}
-
-// unpop puts a flow back that was popped.
-func (f *flows) unpop(l *list, n uint32) {
-	if f.all[n].next = l.first; l.first == 0 {
-		l.last = n
-	}
-	l.first = n
-}
-
+// enter adds a flow to its side's fresh ones, and leave takes the first one out.
 func (f *flows) enter(l *list, n uint32) {
-	fl := &f.all[n]
-	if fl.after, fl.fresh = 0, true; l.first == 0 {
-		l.first = n
-	} else {
-		f.all[l.last].after = n
-	}
-	l.last = n
+	f.all[n].fresh = true
+	f.fresh.push(l, n)
 }
 
-func (f *flows) leave(l *list) {
-	fl := &f.all[l.first]
-	fl.fresh = false
-	if l.first = fl.after; l.first == 0 {
-		l.last = 0
-	}
-}
+func (f *flows) leave(l *list) { f.all[f.fresh.pop(l)].fresh = false }

@@ -58,7 +58,7 @@ func (l *line) come(side, flow uint32, wire, count, last int, ect bool) (taken b
 	}
 	fr := Frame{Flow: flow, Bytes: bytes, Wire: wire, Count: count, ECT: ect}
 	for range 100 {
-		w, full := l.s.Add(side, fr, min(bytes, 60000), l.now)
+		w := l.s.Add(side, fr, min(bytes, 60000), l.now)
 		if w != 0 {
 			if len(l.s.Raw(w)) < min(bytes, 60000) {
 				l.Fatalf("%d bytes of memory for %d", len(l.s.Raw(w)), bytes)
@@ -73,9 +73,6 @@ func (l *line) come(side, flow uint32, wire, count, last int, ect bool) (taken b
 			}
 			l.waits[side][flow] = append(l.waits[side][flow], x)
 			return true
-		}
-		if !full {
-			return false
 		}
 		r, ok := l.s.Victim(side, bytes, l.now)
 		if !ok {

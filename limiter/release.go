@@ -101,7 +101,7 @@ func (s *Shaper) rest(sd *side) {
 		s.flows.leave(&sd.fresh)
 	}
 	for sd.ring.first != 0 {
-		s.flows.retire(s.flows.pop(&sd.ring))
+		s.flows.retire(s.flows.ring.pop(&sd.ring))
 	}
 	sd.flows = 0
 }
@@ -117,7 +117,7 @@ func (s *Shaper) ofSide(sd *side) *flow {
 			}
 			s.flows.leave(&sd.fresh)
 		}
-		n := s.flows.pop(&sd.ring)
+		n := s.flows.ring.pop(&sd.ring)
 		fl := &s.flows.all[n]
 		turn, most := s.turn(sd, fl)
 		switch {
@@ -128,14 +128,14 @@ func (s *Shaper) ofSide(sd *side) *flow {
 		case fl.first == 0:
 			fl.deficit = min(fl.deficit+turn, most)
 		case fl.deficit > 0:
-			s.flows.unpop(&sd.ring, n)
+			s.flows.ring.unpop(&sd.ring, n)
 			return fl
 		default:
 			if fl.deficit += turn; fl.small && fl.bytes <= turn {
 				s.flows.enter(&sd.fresh, n)
 			}
 		}
-		s.flows.push(&sd.ring, n)
+		s.flows.ring.push(&sd.ring, n)
 	}
 }
 
@@ -212,7 +212,7 @@ func (s *Shaper) Victim(number uint32, bytes int, now time.Duration) (r Release,
 	}
 	sd := &s.sides[number]
 	longest, most := uint32(0), int32(0)
-	for n, i := sd.ring.first, 0; n != 0 && (i < looked || longest == 0); n, i = s.flows.all[n].next, i+1 {
+	for n, i := sd.ring.first, 0; n != 0 && (i < looked || longest == 0); n, i = s.flows.ring[n], i+1 {
 		if fl := &s.flows.all[n]; fl.bytes > most {
 			longest, most = n, fl.bytes
 		}
@@ -264,7 +264,7 @@ func (s *Shaper) Drain(number uint32, now time.Duration) (r Release, ok bool) {
 		s.flows.leave(&sd.fresh)
 	}
 	for s.flows.all[sd.ring.first].first == 0 { // one is not: frames says so
-		s.flows.retire(s.flows.pop(&sd.ring))
+		s.flows.retire(s.flows.ring.pop(&sd.ring))
 		sd.flows--
 	}
 	fl := &s.flows.all[sd.ring.first]

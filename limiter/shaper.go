@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -39,14 +38,12 @@ type side struct {
 	frames  int32 // the first that a frame that passes straight through needs, and the last
 	bytes   int32
 	weight  int32
-	deficit int32  // of its turn of the total, bytes
-	fresh   list   // flows that have something waiting and had less than their turn of late
-	ring    list   // all flows of late, in turn
-	flows   int32  // of those
-	next    uint32 // of its direction's ring
-	after   uint32 // of its direction's fresh ones
-	busy    bool   // something waited of late: it is in the ring, or
-	waiting bool   // for its own rate: its timer is set
+	deficit int32 // of its turn of the total, bytes
+	fresh   list  // flows that have something waiting and had less than their turn of late
+	ring    list  // all flows of late, in turn
+	flows   int32 // of those
+	busy    bool  // something waited of late: it is in the ring, or
+	waiting bool  // for its own rate: its timer is set
 	ringed  bool
 	isFresh bool
 	class   uint8  // bits of bytes
@@ -54,7 +51,7 @@ type side struct {
 	shorter uint32
 	wants   int32 // bytes of what its timer waits for
 	delay   time.Duration
-	_       [8]byte
+	_       [16]byte
 }
 
 // total is what all clients together may have in one direction, in turns.
@@ -71,6 +68,8 @@ type total struct {
 // Shaper holds all clients of a worker to their rates. One goroutine owns it.
 type Shaper struct {
 	sides   []side
+	ring    links    // of totals' rings
+	fresh   links    // of totals' fresh ones
 	queued  []queued // by block
 	flows   flows
 	memory  memory
@@ -92,9 +91,9 @@ func New(a *arena.Arena, slots, bytes int) (*Shaper, error) {
 	var err [7]error
 	s.memory, err[0] = newMemory(a, bytes)
 	blocks := len(s.memory.units)
-	s.flows, err[1] = newFlows(a, 1<<bits.Len(uint(max(blocks/4, 64)-1)))
+	s.flows, err[1] = newFlows(a, 1<<bits.Len(uint(max(blocks/4, 64)-1)), 2*slots)
 	s.wheel, err[2] = newWheel(a, 2*slots)
-	err[3] = arena.Make(a, &s.sides, 2*slots)
+	err[3] = errors.Join(arena.Make(a, &s.sides, 2*slots), newLinks(a, &s.ring, 2*slots), newLinks(a, &s.fresh, 2*slots))
 	err[4] = arena.Make(a, &s.queued, blocks+1)
 	err[5] = arena.Make(a, &s.leaving, blocks)
 	s.leaving = s.leaving[:0]
@@ -172,25 +171,19 @@ func (t *total) take(bytes int, now time.Duration) {
 	}
 }
 
-// Add has a frame wait at a side, in so many bytes of memory. It returns the frame's number, whose memory Raw is; 0 when there
-// is no room, and full if something else may go for it, which Victim tells.
-func (s *Shaper) Add(number uint32, fr Frame, raw int, now time.Duration) (frame uint32, full bool) {
+// Add has a frame wait at a side, in so many bytes of memory. It returns the frame's number, whose memory Raw is; 0 when
+// something else has to go for it, which Victim tells.
+func (s *Shaper) Add(number uint32, fr Frame, raw int, now time.Duration) (frame uint32) {
 	sd := &s.sides[number]
 	if int(sd.bytes)+fr.Bytes > s.Limit(number) {
-		return 0, true
+		return 0
 	}
-	n := cmp.Or(s.flows.of(number, fr.Flow), sd.ring.first)
-	if n == 0 {
-		return 0, false
-	}
-	fl := &s.flows.all[n]
 	w := s.memory.take(raw)
 	if w == 0 {
-		if !fl.listed {
-			s.flows.retire(n)
-		}
-		return 0, true
+		return 0
 	}
+	n := s.flows.of(number, fr.Flow)
+	fl := &s.flows.all[n]
 	s.queued[w] = queued{bytes: int32(fr.Bytes), wire: int32(fr.Wire), count: uint16(fr.Count), ect: fr.ECT, at: now}
 	if fl.first == 0 {
 		fl.first = w
@@ -204,7 +197,7 @@ func (s *Shaper) Add(number uint32, fr Frame, raw int, now time.Duration) (frame
 		fl.listed = true
 		fl.deficit, _ = s.turn(sd, fl)
 		sd.flows++
-		s.flows.push(&sd.ring, n)
+		s.flows.ring.push(&sd.ring, n)
 	}
 	if fl.first == w && fl.deficit > 0 && !fl.fresh {
 		s.flows.enter(&sd.fresh, n)
@@ -224,7 +217,7 @@ func (s *Shaper) Add(number uint32, fr Frame, raw int, now time.Duration) (frame
 	if sd.frames == 1 && sd.deficit > 0 && !sd.isFresh && !sd.waiting {
 		s.enter(t, number)
 	}
-	return w, false
+	return w
 }
 
 // grow counts what comes to a side and flow, or with negative numbers goes.
@@ -259,40 +252,18 @@ func (s *Shaper) grow(number uint32, fl *flow, bytes, frames int) {
 
 // in adds a side to the end of its direction's ring, and out takes the first one out; enter and leave do so with the fresh ones.
 func (s *Shaper) in(t *total, number uint32) {
-	sd := &s.sides[number]
-	if sd.next, sd.ringed = 0, true; t.ring.first == 0 {
-		t.ring.first = number
-	} else {
-		s.sides[t.ring.last].next = number
-	}
-	t.ring.last = number
+	s.sides[number].ringed = true
+	s.ring.push(&t.ring, number)
 }
 
-func (s *Shaper) out(t *total) {
-	sd := &s.sides[t.ring.first]
-	sd.ringed = false
-	if t.ring.first = sd.next; t.ring.first == 0 {
-		t.ring.last = 0
-	}
-}
+func (s *Shaper) out(t *total) { s.sides[s.ring.pop(&t.ring)].ringed = false }
 
 func (s *Shaper) enter(t *total, number uint32) {
-	sd := &s.sides[number]
-	if sd.after, sd.isFresh = 0, true; t.fresh.first == 0 {
-		t.fresh.first = number
-	} else {
-		s.sides[t.fresh.last].after = number
-	}
-	t.fresh.last = number
+	s.sides[number].isFresh = true
+	s.fresh.push(&t.fresh, number)
 }
 
-func (s *Shaper) leave(t *total) {
-	sd := &s.sides[t.fresh.first]
-	sd.isFresh = false
-	if t.fresh.first = sd.after; t.fresh.first == 0 {
-		t.fresh.last = 0
-	}
-}
+func (s *Shaper) leave(t *total) { s.sides[s.fresh.pop(&t.fresh)].isFresh = false }
 
 // wake has a side looked at now that waits for its rate: its rate is another, or something else goes first.
 func (s *Shaper) wake(number uint32) {
@@ -328,7 +299,10 @@ func (s *Shaper) share(number uint32) Rate {
 	if t.rate == 0 {
 		return sd.rate
 	}
-	of := t.rate * Rate(max(sd.weight, 1)) / Rate(max(t.weights, int(sd.weight), 1))
+	weight := uint64(max(sd.weight, 1))
+	high, low := bits.Mul64(uint64(t.rate), weight)
+	quotient, _ := bits.Div64(high, low, max(uint64(t.weights), weight))
+	of := Rate(quotient)
 	if sd.rate == 0 || of < sd.rate {
 		return max(of, 1)
 	}

@@ -257,7 +257,8 @@ func TestShaperAllocatesNothing(t *testing.T) {
 		l.now += time.Millisecond
 		l.s.Pass(side, 100, l.now)
 		flow++
-		for w, full := l.s.Add(side, Frame{Flow: flow % 40000, Bytes: 3000, Wire: 1500, Count: 2}, 3000, l.now); w == 0 && full; {
+		fr := Frame{Flow: flow % 40000, Bytes: 3000, Wire: 1500, Count: 2}
+		for l.s.Add(side, fr, 3000, l.now) == 0 {
 			r, ok := l.s.Victim(side, 3000, l.now)
 			if !ok {
 				break
@@ -265,7 +266,6 @@ func TestShaperAllocatesNothing(t *testing.T) {
 			if r.Last {
 				l.s.Gone(r.Frame)
 			}
-			w, full = l.s.Add(side, Frame{Flow: flow % 40000, Bytes: 3000, Wire: 1500, Count: 2}, 3000, l.now)
 		}
 		for r, ok := l.s.Next(l.now); ok; r, ok = l.s.Next(l.now) {
 			if r.Last {
@@ -291,20 +291,28 @@ func BenchmarkPass(b *testing.B) {
 }
 
 func BenchmarkWait(b *testing.B) {
-	for _, clients := range []uint32{1, 60} {
-		b.Run(map[uint32]string{1: "one", 60: "sixty"}[clients], func(b *testing.B) {
+	for _, row := range []struct {
+		name           string
+		clients, flows uint32
+	}{{"one", 1, 1}, {"sixty", 60, 1}, {"sixty flows of one", 1, 60}} {
+		b.Run(row.name, func(b *testing.B) {
 			l := newLine(b, 64*MemoryUnit)
-			for i := range clients {
+			flow := uint32(0)
+			add := func(side uint32) {
+				flow = (flow + 1) % row.flows
+				l.s.Add(side, Frame{Flow: flow, Bytes: 1250, Wire: 1250, Count: 1}, 1250, l.now)
+			}
+			for i := range row.clients {
 				l.s.Set(SideOf(1+i, Up), 1_250_000, 1, l.now)
-				for range 50 {
-					l.s.Add(SideOf(1+i, Up), Frame{Flow: 1, Bytes: 1250, Wire: 1250, Count: 1}, 1250, l.now)
+				for range 50 * row.flows {
+					add(SideOf(1+i, Up))
 				}
 			}
 			for b.Loop() {
-				l.now += time.Millisecond / time.Duration(clients)
+				l.now += time.Millisecond / time.Duration(row.clients)
 				for r, ok := l.s.Next(l.now); ok; r, ok = l.s.Next(l.now) {
 					l.s.Gone(r.Frame)
-					l.s.Add(r.Side, Frame{Flow: 1, Bytes: 1250, Wire: 1250, Count: 1}, 1250, l.now)
+					add(r.Side)
 				}
 			}
 		})
