@@ -74,8 +74,9 @@ type Forwarder struct {
 	heads     [3]head // what conforms to the rate of a frame, what of that fits the grant, and the receiver's once it turned round
 	portions  int     // heads on their way
 	queues    [clients.NumPorts]queue
-	scratch   []byte // for fragments
-	built     []byte // for what gopacket builds
+	sending   time.Duration // spent since sparse flows could pass
+	scratch   []byte        // for fragments
+	built     []byte        // for what gopacket builds
 	counters  counters
 	base      [clients.NumPorts]clients.PortCounters // as found at attach
 	publisher *clients.Publisher

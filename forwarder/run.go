@@ -214,13 +214,7 @@ func (f *Forwarder) Round() bool {
 		f.arrivals.frames += len(frames)
 		f.lookAhead(port, frames)
 		crowded := f.crowded(port, l)
-		for _, raw := range frames {
-			if crowded && f.overShare(raw) {
-				continue
-			}
-			f.enter(uint8(port), raw)
-		}
-		f.flushAll()
+		f.serve(uint8(port), frames, crowded)
 	}
 	f.followFirsts()
 	f.nat.Expire(int64(f.now), 64)

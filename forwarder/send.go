@@ -29,6 +29,8 @@ type queued struct {
 // queue is a port's batch; the frames belong to the receiving link.
 type queue struct {
 	n      int
+	most   int           // frames that leave together; 0: not known yet
+	each   time.Duration // to send one, about
 	frames [link.Batch][]byte
 	taken  [link.Batch]bool
 	what   [link.Batch]queued
@@ -90,7 +92,7 @@ func (f *Forwarder) enqueue(port uint8, raw []byte, p *packet.Packet, what queue
 	if q.joins != nil {
 		q.joins.add(q.n, p)
 	}
-	if q.n++; q.n == link.Batch {
+	if q.n++; q.n == link.Batch || q.n == q.most {
 		f.flush(port)
 	}
 }
@@ -111,12 +113,14 @@ func (f *Forwarder) flush(port uint8) {
 	n := q.n
 	q.n = 0
 	reason := TxRefused
+	began := f.clock()
 	if f.unlinked(port) {
 		reason = NoLink
 		clear(q.taken[:n])
 	} else if err := q.offer(f.links[port], n); err != nil {
 		f.lost(port)
 	}
+	f.sent(q, n, f.clock()-began)
 	if q.joins != nil {
 		q.joins.begin()
 	}

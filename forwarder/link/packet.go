@@ -11,7 +11,7 @@ import (
 // spread a system call's cost, little enough to stay in a core's cache until it
 // is sent, and to copy in well under a millisecond, during which the collector
 // cannot stop this thread.
-const batchBytes = 512 << 10
+const batchBytes = 128 << 10
 
 // mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
 type mmsghdr struct {
@@ -24,6 +24,7 @@ type Packet struct {
 	fd     int
 	mem    *buffers // of frames longer than a slot
 	frames [Batch][]byte
+	early  [sparseMost][]byte
 	ring   ring     // not mapped: there is none
 	calls  calls    // what is received by then
 	out    transmit // ring of what is sent

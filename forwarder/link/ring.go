@@ -25,6 +25,7 @@ type ring struct {
 	held   int  // slots before head that the caller still reads
 	gave   bool // frames since the last look at the kernel's counters
 	barren int  // looks since the last frame that found drops
+	ahead  ahead
 }
 
 // barrenLooks is after how many of them a ring stands still. One may be a moment's.
@@ -102,6 +103,7 @@ func (r *ring) giveBack() {
 		h, _ := r.slot(i)
 		atomic.StoreUint32(&h.Status, unix.TP_STATUS_KERNEL)
 	}
+	r.forget()
 	r.held = 0
 	r.head %= ringSlots
 }
@@ -127,25 +129,23 @@ func (p *Packet) Receive() ([][]byte, error) {
 		if status&unix.TP_STATUS_USER == 0 {
 			break
 		}
+		first := r.went()
 		r.head++
 		r.held++
+		if first {
+			continue
+		}
 		bytes += int(min(h.Len, MaxFrame))
-		switch start := int(h.Mac) - HeaderLen; {
-		case status&unix.TP_STATUS_COPY != 0:
+		if status&unix.TP_STATUS_COPY != 0 {
 			p.tags[long] = tagOf(h)
 			p.frames[kept] = nil // in its place among the others
 			long++
 			kept++
-		case h.Snaplen < h.Len || h.Snaplen > slotLen || start < 4 || start+HeaderLen+int(h.Snaplen) > slotLen:
-			p.stats.KernelDrops++ // longer than a slot, and no room on the socket
-		default:
-			frame := b[start : start+HeaderLen+int(h.Snaplen)]
-			if t := tagOf(h); t.valid {
-				p.stats.Tagged++
-				frame = t.put(b[start-4:][:len(frame)+4])
-			}
+		} else if frame := p.short(h, b); frame != nil {
 			p.frames[kept] = frame
 			kept++
+		} else {
+			p.stats.KernelDrops++ // longer than a slot, and no room on the socket
 		}
 	}
 	if long > 0 {
@@ -156,6 +156,20 @@ func (p *Packet) Receive() ([][]byte, error) {
 	}
 	r.gave = true
 	return p.frames[:kept], nil
+}
+
+// short is the whole frame that stands in a slot; nil if it has no room there.
+func (p *Packet) short(h *unix.Tpacket2Hdr, b []byte) []byte {
+	start := int(h.Mac) - HeaderLen
+	if h.Snaplen < h.Len || h.Snaplen > slotLen || start < 4 || start+HeaderLen+int(h.Snaplen) > slotLen {
+		return nil
+	}
+	frame := b[start : start+HeaderLen+int(h.Snaplen)]
+	if t := tagOf(h); t.valid {
+		p.stats.Tagged++
+		frame = t.put(b[start-4:][:len(frame)+4])
+	}
+	return frame
 }
 
 // Waiting says whether at least n frames wait behind those of the last

@@ -176,10 +176,17 @@ func FuzzReceive(f *testing.F) {
 		if err != nil || len(got) > 1 {
 			t.Errorf("%d frames, %v", len(got), err)
 		}
+		next := p.kernel(p.ring.head, append(make([]byte, HeaderLen), frame...))
+		next.Status, next.Len, next.Snaplen, next.Mac, next.Vlan_tci, next.Vlan_tpid = status|unix.TP_STATUS_USER, length, snaplen, mac, tci, tpid
+		if got := p.Sparse(); len(got) > 1 {
+			t.Errorf("%d of one go first", len(got))
+		}
 		for range 4 {
 			var rest [64]byte
 			_, _, _ = unix.Recvfrom(p.fd, rest[:], unix.MSG_DONTWAIT)
 		}
+		p.ring.giveBack()
+		p.Receive()
 		p.ring.giveBack()
 	})
 }
