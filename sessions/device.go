@@ -75,6 +75,7 @@ type grant struct {
 	session   *session
 	revoked   bool
 	throttled bool   // its session is used up by then
+	told      bool   // the ledger tells that it took over at its throttle
 	void      bool   // the connect that published it and started the session failed
 	why       string // it was revoked, for the ledger
 }

@@ -75,6 +75,15 @@ type ledger struct {
 	then   []pausing     // what let go of it after its grants were revoked and before they are settled
 }
 
+// move moves up to where a ledger tells of grants, because the clock was set by so much.
+func (l *ledger) move(by time.Duration) {
+	for _, until := range []*int64{&l.closed, &l.slowed} {
+		if *until != 0 {
+			*until += int64(by)
+		}
+	}
+}
+
 // pausing is a pause that is not in a line yet: when, since boot, and why.
 type pausing struct {
 	at  time.Duration

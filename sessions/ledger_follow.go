@@ -60,7 +60,7 @@ func (m *Manager) countDeleted(d *device, s *session) {
 func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
 	s := g.session
 	if g.throttled {
-		m.tookOverSlow(s, u)
+		m.tookOverSlow(d, g, u)
 		return
 	}
 	if u.Started == 0 || s.ledger.open || m.sessions[s.id] != s || m.clock.wall(u.Started).UnixNano() <= s.ledger.closed {
@@ -77,9 +77,15 @@ func (m *Manager) tookOver(d *device, g grant, u clients.Use) {
 
 // tookOverSlow says in a ledger that the forwarder began a grant of a session at its
 // throttle. m.mu and the turn are held.
-func (m *Manager) tookOverSlow(s *session, u clients.Use) {
-	began := m.clock.wall(u.Started).UnixNano()
-	if u.Started == 0 || m.sessions[s.id] != s || began <= max(s.ledger.slowed, s.ledger.closed) {
+func (m *Manager) tookOverSlow(d *device, g grant, u clients.Use) {
+	s, began := g.session, m.clock.wall(u.Started).UnixNano()
+	if u.Started == 0 || g.told || m.sessions[s.id] != s {
+		return
+	}
+	for i := range d.grants { // the clock may be set while it is used
+		d.grants[i].told = d.grants[i].told || d.grants[i].seq == g.seq
+	}
+	if began <= max(s.ledger.slowed, s.ledger.closed) {
 		return
 	}
 	s.ledger.slowed = began

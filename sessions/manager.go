@@ -357,8 +357,8 @@ func (m *Manager) correctClock() {
 	m.owe(client.Record{Key: moveKey(since), Value: number(int64(by))})
 }
 
-// straighten moves the start of a session if the clock that stamped it has
-// been set since. m.mu is held.
+// straighten moves the start of a session, and up to where its ledger tells of its
+// grants, if the clock that stamped it has been set since. m.mu is held.
 func (m *Manager) straighten(s *session) {
 	if s.unsure.IsZero() {
 		return
@@ -368,6 +368,7 @@ func (m *Manager) straighten(s *session) {
 		return
 	}
 	s.startedAt, s.unsure = s.startedAt.Add(by), time.Time{}
+	s.ledger.move(by)
 	if m.sessions[s.id] == s {
 		m.soil(s)
 	}
