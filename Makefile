@@ -13,7 +13,7 @@ PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
 # Tests that mostly wait run so many at once, whatever cores there are.
 BESIDE      := 4
-MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame|EveryPacketIsShaped
 FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
 export CGO_ENABLED ?= 0
 # The binary is built with it: so everything is, and nothing is compiled twice.
@@ -99,7 +99,7 @@ steps: ## each step of the packet path: nanoseconds a packet, allocations
 
 soak: deps build ## the long matrices whole, hours; GATEWAYD_SEED=N draws others
 	$(call say,the long matrices)
-	GATEWAYD_SOAK=1 GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 12h -v -run '$(MATRICES)' ./store ./sessions ./forwarder/... ./gateway/...
+	GATEWAYD_SOAK=1 GATEWAYD_BINARY=$(CURDIR)/bin/gatewayd go test -tags netns -count=1 -p 1 -timeout 12h -v -run '$(MATRICES)' ./store ./sessions ./limiter ./forwarder/... ./gateway/...
 
 figures: deps build ## the numbers that the tests print, medians of 5 repeats
 	$(call say,figures)

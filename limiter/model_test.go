@@ -22,6 +22,9 @@ type line struct {
 	lost  int                          // wire packets
 	mark  int
 	lots  map[uint32]*lot
+	came  int // wire packets that were taken, and of those the ones that left
+	left  int
+	meter func(side uint32, bytes int) // told what leaves, if it is set
 }
 
 // lot is what is left of a frame.
@@ -38,7 +41,7 @@ func newLine(t fataler, memory int) *line {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	return &line{t, s, time.Hour, map[uint32]map[uint32][]*lot{}, map[uint32]int{}, 0, 0, map[uint32]*lot{}}
+	return &line{t, s, time.Hour, map[uint32]map[uint32][]*lot{}, map[uint32]int{}, 0, 0, map[uint32]*lot{}, 0, 0, nil}
 }
 
 // come has a frame come to a side, of so many wire packets, the last of which may be
@@ -53,7 +56,8 @@ func (l *line) come(side, flow uint32, wire, count, last int, ect bool) (taken b
 		if l.s.Waiting(side) != 0 {
 			l.Fatalf("side %d: a frame overtakes what waits", side)
 		}
-		l.sent[side] += bytes
+		l.came += count
+		l.send(side, bytes, count)
 		return true
 	}
 	fr := Frame{Flow: flow, Bytes: bytes, Wire: wire, Count: count, ECT: ect}
@@ -68,6 +72,7 @@ func (l *line) come(side, flow uint32, wire, count, last int, ect bool) (taken b
 				l.Fatalf("frame %d waits already", w)
 			}
 			l.lots[w] = x
+			l.came += count
 			if l.waits[side] == nil {
 				l.waits[side] = map[uint32][]*lot{}
 			}
@@ -85,6 +90,16 @@ func (l *line) come(side, flow uint32, wire, count, last int, ect bool) (taken b
 		}
 	}
 	return false
+}
+
+// send counts what leaves.
+func (l *line) send(side uint32, bytes, count int) {
+	l.Helper()
+	if l.meter != nil {
+		l.meter(side, bytes)
+	}
+	l.sent[side] += bytes
+	l.left += count
 }
 
 // gone checks what the shaper let go of, and returns its bytes.
@@ -136,7 +151,7 @@ func (l *line) leave() {
 		case r.Drop:
 			l.lost += r.Count
 		default:
-			l.sent[r.Side] += bytes
+			l.send(r.Side, bytes, r.Count)
 			if r.Mark {
 				l.mark++
 			}
@@ -154,18 +169,22 @@ func (l *line) leave() {
 // check holds the shaper's sums to the model's.
 func (l *line) check() {
 	l.Helper()
-	all := 0
+	all, wire := 0, 0
 	for side, flows := range l.waits {
 		bytes := 0
 		for _, lots := range flows {
 			for _, x := range lots {
 				bytes += x.bytes
+				wire += x.count
 				all++
 			}
 		}
 		if got := l.s.Waiting(side); got != bytes {
 			l.Fatalf("%d bytes are said to wait at side %d, want %d", got, side, bytes)
 		}
+	}
+	if l.came != l.left+l.lost+wire {
+		l.Fatalf("%d wire packets came, %d left, %d were dropped, %d wait", l.came, l.left, l.lost, wire)
 	}
 	if all != l.s.frames || all != len(l.lots) {
 		l.Fatalf("%d frames are said to wait, want %d", l.s.frames, all)

@@ -245,11 +245,15 @@ func (s *Shaper) longest() (longest uint32) {
 	return longest
 }
 
-// take takes the first n wire packets of a flow's first frame out, uncharged.
+// take takes the first n wire packets of a flow's first frame out, uncharged. What is next then may conform sooner.
 func (s *Shaper) take(number uint32, fl *flow, n int, now time.Duration) Release {
 	q := &s.queued[fl.first]
 	r := Release{Side: number, Frame: fl.first, Count: n, Waited: now - q.at}
 	r.Last = s.cut(number, fl, n)
+	s.totals[number&1].due = 0
+	if s.sides[number].waiting { // for its rate still, as long as nobody looks: it wants nothing of the total
+		s.wheel.set(number, now)
+	}
 	return r
 }
 
@@ -257,7 +261,6 @@ func (s *Shaper) take(number uint32, fl *flow, n int, now time.Duration) Release
 func (s *Shaper) Drain(number uint32, now time.Duration) (r Release, ok bool) {
 	sd := &s.sides[number]
 	if sd.frames == 0 {
-		s.wake(number)
 		return r, false
 	}
 	for sd.fresh.first != 0 {

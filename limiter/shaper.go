@@ -119,6 +119,7 @@ func (s *Shaper) Set(number uint32, r Rate, weight int, now time.Duration) {
 		s.totals[number&1].weights += weight - int(sd.weight)
 	}
 	sd.weight = int32(weight)
+	s.totals[number&1].due = 0 // what leaves in a piece is another
 	s.wake(number)
 }
 

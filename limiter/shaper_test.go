@@ -142,7 +142,6 @@ func TestTheLongestPays(t *testing.T) {
 	for i := range 1000 {
 		l.come(long, uint32(i%2), 1000, 1, 0, false)
 	}
-	l.lost = 0
 	for range 20 {
 		if !l.come(short, 1, 1000, 1, 0, false) {
 			t.Fatal("no room for who has little waiting")
