@@ -4,10 +4,10 @@ import (
 	"net/netip"
 
 	"gatewayd/forwarder/link"
-	"gatewayd/forwarder/nat"
 )
 
-// Config holds the plain values a forwarder works by. It travels as JSON.
+// Config holds the plain values a forwarder works by as long as it runs; those that
+// may change meanwhile stand in the client table. It travels as JSON.
 type Config struct {
 	LAN         netip.Prefix // the gateway's own address and the LAN's prefix
 	WAN         netip.Prefix // the external address and the WAN's prefix
@@ -16,24 +16,13 @@ type Config struct {
 	WANMAC      uint64
 	LANMTU      int // bytes, layer 3
 	WANMTU      int
-	HostAll     bool       // clients reach every port of the box
-	HostPorts   []HostPort // else these, ascending or not
-	HostRoute   bool       // the box's own traffic goes out through the WAN
-	Filtering   nat.Filtering
+	HostRoute   bool // the box's own traffic goes out through the WAN
 	NATFlows    int  // flows in the table
-	ClientFlows int  // flows a client may have
-	ClientPorts int  // external ports a client may have
 	QueueMemory int  // bytes for what waits for its rate, of all workers together; 0: 32 MiB
 	Single      bool // wire packets of a flow leave one by one, not joined
 }
 
 const defaultQueueMemory = 32 << 20
-
-// HostPort is a range of ports that clients may reach on the box.
-type HostPort struct {
-	Proto       uint8 // packet.TCP or packet.UDP
-	First, Last uint16
-}
 
 // Links are where frames come from and go to, by clients.LAN, WAN and Host.
 type Links [3]link.Link

@@ -164,8 +164,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	region := regionBytes(flows)
 	f.nat, err = nat.Attach(table.NAT()[f.worker*region:][:region], nat.Options{
 		Owner: uint8(f.worker), Owners: f.step,
-		External: f.wan, Filtering: cfg.Filtering, MaxFlows: flows, FlowsPerClient: cfg.ClientFlows, PortsPerClient: cfg.ClientPorts,
-		MaxClients: table.Slots(), Arena: &f.tables,
+		External: f.wan, MaxFlows: flows, MaxClients: table.Slots(), Arena: &f.tables,
 	}, int64(f.now))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attach translations: %w", err), f.Close())

@@ -59,9 +59,14 @@ func testConfig() Config {
 	return Config{
 		LAN: netip.MustParsePrefix("10.0.0.1/24"), WAN: netip.MustParsePrefix("203.0.113.7/24"),
 		Gateway: netip.MustParseAddr("203.0.113.1"),
-		LANMAC:  lanMAC, WANMAC: wanMAC, LANMTU: 1500, WANMTU: 1500, HostAll: true, HostRoute: true,
-		NATFlows: 4096, ClientFlows: 2000, ClientPorts: 1000,
+		LANMAC:  lanMAC, WANMAC: wanMAC, LANMTU: 1500, WANMTU: 1500, HostRoute: true, NATFlows: 4096,
 	}
+}
+
+// cap bounds each client's flows and external ports; 0: the default.
+func (b *bench) cap(flows, ports int) {
+	b.table.Header().ClientFlows.Store(uint64(flows))
+	b.table.Header().ClientPorts.Store(uint64(ports))
 }
 
 // newBench starts a forwarder whose gateway is resolved, with nobody bound.
@@ -100,6 +105,7 @@ func newColdBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	b.table = table
+	table.Header().SetOpen(true, nil)
 	if teamSize > 1 {
 		b.team = newTeam(b)
 	} else {

@@ -134,7 +134,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 		return NotTranslatable
 	}
 	fr.external = fr.DstPort
-	addr, port, id, v := f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
+	addr, port, id, v := f.inside(fr)
 	if v != nat.Translated {
 		return ofNAT(v)
 	}

@@ -68,9 +68,10 @@ func one[T any](l *law, of ...T) T { return of[l.dice.IntN(len(of))] }
 func (l *law) run(t *testing.T) {
 	b := newBench(t, func(c *Config) {
 		c.WANMTU = one(l, 576, 1000, 1500)
-		c.NATFlows, c.ClientFlows = 64, one(l, 3, 64)
-		c.HostAll = l.coin()
+		c.NATFlows = 64
 	})
+	b.cap(one(l, 3, 64), 0)
+	b.table.Header().SetOpen(l.coin(), nil)
 	defer b.close()
 	l.bench = b
 	if b.team != nil && l.astray {

@@ -8,15 +8,10 @@ import (
 // open says whether clients may reach on the box what a packet is for. ICMP
 // always: it is how people look whether the gateway is there.
 func (f *Forwarder) open(fr *frame) bool {
-	if f.cfg.HostAll || fr.Proto == packet.ICMP || fr.FragOffset != 0 {
+	if fr.Proto == packet.ICMP || fr.FragOffset != 0 || f.header.OpenAll.Load() != 0 {
 		return true
 	}
-	for _, p := range f.cfg.HostPorts {
-		if p.Proto == fr.Proto && p.First <= fr.DstPort && fr.DstPort <= p.Last {
-			return true
-		}
-	}
-	return false
+	return (fr.Proto == packet.TCP || fr.Proto == packet.UDP) && f.header.Open(fr.Proto == packet.UDP, fr.DstPort)
 }
 
 // dhcp gives a client's DHCP packet to whoever serves DHCP on the box.

@@ -6,7 +6,6 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"gatewayd/forwarder/clients"
-	"gatewayd/forwarder/packet"
 )
 
 // toBox is alice talking to the box, fromBox the answer.
@@ -46,10 +45,8 @@ func TestTheBoxIsInReachWithAndWithoutASession(t *testing.T) {
 }
 
 func TestHostPorts(t *testing.T) {
-	b := newBench(t, func(c *Config) {
-		c.HostAll = false
-		c.HostPorts = []HostPort{{packet.TCP, 80, 81}, {packet.UDP, 53, 53}}
-	})
+	b := newBench(t)
+	b.table.Header().SetOpen(false, []clients.PortRange{{First: 80, Last: 81}, {UDP: true, First: 53, Last: 53}})
 	b.bind(alice, aliceMAC, aliceIP)
 	port := func(p uint16) flow { w := toBox; w.dstPort = p; return w }
 	for _, raw := range [][]byte{port(80).tcp(1), port(81).tcp(1), port(53).udp(1), toBox.echo(true, 1)} {

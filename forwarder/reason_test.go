@@ -42,7 +42,8 @@ var dropRows = map[Reason]struct {
 	BadSource:     {"a loopback source", nil, func(b *bench) { w := aliceUp; w.src = 0x7f000001; b.in(clients.LAN, w.udp(10)) }},
 	UnknownClient: {"somebody nobody knows", nil, func(b *bench) { w := bobUp; w.srcMAC = 0x020000000077; b.in(clients.LAN, w.udp(10)) }},
 	Spoofed:       {"somebody else's address", nil, func(b *bench) { w := aliceUp; w.src = bobIP; b.in(clients.LAN, w.udp(10)) }},
-	LocalClosed: {"a port of the box that is closed", func(c *Config) { c.HostAll = false }, func(b *bench) {
+	LocalClosed: {"a port of the box that is closed", nil, func(b *bench) {
+		b.table.Header().SetOpen(false, nil)
 		b.in(clients.LAN, toBox.tcp(1))
 	}},
 	LANDestination: {"a neighbour, by the gateway", nil, func(b *bench) { w := aliceUp; w.dst = bobIP; b.in(clients.LAN, w.udp(10)) }},
@@ -100,7 +101,8 @@ var dropRows = map[Reason]struct {
 		w.src++
 		b.in(clients.WAN, w.udp(10))
 	}},
-	NoPort: {"no port is left", func(c *Config) { c.NATFlows, c.ClientFlows, c.ClientPorts = 70000, 70000, 70000 }, func(b *bench) {
+	NoPort: {"no port is left", func(c *Config) { c.NATFlows = 70000 }, func(b *bench) {
+		b.cap(70000, 70000)
 		for i := range 64513 {
 			w := aliceUp
 			w.srcPort = uint16(i + 1)
@@ -120,7 +122,8 @@ var dropRows = map[Reason]struct {
 			b.in(clients.LAN, w.udp(0))
 		}
 	}},
-	ClientCap: {"the client's cap", func(c *Config) { c.ClientFlows = 8 }, func(b *bench) {
+	ClientCap: {"the client's cap", nil, func(b *bench) {
+		b.cap(8, 0)
 		for i := range 9 {
 			w := aliceUp
 			w.dst += uint32(i)

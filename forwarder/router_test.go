@@ -234,18 +234,19 @@ func TestEveryICMPErrorFromAClientIsTranslated(t *testing.T) {
 
 func TestAFullTableIsSaidAndEvictsNobody(t *testing.T) {
 	rows := []struct {
-		name   string
-		change func(*Config)
-		next   func(*flow, int) // the i-th flow
-		want   Reason
+		name              string
+		all, flows, ports int              // how many all may have, and one client; 0: the default
+		next              func(*flow, int) // the i-th flow
+		want              Reason
 	}{
-		{"no flow is left", func(c *Config) { c.NATFlows = 8 }, func(w *flow, i int) { w.dst += uint32(i) }, FlowsFull},
-		{"the client has its flows", func(c *Config) { c.ClientFlows = 8 }, func(w *flow, i int) { w.dst += uint32(i) }, ClientCap},
-		{"the client has its ports", func(c *Config) { c.ClientPorts = 8 }, func(w *flow, i int) { w.srcPort += uint16(i) }, ClientCap},
+		{"no flow is left", 8, 0, 0, func(w *flow, i int) { w.dst += uint32(i) }, FlowsFull},
+		{"the client has its flows", 4096, 8, 0, func(w *flow, i int) { w.dst += uint32(i) }, ClientCap},
+		{"the client has its ports", 4096, 0, 8, func(w *flow, i int) { w.srcPort += uint16(i) }, ClientCap},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			b := aliceBench(t, row.change)
+			b := aliceBench(t, func(c *Config) { c.NATFlows = row.all })
+			b.cap(row.flows, row.ports)
 			var answers []flow
 			for i := range 8 {
 				w := aliceUp
@@ -427,7 +428,8 @@ func TestNoErrorAboutABroadcastOnTheWAN(t *testing.T) {
 
 // RFC 1812, 5.3.7 and 4.3.2.7: a broadcast address is no source, and gets no error.
 func TestABroadcastIsNoSourceOnTheWAN(t *testing.T) {
-	b := aliceBench(t, func(c *Config) { c.Filtering = nat.AnyRemote })
+	b := aliceBench(t)
+	b.table.Header().Filtering.Store(uint64(nat.AnyRemote))
 	b.in(clients.LAN, aliceUp.udp(10))
 	down := back(b.one(clients.WAN))
 	down.src = wanIP | 0xff

@@ -195,6 +195,7 @@ func (f *Forwarder) Round() bool {
 	f.tick()
 	f.mind()
 	f.divide()
+	f.cap()
 	f.releaseDue()
 	busy := f.crew != nil && f.takeOver()
 	for port, l := range f.links {

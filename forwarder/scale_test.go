@@ -100,8 +100,9 @@ func newCrowd(t testing.TB, s crowdSize, terms clients.Terms, scattered bool) (b
 	t.Helper()
 	b = newBenchFor(t, s.clients+1, func(c *Config) {
 		c.LAN = netip.MustParsePrefix("10.0.0.1/16")
-		c.NATFlows, c.ClientFlows, c.ClientPorts = max(4096, s.flows), s.flows, s.flows
+		c.NATFlows = max(4096, s.flows)
 	})
+	b.cap(s.flows, s.flows)
 	for i := range s.clients {
 		c, slot := s.conversation(i), b.table.Slot(1+i)
 		slot.Generation.Add(1)

@@ -6,6 +6,11 @@ import (
 	"gatewayd/forwarder/packet"
 )
 
+// cap takes in what one client may have of the translations.
+func (f *Forwarder) cap() {
+	f.nat.Cap(int(f.header.ClientFlows.Load()), int(f.header.ClientPorts.Load()))
+}
+
 // translate makes a packet from inside come from the WAN address.
 func (f *Forwarder) translate(fr *frame) Reason {
 	if fr.to != clients.WAN {
@@ -54,7 +59,7 @@ func (f *Forwarder) restore(fr *frame) Reason {
 		}
 	default:
 		fr.external = fr.DstPort
-		addr, port, id, v = f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
+		addr, port, id, v = f.inside(fr)
 	}
 	if v != nat.Translated {
 		f.suspect(fr)
@@ -65,6 +70,13 @@ func (f *Forwarder) restore(fr *frame) Reason {
 	}
 	fr.SetDst(addr, port)
 	return f.deliver(fr, id)
+}
+
+// inside finds the endpoint that a packet from outside is for, by the filter of this
+// moment.
+func (f *Forwarder) inside(fr *frame) (addr uint32, port uint16, id nat.Client, v nat.Verdict) {
+	f.nat.Filter(nat.Filtering(f.header.Filtering.Load()))
+	return f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
 }
 
 // tuple is the internal side of a packet from inside.

@@ -18,22 +18,18 @@ func stranger(port uint16) flow {
 func TestAnUnsolicitedSYNIsAnsweredAfterSixSeconds(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		change func(*Config)
+		how    nat.Filtering
 		port   func(mapped uint16) uint16
 		reason Reason
 	}{
-		{"to a port that nobody has", nil, func(uint16) uint16 { return 22 }, NoMapping},
-		{"to a port that is filtered", nil, func(mapped uint16) uint16 { return mapped }, Filtered},
-		{"to a port that is filtered by address and port", func(c *Config) { c.Filtering = nat.ByAddressAndPort },
+		{"to a port that nobody has", nat.ByAddress, func(uint16) uint16 { return 22 }, NoMapping},
+		{"to a port that is filtered", nat.ByAddress, func(mapped uint16) uint16 { return mapped }, Filtered},
+		{"to a port that is filtered by address and port", nat.ByAddressAndPort,
 			func(mapped uint16) uint16 { return mapped }, Filtered},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := aliceBench(t)
-			if row.change != nil {
-				row.change(&b.cfg)
-				b.start()
-				b.resolve()
-			}
+			b.table.Header().Filtering.Store(uint64(row.how))
 			w := aliceUp
 			w.dst = serverIP + 1
 			b.in(clients.LAN, w.syn(false, 1460))

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,8 +26,8 @@ import (
 // control decides: the sessions and who may ask about them. It is a process of
 // its own, or a part of the program that embeds the gateway.
 type control struct {
-	cfg     *config.Config // as it was at the start; what runs differs in what manager, voice and table were told
-	voice   *voice         // of log
+	cfg     atomic.Pointer[config.Config] // in force
+	voice   *voice                        // of log
 	log     *slog.Logger
 	table   *clients.Table
 	forward *clients.Bell // rings the forwarder
@@ -47,12 +48,13 @@ type control struct {
 
 func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients.Bell) *control {
 	c := &control{
-		cfg: cfg, voice: newVoice(cfg.Log), table: table, forward: forward, bell: bell,
+		voice: newVoice(cfg.Log), table: table, forward: forward, bell: bell,
 		store: client.New(), clock: clients.NewClock(), started: time.Now(), scrapes: make(chan net.Listener, 4),
 		reloads: make(chan reloading, 16), asking: newAsking(),
 	}
+	c.cfg.Store(cfg)
 	c.log = c.voice.logger(os.Stderr, wordControl, nil)
-	c.holdTotal(cfg.Bandwidth.Total)
+	c.instruct(cfg)
 	c.metrics = c.newMetrics()
 	c.losses = newLosses(table.Header().Counters())
 	opt := sessionOptions(cfg)
@@ -72,16 +74,6 @@ func sessionOptions(cfg *config.Config) sessions.Options {
 		LedgerKeep: cfg.Sessions.LedgerKeep, IdlePause: cfg.Sessions.IdlePause,
 		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway,
 	}
-}
-
-// holdTotal has the forwarder hold all clients together to a speed, from its next
-// round on. The host's slot, which control does not use otherwise, is what changes.
-func (c *control) holdTotal(total config.Speed) {
-	h := c.table.Header()
-	h.TotalDown.Store(total.Down.BytesPerSecond())
-	h.TotalUp.Store(total.Up.BytesPerSecond())
-	c.table.Changed(clients.HostSlot)
-	c.forward.Ring()
 }
 
 // run serves until ctx ends, then waits for the forwarder to end, so that the

@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
 	"gatewayd/gateway/config"
 )
 
@@ -53,6 +55,65 @@ func TestTheTotalStandsInTheTable(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// What the forwarder goes by while it runs stands in the table when control begins,
+// and as each later config says as soon as that is adopted.
+func TestWhatTheForwarderReadsStandsInTheTable(t *testing.T) {
+	table, memory, err := clients.Create(clients.Shape{Slots: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	bell, err := clients.NewBell()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bell.Close()
+	h := table.Header()
+	var c *control
+	for _, row := range []struct {
+		name         string
+		change       func(*config.Config)
+		filtering    nat.Filtering
+		flows, ports uint64
+		open         []int // of TCP 22, TCP 80, UDP 80
+	}{
+		{"the default", func(*config.Config) {}, nat.ByAddress, 4096, 1024, []int{0, 1, 2}},
+		{"a list, and everybody", func(c *config.Config) {
+			c.Host.Ports = config.Ports{List: []config.PortRange{{Protocol: "tcp", First: 80, Last: 90}}}
+			c.NAT.Filtering = config.FilterEndpoint
+		}, nat.AnyRemote, 4096, 1024, []int{1}},
+		{"another list, and nobody", func(c *config.Config) {
+			c.Host.Ports = config.Ports{List: []config.PortRange{{Protocol: "udp", First: 1, Last: 80}, {Protocol: "tcp", First: 22, Last: 22}}}
+			c.NAT.Filtering, c.Limits.FlowsPerClient, c.Limits.PortsPerClient = config.FilterAddressPort, 17, 18
+		}, nat.ByAddressAndPort, 17, 18, []int{0, 2}},
+		{"no port", func(c *config.Config) { c.Host.Ports = config.Ports{} }, nat.ByAddress, 4096, 1024, nil},
+	} {
+		cfg := config.Default()
+		row.change(&cfg)
+		changes := h.Changes.Load()
+		if c == nil {
+			c = newControl(&cfg, table, bell, bell)
+		} else {
+			c.adopt(&cfg)
+		}
+		if h.Changes.Load() == changes {
+			t.Errorf("%s: no change is told to the forwarder", row.name)
+		}
+		if c.cfg.Load() != &cfg {
+			t.Errorf("%s: control speaks of another config", row.name)
+		}
+		var open []int
+		for i, is := range []bool{h.Open(false, 22), h.Open(false, 80), h.Open(true, 80)} {
+			if is {
+				open = append(open, i)
+			}
+		}
+		if f, n, p := nat.Filtering(h.Filtering.Load()), h.ClientFlows.Load(), h.ClientPorts.Load(); f != row.filtering || n != row.flows || p != row.ports || !slices.Equal(open, row.open) {
+			t.Errorf("%s: filtering %d, %d flows, %d ports, open %v; want %+v", row.name, f, n, p, open, row)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ var public = []string{".", "config", "api/client", "../sessions"}
 // that runs, and why.
 var unshown = map[string]string{
 	"gateway.Child": "never returns where it does something", "gateway.Gateway.Run": "takes two ports; it is in the package's example",
-	"gateway.Gateway.Reload": "needs a gateway, which takes root", "gateway.LiveKeys": "config's",
+	"gateway.Gateway.Reload": "needs a gateway, which takes root", "gateway.LiveKeys": "config's", "gateway.RestartKeys": "config's",
 	"gateway.RunConfig": "takes two ports", "gateway.CheckConfig": "looks for two ports", "gateway.Demo": "takes a minute, and root",
 	"gateway.ReadBackup": "the command's", "gateway.Verdict": "the command's", "gateway.Version": "the command's",
 	"gateway.ParseRate": "config's", "gateway.ParseSize": "config's", "gateway.ParseDuration": "config's",

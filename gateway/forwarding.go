@@ -12,7 +12,6 @@ import (
 
 	"gatewayd/forwarder"
 	"gatewayd/forwarder/clients"
-	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
 	"gatewayd/gateway/config"
 	"gatewayd/gateway/ports"
@@ -186,29 +185,13 @@ func (k *keeper) beginForward() error {
 	return k.forward.wire.send(message{Forward: order}, files...)
 }
 
-// filterings are the translations' names for nat.filtering.
-var filterings = map[string]nat.Filtering{
-	config.FilterEndpoint: nat.AnyRemote, config.FilterAddress: nat.ByAddress, config.FilterAddressPort: nat.ByAddressAndPort,
-}
-
-// forwardConfig is what the forwarder needs to know of the config.
+// forwardConfig is what the forwarder needs to know of the config when it starts.
 func forwardConfig(cfg *config.Config) forwarder.Config {
-	c := forwarder.Config{
+	return forwarder.Config{
 		LAN: cfg.LAN.Address, WAN: cfg.WAN.Address, Gateway: cfg.WAN.Gateway,
-		HostAll: cfg.Host.Ports.All, HostRoute: cfg.Host.DefaultRoute,
-		Filtering: filterings[cfg.NAT.Filtering],
-		NATFlows:  cfg.Limits.NATFlows, ClientFlows: cfg.Limits.FlowsPerClient, ClientPorts: cfg.Limits.PortsPerClient,
-		QueueMemory: int(cfg.Limits.QueueMemory),
-		Single:      cfg.Kernel.Lacks(config.Joining),
+		HostRoute: cfg.Host.DefaultRoute, NATFlows: cfg.Limits.NATFlows, QueueMemory: int(cfg.Limits.QueueMemory),
+		Single: cfg.Kernel.Lacks(config.Joining),
 	}
-	for _, p := range cfg.Host.Ports.List {
-		proto := uint8(packet.TCP)
-		if p.Protocol == "udp" {
-			proto = packet.UDP
-		}
-		c.HostPorts = append(c.HostPorts, forwarder.HostPort{Proto: proto, First: p.First, Last: p.Last})
-	}
-	return c
 }
 
 // watchAgain is how long nobody watches the ports when that has failed.

@@ -85,7 +85,8 @@ func (c *control) followConfig(ctx context.Context) {
 // before in what can change only.
 func (c *control) adopt(cfg *config.Config) {
 	c.voice.set(cfg.Log)
-	c.holdTotal(cfg.Bandwidth.Total)
+	c.cfg.Store(cfg)
+	c.instruct(cfg)
 	if err := c.manager.Adopt(sessionOptions(cfg)); err != nil {
 		c.log.Warn("the new speeds are in force as soon as the forwarder takes them in", "error", err)
 	}

@@ -53,9 +53,9 @@ func TestSystemdReloadsTheGateway(t *testing.T) {
 	for range 20 {
 		check(t, syscall.Kill(pid, syscall.SIGHUP))
 	}
-	puts("limits: {ports_per_client: 10}")
+	puts("limits: {queue_memory: 10 MB}")
 	b.run("systemctl", "reload", "gatewayd")
-	is("ports", "[limits.ports_per_client]")
+	is("memory", "[limits.queue_memory]")
 	l.client.run("ping", "-c", "3", "-i", "0.1", "-W", "2", serverIP)
 	if n := b.property("NRestarts"); n != "0" {
 		t.Errorf("systemd has started it again %s times", n)

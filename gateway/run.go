@@ -70,6 +70,9 @@ func CheckConfig(path string) (warnings []string, err error) {
 // LiveKeys are the keys of the config that a reload changes while packets pass.
 func LiveKeys() []string { return config.LiveKeys() }
 
+// RestartKeys are the keys that a reload leaves as they are, and why.
+func RestartKeys() (keep []string, why map[string]string) { return config.RestartKeys() }
+
 // ParseRate reads a rate with its unit, such as "5 Mbit", in bits per second. The
 // error says what would be right.
 func ParseRate(text string) (int64, error) {

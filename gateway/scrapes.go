@@ -104,7 +104,7 @@ func (k *keeper) handMetrics() error {
 func (c *control) newMetrics() *metrics.Metrics {
 	return metrics.New(metrics.Options{
 		Header: c.table.Header(), Reasons: forwarder.Reasons(), Version: Version(),
-		Clients: c.cfg.Limits.Clients, Flows: c.cfg.Limits.NATFlows,
+		Clients: c.cfg.Load().Limits.Clients, Flows: c.cfg.Load().Limits.NATFlows,
 		State: func() metrics.State { return measured(c.status(context.Background())) },
 	})
 }

@@ -75,12 +75,12 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	if !forwards {
 		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
 	} else if !h.Resolved() {
-		degraded = append(degraded, "the next router "+c.cfg.WAN.Gateway.String()+" does not answer ARP on "+
-			c.cfg.WAN.Port()+": check the cable and wan.gateway")
+		degraded = append(degraded, "the next router "+c.cfg.Load().WAN.Gateway.String()+" does not answer ARP on "+
+			c.cfg.Load().WAN.Port()+": check the cable and wan.gateway")
 	}
 	degraded = append(degraded, c.manager.Degraded()...)
 	before := c.losses.oldest()
-	degraded = append(degraded, lost(&before, counters, c.cfg)...)
+	degraded = append(degraded, lost(&before, counters, c.cfg.Load())...)
 	degraded = append(degraded, restless(state.Ends, c.clock.Now())...)
 	return state.PortsOpen && forwards && h.Stop.Load() == 0, degraded
 }

@@ -78,7 +78,7 @@ func (c *control) why(ctx context.Context, key string) (api.Why, error) {
 	h := c.table.Header()
 	_, flows := h.Translations()
 	sc := &scene{
-		Standing: s, asked: key, cfg: c.cfg, lan: state.Ports["lan"], wan: state.Ports["wan"],
+		Standing: s, asked: key, cfg: c.cfg.Load(), lan: state.Ports["lan"], wan: state.Ports["wan"],
 		forwards: c.forwards(h), stopped: h.Stop.Load() != 0, resolved: h.Resolved(), flows: int(flows),
 	}
 	if s.Passing != nil {

@@ -24,7 +24,11 @@ func newReload(opt *options) *cobra.Command {
 		Long: "Have the daemon read the config that it was started with again. A file that is not right is refused as by\n" +
 			"gatewayd check, and what runs stays in force. Of another one, these keys are in force when the command\n" +
 			"returns, with no packet, conversation or session lost:\n\n" + indented(gateway.LiveKeys()) + "\n" +
-			"The other keys that differ are named; they take effect when the service is restarted.",
+			"The others that differ are named, then and by gatewayd status, and take effect when the service is\n" +
+			"restarted:\n\n" + needsRestart() + "\n" +
+			"So does one of the first that fits only beside one of the second. Open connections to a port of the box that\n" +
+			"host.ports closes stop. A stricter nat.filtering keeps whom a client has sent to, and shuts out with their next\n" +
+			"packet all others that it would not let in; flows above a lower limit stay until they end.",
 		Args: takes(), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return answer(cmd, opt, "POST", "/reload", nil, showReloaded)
@@ -45,6 +49,26 @@ func showReloaded(w io.Writer, r reloaded) {
 	if len(r.NeedsRestart) > 0 {
 		fmt.Fprintf(w, "after a restart: %s; run: systemctl restart gatewayd\n", strings.Join(r.NeedsRestart, ", "))
 	}
+}
+
+// needsRestart is the keys that need a restart, by the reason.
+func needsRestart() string {
+	var text strings.Builder
+	keep, why := gateway.RestartKeys()
+	for len(keep) > 0 {
+		reason := why[keep[0]]
+		var alike, others []string
+		for _, key := range keep {
+			if why[key] == reason {
+				alike = append(alike, key)
+			} else {
+				others = append(others, key)
+			}
+		}
+		text.WriteString(indented(alike) + "      " + reason + "\n")
+		keep = others
+	}
+	return text.String()
 }
 
 // indented is a list of keys in lines that a terminal shows whole.

@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 9
+const Version = 10
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -69,7 +69,13 @@ type Header struct {
 	// takes effect at the next Changed of any slot.
 	TotalUp   atomic.Int64
 	TotalDown atomic.Int64
-	_         [4]uint64
+	Filtering atomic.Uint64 // nat.Filtering, of the next packet
+	// What one client may have of the translations, from a worker's next round on.
+	ClientFlows atomic.Uint64 // 0: the default of package nat
+	ClientPorts atomic.Uint64 // external ports; 0: likewise
+	// What of the box clients reach; see SetOpen.
+	OpenAll atomic.Uint64 // 1: all; 0: what open says
+	open    [2]openPorts  // of TCP and UDP
 
 	Worker [MaxWorkers]Worker // as many as Workers says
 }

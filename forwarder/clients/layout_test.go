@@ -35,8 +35,13 @@ func TestLayout(t *testing.T) {
 		{"Header.Events", unsafe.Offsetof(h.Events), 136},
 		{"Header.TotalUp", unsafe.Offsetof(h.TotalUp), 144},
 		{"Header.TotalDown", unsafe.Offsetof(h.TotalDown), 152},
-		{"Header.Worker", unsafe.Offsetof(h.Worker), 192},
-		{"Header", unsafe.Sizeof(h), 68800},
+		{"Header.Filtering", unsafe.Offsetof(h.Filtering), 160},
+		{"Header.ClientFlows", unsafe.Offsetof(h.ClientFlows), 168},
+		{"Header.ClientPorts", unsafe.Offsetof(h.ClientPorts), 176},
+		{"Header.OpenAll", unsafe.Offsetof(h.OpenAll), 184},
+		{"Header.open", unsafe.Offsetof(h.open), 192},
+		{"Header.Worker", unsafe.Offsetof(h.Worker), 16576},
+		{"Header", unsafe.Sizeof(h), 85184},
 
 		{"Worker.Attached", unsafe.Offsetof(k.Attached), 0},
 		{"Worker.Beat", unsafe.Offsetof(k.Beat), 8},
@@ -144,11 +149,11 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 69632, policy: 102400, acks: 106496, slots: 110592, losses: 212992, nat: 315392, end: 319488}
+	one := offsets{rings: 86016, policy: 118784, acks: 122880, slots: 126976, losses: 229376, nat: 331776, end: 335872}
 	if o := place(100, 1000, 1); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 69632, policy: 135168, acks: 139264, slots: 143360, losses: 245760, nat: 348160, end: 352256}
+	two := offsets{rings: 86016, policy: 151552, acks: 155648, slots: 159744, losses: 262144, nat: 364544, end: 368640}
 	if o := place(100, 1000, 2); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}

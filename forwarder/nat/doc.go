@@ -23,7 +23,9 @@
 //  3. In looks the external five-tuple up. On a miss, a mapping that has sent
 //     to this remote address lets any of its ports in, and a flow is opened,
 //     under the same caps: that is Filtering ByAddress; AnyRemote lets in
-//     everybody, ByAddressAndPort nobody. TCP opens only with a SYN. A shared port lets in exact five-tuples only. A remote that
+//     everybody, ByAddressAndPort nobody. Until the client sends to it such a
+//     remote is a guest: no peer, and a filter that changes counts for it, too.
+//     TCP opens only with a SYN. A shared port lets in exact five-tuples only. A remote that
 //     is the external address itself is a client that came back by a hairpin;
 //     it reaches every mapping, however it filters (RFC 4787 REQ-9, RFC 5382 REQ-8): the WAN side
 //     drops the own address as a source before it gets here.

@@ -103,13 +103,14 @@ func (t *Table) pushFree(i uint32) {
 }
 
 // add publishes a flow of mapping m. There is a free entry: the caller has
-// looked. seen is what its last-seen starts from.
-func (t *Table) add(k *Tuple, m, seen uint32) uint32 {
+// looked. seen is what its last-seen starts from, by whom it was let in if it
+// was.
+func (t *Table) add(k *Tuple, m, seen uint32, by guest) uint32 {
 	i := t.takeFree()
 	f, g := &t.flows[i], &t.mappings[m]
 	*f = flow{
 		seen: seen, addr: k.Addr, remote: k.Remote, port: k.Port, remotePort: k.RemotePort, ext: g.ext,
-		proto: k.Proto, owner: t.opt.Owner, slot: g.slot, generation: g.generation,
+		proto: k.Proto, owner: t.opt.Owner, slot: g.slot, generation: g.generation, guest: by,
 	}
 	switch k.Proto {
 	case UDP:
@@ -137,7 +138,22 @@ func (t *Table) hang(i, m uint32) {
 	t.byInside.insert(t.insideOf(i), i)
 	t.byOutside.insert(t.outsideOf(i), i)
 
-	switch head := t.peer(m, f.remote); {
+	if f.guest == 0 {
+		t.hangPeer(i)
+	}
+	c := &t.clients[f.slot]
+	c.flows++
+	if l.clientNext = c.first; c.first != 0 {
+		t.links[c.first].clientPrev = i
+	}
+	c.first = i
+	t.schedule(i, t.deadline(f))
+}
+
+// hangPeer links a flow that its client has sent on to its peer's others.
+func (t *Table) hangPeer(i uint32) {
+	f, l := &t.flows[i], &t.links[i]
+	switch head := t.peer(l.mapping, f.remote); {
 	case head == 0:
 		t.byPeer.insert(t.peerOf(i), i)
 	case t.flows[head].seen < f.seen:
@@ -150,14 +166,6 @@ func (t *Table) hang(i, m uint32) {
 		}
 		t.links[head].peerNext = i
 	}
-
-	c := &t.clients[f.slot]
-	c.flows++
-	if l.clientNext = c.first; c.first != 0 {
-		t.links[c.first].clientPrev = i
-	}
-	c.first = i
-	t.schedule(i, t.deadline(f))
 }
 
 // promote puts a flow that was just refreshed in front of its peer's others.
@@ -188,6 +196,7 @@ func (t *Table) remove(i uint32) {
 	t.byInside.remove(t.insideOf(i), i)
 	t.byOutside.remove(t.outsideOf(i), i)
 	switch h := t.peerOf(i); {
+	case f.guest != 0:
 	case l.peerPrev != 0:
 		t.links[l.peerPrev].peerNext = l.peerNext
 	case l.peerNext != 0:

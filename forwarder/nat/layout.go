@@ -54,8 +54,13 @@ type flow struct {
 	marks uint8    // TCP: bits syn, acked, fin, known, one of each per direction
 	shift [2]uint8 // TCP: window scale per direction; 0xff before it is known
 	half  [2]half  // TCP: what each side has sent; see tcp.go
-	_     uint32
+	guest guest
+	_     [3]uint8
 }
+
+// guest says by which filter a remote was let in that the client has not sent to
+// since: 1 + Filtering. Zero: the client has.
+type guest uint8
 
 // state says which timer a flow runs on.
 type state uint8

@@ -19,6 +19,7 @@ type modelFlow struct {
 	state  state
 	cs, ss uint32 // next sequence numbers of client and server
 	answer bool   // TCP: the server has answered
+	guest  guest  // by which filter it was let in and not answered since
 }
 
 // model is the NAT as plain maps, with no regard for cost.
@@ -108,6 +109,9 @@ func (m *model) mappings() int {
 func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
 	if f := m.flows[k]; f != nil {
 		if f.client == c {
+			if k.Proto != TCP || flags&RST == 0 {
+				f.guest = 0
+			}
 			if v != Translated || ext != f.ext {
 				m.t.Fatalf("%v: port %d %v, the flow has %d", k, ext, v, f.ext)
 			}
@@ -176,6 +180,10 @@ func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
 // in checks one unsolicited or answering inbound packet; TCP's is a bare SYN.
 func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uint32, to uint16, c Client, v Verdict) {
 	if k, ok := m.outside(proto, ext, remote, port); ok {
+		if !m.welcome(k) {
+			m.expect(v, Filtered)
+			return
+		}
 		if v != Translated || addr != k.Addr || to != k.Port || c != m.flows[k].client {
 			m.t.Fatalf("in %d %d: %#x %d %v %v, the flow is %v", proto, ext, addr, to, c, v, k)
 		}
@@ -201,7 +209,7 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 	anybody := remote == m.opt.External || m.opt.Filtering == AnyRemote
 	seen, allowed := int64(0), anybody
 	for o, f := range m.flows {
-		if o.Proto == proto && f.ext == ext && (anybody || o.Remote == remote && m.opt.Filtering == ByAddress) {
+		if o.Proto == proto && f.ext == ext && (anybody || o.Remote == remote && f.guest == 0 && m.opt.Filtering == ByAddress) {
 			seen, allowed = max(seen, f.seen), true
 		}
 	}
@@ -227,7 +235,22 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 	if v != Translated || addr != k.Addr || to != k.Port || c != owner {
 		m.t.Fatalf("in %d %d: %#x %d %v %v, the mapping is %v of %v", proto, ext, addr, to, c, v, k, owner)
 	}
-	m.flows[k] = &modelFlow{ext: ext, client: owner, seen: seen, state: map[uint8]state{UDP: udpFlow, TCP: opening}[proto]}
+	m.flows[k] = &modelFlow{ext: ext, client: owner, seen: seen, guest: 1 + guest(m.opt.Filtering), state: map[uint8]state{UDP: udpFlow, TCP: opening}[proto]}
+}
+
+// welcome says whether the remote of a flow may still send: its client has sent to
+// it, or the filter of now lets it in, too.
+func (m *model) welcome(k Tuple) bool {
+	f, how := m.flows[k], m.opt.Filtering
+	if f.guest == 0 || f.guest == 1+guest(how) || k.Remote == m.opt.External || how == AnyRemote {
+		return true
+	}
+	for o, g := range m.flows {
+		if how == ByAddress && g.guest == 0 && g.ext == f.ext && o.Proto == k.Proto && o.Addr == k.Addr && o.Port == k.Port && o.Remote == k.Remote {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *model) expect(got, want Verdict) {
@@ -547,6 +570,15 @@ func runModel(t *rapid.T) {
 				t.Fatalf("kept %d of %d", kept, len(m.flows))
 			}
 			clear(m.dirty)
+		},
+		"change": func(*rapid.T) {
+			opt.Filtering = Filtering(rapid.IntRange(0, 2).Draw(t, "filtering"))
+			opt.FlowsPerClient, opt.PortsPerClient = rapid.IntRange(1, 12).Draw(t, "flowsPerClient"), rapid.IntRange(1, 8).Draw(t, "portsPerClient")
+			m.opt = opt
+			step(func() {
+				table.Filter(opt.Filtering)
+				table.Cap(opt.FlowsPerClient, opt.PortsPerClient)
+			})
 		},
 		"kill": func(*rapid.T) {
 			table, err = Attach(mem, opt, nanos())

@@ -215,19 +215,69 @@ func TestRFC(t *testing.T) {
 			w.want(w.in(TCP, ext, server, 81, Segment{Flags: SYN}), Filtered)
 			w.want(w.in(TCP, ext, server, 80, Segment{Flags: SYN}), Translated) // simultaneous open
 		}},
-		{"flows stay when filtering is changed", filters(AnyRemote), func(w *world) {
+		{"flows stay when filtering is changed, and whom nobody has answered has to pass the new filter", filters(AnyRemote), func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
 			w.want(w.in(UDP, ext, other, 99, none), Translated)
+			w.want(w.in(UDP, ext, other, 97, none), Translated)
+			w.must(udp(alice, 5000, other, 99), clientA, none)
 			w.opt.Filtering = ByAddressAndPort
 			w.attach()
+			w.want(w.in(UDP, ext, server, 53, none), Translated)
 			w.want(w.in(UDP, ext, other, 99, none), Translated)
 			w.want(w.in(UDP, ext, other, 98, none), Filtered)
+			w.want(w.in(UDP, ext, other, 97, none), Filtered)
 			if again := w.must(udp(alice, 5000, server, 53), clientA, none); again != ext {
 				w.t.Errorf("port %d, not %d", again, ext)
 			}
 			w.opt.Filtering = AnyRemote
 			w.attach()
 			w.want(w.in(UDP, ext, other, 98, none), Translated)
+		}},
+		{"a filter that changes counts from the next packet on", filters(AnyRemote), func(w *world) {
+			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
+			stranger := func(want ...Verdict) { // another port of the server, another address, one that nobody has answered
+				w.t.Helper()
+				w.want(w.in(UDP, ext, server, 54, none), want[0])
+				w.want(w.in(UDP, ext, other, 99, none), want[1])
+				w.want(w.in(UDP, ext, external, 2000, none), Translated) // a hairpin
+				w.want(w.in(UDP, ext, server, 53, none), Translated)
+			}
+			for range 3 {
+				stranger(Translated, Translated)
+				w.Filter(ByAddress)
+				stranger(Translated, Filtered)
+				w.Filter(ByAddressAndPort)
+				stranger(Filtered, Filtered)
+				w.Filter(ByAddress)
+				stranger(Translated, Filtered)
+				w.Filter(AnyRemote)
+			}
+		}},
+		{"a guest that a client refuses with a reset stays one", filters(AnyRemote), func(w *world) {
+			k := tcp(alice, 5000, server, 80)
+			ext := w.must(k, clientA, Segment{Flags: SYN})
+			w.want(w.in(TCP, ext, other, 99, Segment{Flags: SYN, Seq: 7}), Translated)
+			w.must(tcp(alice, 5000, other, 99), clientA, Segment{Flags: RST | ACK, Ack: 8})
+			w.Filter(ByAddress)
+			w.want(w.in(TCP, ext, other, 99, Segment{Flags: SYN, Seq: 7}), Filtered)
+			w.must(tcp(alice, 5000, other, 99), clientA, Segment{Flags: SYN | ACK, Seq: 1, Ack: 8})
+			w.want(w.in(TCP, ext, other, 99, Segment{Flags: ACK, Seq: 8, Ack: 2}), Translated)
+			w.want(w.in(TCP, ext, other, 98, Segment{Flags: SYN}), Translated)
+		}},
+		{"caps that change hold for new flows only", nil, func(w *world) {
+			for i := range uint16(10) {
+				w.must(udp(alice, 5000+i, server, 53), clientA, none)
+			}
+			w.Cap(4, 4)
+			w.must(udp(alice, 5009, server, 53), clientA, none)
+			_, v := w.out(udp(alice, 5000, server, 54), clientA, none)
+			w.want(v, ClientFlows)
+			w.Cap(100, 4)
+			w.must(udp(alice, 5000, server, 54), clientA, none)
+			_, v = w.out(udp(alice, 5010, server, 53), clientA, none)
+			w.want(v, ClientPorts)
+			w.Cap(0, 0)
+			w.must(udp(alice, 5010, server, 53), clientA, none)
 		}},
 		{"RFC 4787 REQ-9 a hairpin reaches a mapping that sent elsewhere", nil, func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)

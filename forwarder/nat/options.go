@@ -19,8 +19,8 @@ const (
 // the position must still tell flows apart.
 const maxFlows = 1 << 24
 
-// Filtering is whom a mapping lets in beside its flows' remotes (RFC 4787 section
-// 5, RFC 5382 REQ-3). It may change between two attaches; flows stay.
+// Filtering is whom a mapping lets in beside the remotes that its client has sent
+// to (RFC 4787 section 5, RFC 5382 REQ-3). It may change at any time; flows stay.
 type Filtering uint8
 
 const (

@@ -35,7 +35,7 @@ type Table struct {
 	chance   *rand.ChaCha8
 	byInside index // flows by protocol, internal endpoint and remote
 	byOutside,
-	byPeer, // the newest flow of each mapping and remote address
+	byPeer, // the newest flow of each mapping and remote address that its client has sent to
 	byEndpoint index // mappings by protocol and internal endpoint
 	links      []link
 	mappings   []mapping
@@ -139,6 +139,16 @@ func (t *Table) makeTables() error {
 		t.pools[1].init(a, low, high, &t.rest[1]),
 		t.pools[2].init(a, low, high, nil),
 		arena.Make(a, &t.wheel, wheelSize(slices.Max(t.timeouts[:]))))
+}
+
+// Filter gives the table another filtering, from the next packet on. Flows stay; whom
+// a filter let in that the client has not sent to since has to pass this one.
+func (t *Table) Filter(how Filtering) { t.opt.Filtering = how }
+
+// Cap gives it other caps, as in Options, for flows and mappings to come.
+func (t *Table) Cap(flowsPerClient, portsPerClient int) {
+	t.opt.FlowsPerClient, t.opt.PortsPerClient = flowsPerClient, portsPerClient
+	t.opt.defaults()
 }
 
 // Counts is how many mappings and flows there are, the run out but not yet

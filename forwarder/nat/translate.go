@@ -17,6 +17,9 @@ func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Ve
 	if f.proto == TCP && t.track(i, f, outbound, &seg) {
 		return f.ext, Translated
 	}
+	if f.guest != 0 {
+		t.welcome(i)
+	}
 	if f.seen != t.second {
 		t.refresh(i)
 	}
@@ -30,6 +33,12 @@ func (t *Table) refresh(i uint32) {
 	if t.links[i].peerPrev != 0 {
 		t.promote(i)
 	}
+}
+
+// welcome makes a guest, to whom the client has sent, a peer.
+func (t *Table) welcome(i uint32) {
+	t.flows[i].guest = 0
+	t.hangPeer(i)
 }
 
 // dropAddress ends the flows of a client from an address that is now another's.
@@ -72,7 +81,7 @@ func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext uint16, v Verdict) {
 		}
 		m = t.newMapping(k, c, port)
 	}
-	i := t.add(k, m, t.second)
+	i := t.add(k, m, t.second, 0)
 	if k.Proto == TCP {
 		t.track(i, &t.flows[i], outbound, seg)
 	}
@@ -106,6 +115,11 @@ func (t *Table) In(proto uint8, ext uint16, remote uint32, remotePort uint16, se
 		}
 	}
 	f := &t.flows[i]
+	if f.guest != 0 && f.guest != t.asGuest() {
+		if _, ok := t.lets(t.links[i].mapping, remote); !ok {
+			return 0, 0, Client{}, Filtered
+		}
+	}
 	if f.proto == TCP {
 		t.track(i, f, inbound, &seg)
 	}
@@ -147,8 +161,11 @@ func (t *Table) admit(proto uint8, ext uint16, remote uint32, remotePort uint16,
 	if v = t.room(g.slot); v != Translated {
 		return 0, v
 	}
-	return t.add(&k, m, seen), Translated
+	return t.add(&k, m, seen, t.asGuest()), Translated
 }
+
+// asGuest is what a flow is that the present filter lets in.
+func (t *Table) asGuest() guest { return 1 + guest(t.opt.Filtering) }
 
 // lets says whether a mapping's filter lets a new port of a remote in, and what
 // the flow's last-seen starts from: for UDP the packet that the filter goes by,

@@ -43,6 +43,19 @@ func LiveKeys() (live []string) {
 	return live
 }
 
+// RestartKeys returns the keys of which Adopt leaves what a running gateway was
+// started with, in the order of the example, and why each needs a restart.
+func RestartKeys() (keep []string, why map[string]string) {
+	why = map[string]string{}
+	for _, k := range keys {
+		if k.when != atReload {
+			keep = append(keep, k.path)
+			why[k.path] = string(k.when)
+		}
+	}
+	return keep, why
+}
+
 // same says whether two configs have one value of a key.
 func same(path string, a, b *Config) bool {
 	return fmt.Sprint(field(a, path)) == fmt.Sprint(field(b, path))

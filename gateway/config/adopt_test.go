@@ -47,17 +47,19 @@ var other = map[string]func(*Config){
 
 // atOnce are the keys that a running gateway changes.
 var atOnce = []string{
+	"host.ports", "nat.filtering",
 	"bandwidth.total.down", "bandwidth.total.up", "bandwidth.global.down", "bandwidth.global.up",
 	"sessions.resume_on_restart", "sessions.ledger_keep", "sessions.idle_pause", "sessions.pause_on_carrier_loss",
 	"sessions.pause_on_silent_gateway", "store.checkpoint", "metrics.listen", "log.level", "log.format",
+	"limits.flows_per_client", "limits.ports_per_client",
 }
 
 // Whoever adds a key says when a running gateway takes over a new value of it.
 func TestEveryKeyIsTakenAtReloadOrAtRestart(t *testing.T) {
 	for _, k := range keys {
 		t.Run(k.path, func(t *testing.T) {
-			if k.when != atReload && k.when != atRestart {
-				t.Errorf("nobody says when %s is taken over: atReload or atRestart", k.path)
+			if k.when == "" {
+				t.Errorf("nobody says when %s is taken over: atReload, or why it needs a restart", k.path)
 			}
 			change, known := other[k.path]
 			if !known {
@@ -83,6 +85,15 @@ func TestEveryKeyIsTakenAtReloadOrAtRestart(t *testing.T) {
 	if got := LiveKeys(); !slices.Equal(got, atOnce) {
 		t.Errorf("live are %v, want %v", got, atOnce)
 	}
+	restart, why := RestartKeys()
+	if len(restart)+len(atOnce) != len(keys) {
+		t.Errorf("%d keys need a restart and %d do not, of %d", len(restart), len(atOnce), len(keys))
+	}
+	for _, path := range restart {
+		if why[path] == "" || slices.Contains(atOnce, path) {
+			t.Errorf("%s needs a restart because: %q", path, why[path])
+		}
+	}
 	if len(other) != len(keys) {
 		t.Errorf("the test knows %d keys, there are %d", len(other), len(keys))
 	}
@@ -98,6 +109,9 @@ func TestAdopt(t *testing.T) {
 		{"what can be, beside what cannot", func(c *Config) {
 			c.Limits.Clients, c.Log.Level, c.Workers, c.Bandwidth.Total.Up = 16, "debug", 2, Mbit
 		}, []string{"bandwidth.total.up", "log.level"}, []string{"workers", "limits.clients"}},
+		{"not more flows of a client than the table that stays has", func(c *Config) {
+			c.Limits.NATFlows, c.Limits.FlowsPerClient, c.Limits.PortsPerClient = 1000000, 500000, 10
+		}, []string{"limits.ports_per_client"}, []string{"limits.nat_flows", "limits.flows_per_client"}},
 		{"not what contradicts a value that stays", func(c *Config) {
 			c.WAN.Address, c.Metrics.Listen, c.Log.Level = netip.MustParsePrefix("203.0.113.3/24"), "203.0.113.2:9464", "debug"
 		}, []string{"log.level"}, []string{"wan.address", "metrics.listen"}},

@@ -277,8 +277,20 @@ func TestLoadReadsAFileOrSaysWhatToDo(t *testing.T) {
 	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: got %v, want %s", err, want)
 	}
-	if _, err := Load(dir); err == nil || err.Error() != "read config: read "+dir+": is a directory" {
+	if _, err := Load(dir); err == nil || err.Error() != "read config: read "+dir+": is a directory; write a plain file there, or name another with --config" {
 		t.Errorf("a directory: %v", err)
+	}
+	for _, row := range []struct {
+		err  error
+		want string
+	}{
+		{syscall.EACCES, "give it to whoever runs gatewayd to read, such as by chown and chmod 600"},
+		{os.ErrDeadlineExceeded, "whoever holds that pipe has not closed it within 5s; write a plain file"},
+		{syscall.ELOOP, "write a plain file there, or name another with --config"},
+	} {
+		if got := remedy(&fs.PathError{Op: "open", Path: path, Err: row.err}); got != row.want {
+			t.Errorf("%v: %q, want %q", row.err, got, row.want)
+		}
 	}
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

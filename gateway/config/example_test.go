@@ -46,7 +46,14 @@ func ExampleConfig_Adopt() {
 func ExampleLiveKeys() {
 	fmt.Println(config.LiveKeys()[:2])
 	// Output:
-	// [bandwidth.total.down bandwidth.total.up]
+	// [host.ports nat.filtering]
+}
+
+func ExampleRestartKeys() {
+	keys, why := config.RestartKeys()
+	fmt.Println(len(keys)+len(config.LiveKeys()) > 30, why["limits.clients"])
+	// Output:
+	// true the memory is taken at the start
 }
 
 func ExampleConfig_Warnings() {

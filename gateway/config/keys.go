@@ -16,13 +16,20 @@ type value struct {
 	quoted bool
 }
 
-// when is when a running gateway takes over a new value of a key.
-type when uint8
+// when is when a running gateway takes over a new value of a key: at a reload, with
+// no packet, flow or session lost, or at a restart, for the reason that it is. Empty
+// is neither, so that no key is without.
+type when string
 
-// The moments; the zero value is none, so that no key is without.
+// The moments, and what needs a restart.
 const (
-	atReload  when = iota + 1 // at once, with no packet, flow or session lost
-	atRestart                 // it is what sockets, tables or processes were made by
+	atReload   when = "reload"
+	forPorts   when = "the ports are taken from the kernel, and clients told the address, at the start"
+	forHost    when = "the box's own link and its routes are made at the start"
+	forMemory  when = "the memory is taken at the start"
+	forProcess when = "processes and their sockets are made by it"
+	forStore   when = "what was sold lies there"
+	forMode    when = "there is one mode only"
 )
 
 // key is one key of the file and how its value gets into a Config. A key with
@@ -37,18 +44,18 @@ type key struct {
 
 // keys is every key there is. What is not here is unknown.
 var keys = []key{
-	{path: "mode", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.Mode })},
-	{path: "workers", when: atRestart, set: into(parseWorkers, func(c *Config) *int { return &c.Workers })},
-	{path: "lan.interface", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.LAN.Interface })},
-	{path: "lan.tap", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.LAN.TAP })},
-	{path: "lan.address", when: atRestart, set: into(prefixLike("10.10.0.1/16"), func(c *Config) *netip.Prefix { return &c.LAN.Address })},
-	{path: "wan.interface", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.WAN.Interface })},
-	{path: "wan.tap", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.WAN.TAP })},
-	{path: "wan.address", when: atRestart, set: into(prefixLike("203.0.113.2/24"), func(c *Config) *netip.Prefix { return &c.WAN.Address })},
-	{path: "wan.gateway", when: atRestart, set: into(parseAddr, func(c *Config) *netip.Addr { return &c.WAN.Gateway })},
-	{path: "host.default_route", when: atRestart, set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},
-	{path: "host.ports", when: atRestart, set: setPorts, size: sizePorts, item: setPort},
-	{path: "nat.filtering", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.NAT.Filtering })},
+	{path: "mode", when: forMode, set: into(parseText, func(c *Config) *string { return &c.Mode })},
+	{path: "workers", when: forProcess, set: into(parseWorkers, func(c *Config) *int { return &c.Workers })},
+	{path: "lan.interface", when: forPorts, set: into(parseText, func(c *Config) *string { return &c.LAN.Interface })},
+	{path: "lan.tap", when: forPorts, set: into(parseText, func(c *Config) *string { return &c.LAN.TAP })},
+	{path: "lan.address", when: forPorts, set: into(prefixLike("10.10.0.1/16"), func(c *Config) *netip.Prefix { return &c.LAN.Address })},
+	{path: "wan.interface", when: forPorts, set: into(parseText, func(c *Config) *string { return &c.WAN.Interface })},
+	{path: "wan.tap", when: forPorts, set: into(parseText, func(c *Config) *string { return &c.WAN.TAP })},
+	{path: "wan.address", when: forPorts, set: into(prefixLike("203.0.113.2/24"), func(c *Config) *netip.Prefix { return &c.WAN.Address })},
+	{path: "wan.gateway", when: forPorts, set: into(parseAddr, func(c *Config) *netip.Addr { return &c.WAN.Gateway })},
+	{path: "host.default_route", when: forHost, set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},
+	{path: "host.ports", when: atReload, set: setPorts, size: sizePorts, item: setPort},
+	{path: "nat.filtering", when: atReload, set: into(parseText, func(c *Config) *string { return &c.NAT.Filtering })},
 	{path: "bandwidth.total.down", when: atReload, set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Total.Down })},
 	{path: "bandwidth.total.up", when: atReload, set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Total.Up })},
 	{path: "bandwidth.global.down", when: atReload, set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Down })},
@@ -58,18 +65,18 @@ var keys = []key{
 	{path: "sessions.idle_pause", when: atReload, set: into(unquote(ParseDuration), func(c *Config) *time.Duration { return &c.Sessions.IdlePause })},
 	{path: "sessions.pause_on_carrier_loss", when: atReload, set: into(parseBool, func(c *Config) *bool { return &c.Sessions.PauseOnCarrierLoss })},
 	{path: "sessions.pause_on_silent_gateway", when: atReload, set: into(unquote(ParseDuration), func(c *Config) *time.Duration { return &c.Sessions.PauseOnSilentGateway })},
-	{path: "store.path", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.Store.Path })},
+	{path: "store.path", when: forStore, set: into(parseText, func(c *Config) *string { return &c.Store.Path })},
 	{path: "store.checkpoint", when: atReload, set: into(unquote(ParseDuration), func(c *Config) *time.Duration { return &c.Store.Checkpoint })},
-	{path: "api.socket", when: atRestart, set: into(parseText, func(c *Config) *string { return &c.API.Socket })},
+	{path: "api.socket", when: forProcess, set: into(parseText, func(c *Config) *string { return &c.API.Socket })},
 	{path: "metrics.listen", when: atReload, set: into(parseText, func(c *Config) *string { return &c.Metrics.Listen })},
 	{path: "log.level", when: atReload, set: into(parseText, func(c *Config) *string { return &c.Log.Level })},
 	{path: "log.format", when: atReload, set: into(parseText, func(c *Config) *string { return &c.Log.Format })},
-	{path: "limits.clients", when: atRestart, set: into(parseCount, func(c *Config) *int { return &c.Limits.Clients })},
-	{path: "limits.nat_flows", when: atRestart, set: into(parseCount, func(c *Config) *int { return &c.Limits.NATFlows })},
-	{path: "limits.flows_per_client", when: atRestart, set: into(parseCount, func(c *Config) *int { return &c.Limits.FlowsPerClient })},
-	{path: "limits.ports_per_client", when: atRestart, set: into(parseCount, func(c *Config) *int { return &c.Limits.PortsPerClient })},
-	{path: "limits.queue_memory", when: atRestart, set: into(unquote(ParseSize), func(c *Config) *Size { return &c.Limits.QueueMemory })},
-	{path: "kernel.without", when: atRestart, set: setWithout, size: sizeWithout, item: setFeature},
+	{path: "limits.clients", when: forMemory, set: into(parseCount, func(c *Config) *int { return &c.Limits.Clients })},
+	{path: "limits.nat_flows", when: forMemory, set: into(parseCount, func(c *Config) *int { return &c.Limits.NATFlows })},
+	{path: "limits.flows_per_client", when: atReload, set: into(parseCount, func(c *Config) *int { return &c.Limits.FlowsPerClient })},
+	{path: "limits.ports_per_client", when: atReload, set: into(parseCount, func(c *Config) *int { return &c.Limits.PortsPerClient })},
+	{path: "limits.queue_memory", when: forMemory, set: into(unquote(ParseSize), func(c *Config) *Size { return &c.Limits.QueueMemory })},
+	{path: "kernel.without", when: forProcess, set: setWithout, size: sizeWithout, item: setFeature},
 }
 
 // into makes a setter that parses a value and stores it in one field.

@@ -17,13 +17,23 @@ const maxFile = 1 << 20
 // could be read but is not right.
 func Load(path string) (*Config, error) {
 	text, err := read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read config: %w; write that file (%s are all it needs), or name another with --config", err, required)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
+		return nil, fmt.Errorf("read config: %w; %s", err, remedy(err))
 	}
 	return Parse(path, text)
+}
+
+// remedy is what to do about a file that could not be read.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("write that file (%s are all it needs), or name another with --config", required)
+	case errors.Is(err, fs.ErrPermission):
+		return "give it to whoever runs gatewayd to read, such as by chown and chmod 600"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("whoever holds that pipe has not closed it within %v; write a plain file", readTime)
+	}
+	return "write a plain file there, or name another with --config"
 }
 
 // readTime is how long whoever writes a config to a pipe may take.

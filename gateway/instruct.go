@@ -1,0 +1,31 @@
+package gateway
+
+import (
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
+	"gatewayd/gateway/config"
+)
+
+// filterings are the translations' names for nat.filtering.
+var filterings = map[string]nat.Filtering{
+	config.FilterEndpoint: nat.AnyRemote, config.FilterAddress: nat.ByAddress, config.FilterAddressPort: nat.ByAddressAndPort,
+}
+
+// instruct puts into the table what of the config the forwarder reads there, and
+// has each of its workers go by it from its next round on. The host's slot, which
+// control does not use otherwise, is what changes.
+func (c *control) instruct(cfg *config.Config) {
+	h := c.table.Header()
+	h.TotalDown.Store(cfg.Bandwidth.Total.Down.BytesPerSecond())
+	h.TotalUp.Store(cfg.Bandwidth.Total.Up.BytesPerSecond())
+	h.Filtering.Store(uint64(filterings[cfg.NAT.Filtering]))
+	h.ClientFlows.Store(uint64(cfg.Limits.FlowsPerClient))
+	h.ClientPorts.Store(uint64(cfg.Limits.PortsPerClient))
+	var open []clients.PortRange
+	for _, p := range cfg.Host.Ports.List {
+		open = append(open, clients.PortRange{UDP: p.Protocol == "udp", First: p.First, Last: p.Last})
+	}
+	h.SetOpen(cfg.Host.Ports.All, open)
+	c.table.Changed(clients.HostSlot)
+	c.forward.Ring()
+}
