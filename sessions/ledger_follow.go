@@ -36,7 +36,8 @@ func (m *Manager) ending(d *device, g grant, u clients.Use, why string, byItself
 		e.at = at
 	}
 	if g.throttled && !byItself {
-		if e.kind = LinePause; !d.slows(s, m.clock.read().Wall) {
+		now := m.clock.read().Wall
+		if e.kind = LinePause; !d.slows(s, now) && !s.available(now) { // else it is topped up
 			e.kind = LineEnd
 		}
 		e.why = cmp.Or(g.why, "another session goes on")

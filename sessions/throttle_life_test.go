@@ -100,6 +100,7 @@ func TestAThrottledSessionIsPausedAndGoesOn(t *testing.T) {
 				if v := w.session(s.ID); !v.Throttled || v.UpBytes != before.UpBytes {
 					t.Errorf("paused: %+v", v)
 				}
+				w.until("its pause is settled and on disk", w.clean)
 				row.do(w, d, s)
 				w.skips(10 * time.Second)
 				w.state(s.ID, Paused, why.reason.String())
@@ -123,6 +124,26 @@ func TestAThrottledSessionIsPausedAndGoesOn(t *testing.T) {
 				w.tellsSoon(s.ID, row.ledger)
 			})
 		}
+	}
+}
+
+// A throttled session that is topped up before its pause is settled has not ended.
+func TestAThrottledSessionIsToppedUpAsItIsPaused(t *testing.T) {
+	w := newWorld(t).boots().runs()
+	d, s := w.throttles(dataPlan(0.01), 0, w.usesData)
+	w.stalls(true)
+	_, err := w.m.PauseDevice(bg(), d.ID, "")
+	w.wants(err, ErrForwarder)
+	more := 0.1
+	_, err = w.m.Update(bg(), s.ID, Change{DataMB: &more})
+	w.wants(err, ErrForwarder)
+	w.stalls(false)
+	w.state(s.ID, Paused, PausedAsked)
+	w.tellsSoon(s.ID, "create start throttle top-up pause")
+	w.until("its pause is settled", w.clean)
+	w.resume(d.ID)
+	if v := w.session(s.ID); v.State != Running || v.Throttled || v.RemainingData != 0.08 {
+		t.Errorf("resumed: %+v", v)
 	}
 }
 
