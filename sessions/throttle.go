@@ -152,7 +152,8 @@ func (m *Manager) goesSlow(d *device, s *session) bool {
 
 // quicken has a device that uses a session at its throttle go on with a better one, or
 // the same after a top-up, without a packet lost: what takes over is published before
-// what it has is revoked. One whose throttle was taken away ends. It reports whether
+// what it has is revoked. One whose throttle was taken away ends; another one that has
+// one takes over. It reports whether
 // the slot changed. m.mu and the turn are held.
 func (m *Manager) quicken(d *device) (change bool) {
 	cur, now := d.current(), m.clock.read().Wall
@@ -166,7 +167,14 @@ func (m *Manager) quicken(d *device) (change bool) {
 	if better == nil && s.throttle != (throttle{}) {
 		return false // until it expires
 	}
-	if next := d.next(); next != nil {
+	next := d.next()
+	if better == nil && next != nil && next.throttled && d.slows(next.session, now) {
+		m.revoke(d, cur) // another one has a throttle, and takes over
+		cur.why, d.ended = "its throttle was taken away", s.id
+		m.tellNext(d, next.session, s)
+		return true
+	}
+	if next != nil {
 		m.revoke(d, next)
 		change, cur = true, d.current()
 	}

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -144,6 +145,41 @@ func TestAThrottledSessionIsToppedUpAsItIsPaused(t *testing.T) {
 	w.resume(d.ID)
 	if v := w.session(s.ID); v.State != Running || v.Throttled || v.RemainingData != 0.08 {
 		t.Errorf("resumed: %+v", v)
+	}
+}
+
+// A throttled session whose throttle is taken away gives way to another one that has one
+// and expires one day, without a packet lost; with none the device is disconnected.
+func TestAThrottleThatIsTakenAwayGivesWayToAnother(t *testing.T) {
+	for _, days := range []uint{0, 2} {
+		t.Run(fmt.Sprintf("the other one expires after %d days", days), func(t *testing.T) {
+			w := newWorld(t).boots().runs()
+			d, other := w.throttles(dataPlan(0.01), days, w.usesData)
+			s := w.create(d.ID, slowed(dataPlan(0.01), 1))
+			w.agrees()
+			w.usesData()
+			w.isThrottledNow(s.ID)
+			w.agrees()
+			none := int64(0)
+			if _, err := w.m.Update(bg(), s.ID, Change{ThrottleDown: &none, ThrottleUp: &none}); err != nil {
+				t.Error(err)
+			}
+			want, passes := State(Consumed), uint64(0)
+			if days != 0 {
+				want, passes = Running, 1500
+			}
+			if n := w.pass(macA, 1500, 0); n != passes {
+				t.Errorf("%d bytes passed, want %d", n, passes)
+			}
+			w.agrees()
+			if v := w.session(other.ID); v.State != want || v.Throttled != (days != 0) || v.UpBytes != 20_000+passes {
+				t.Errorf("the other one: %+v", v)
+			}
+			if v := w.session(s.ID); v.State != Consumed || v.Throttled {
+				t.Errorf("%+v", v)
+			}
+			w.tellsSoon(s.ID, "create chain throttle change end")
+		})
 	}
 }
 
