@@ -121,6 +121,8 @@ func (r *race) ask(c races.Call) (a races.Answer, err error) {
 			used = int(races.Long / time.Second)
 		}
 		code, err = r.d.ask("PATCH", one, fmt.Sprintf(`{"time_cons":%d}`, used), nil)
+	case races.Slow:
+		code, err = r.d.ask("PATCH", one, fmt.Sprintf(`{"throttle_down_bits":%d,"throttle_up_bits":%d}`, throttle(c), throttle(c)), nil)
 	case races.Delete:
 		defer r.besides(c.Device)()
 		code, err = r.d.ask("DELETE", one, "", nil)
@@ -177,8 +179,15 @@ func plan(c races.Call) string {
 	p := map[string]any{"type": "data", "use_global_speed": true}
 	if c.Time != 0 {
 		p["type"], p["time_secs"] = "time", c.Time/time.Second
-	} else {
+	}
+	if c.Limit != 0 {
 		p["data_mb"] = float64(c.Limit) / 1e6
+	}
+	if c.Time != 0 && c.Limit != 0 {
+		p["type"] = "time_or_data"
+	}
+	if c.Slow {
+		p["throttle_down_bits"], p["throttle_up_bits"] = throttle(c), throttle(c)
 	}
 	switch c.Life {
 	case races.Day:
@@ -188,6 +197,15 @@ func plan(c races.Call) string {
 	}
 	text, _ := json.Marshal(p)
 	return string(text)
+}
+
+// throttle is the throttle that a session is to have, in bits a second: parcels pass at it
+// as they do without one.
+func throttle(c races.Call) int64 {
+	if c.Slow {
+		return 9_000_000
+	}
+	return 0
 }
 
 // look is what is on a device's sessions.
@@ -203,7 +221,7 @@ func (r *race) look(i int) (string, error) {
 	}
 	text := ""
 	for _, s := range all.Items {
-		text += races.Describe(s.ID, s.State, s.Type == "time", int64(s.UpBytes+s.DownBytes))
+		text += races.Describe(s.ID, s.State, s.Type != "data", int64(s.UpBytes+s.DownBytes))
 	}
 	return text, nil
 }
@@ -220,7 +238,7 @@ func (r *race) hears(ctx context.Context) {
 			r.Oddly("%d events are lost", v.Lost)
 		}
 		name := fmt.Sprint(e.Name, " ", v.Data.SessionID)
-		if v.Data.Message == races.TimeIsUp {
+		if strings.HasPrefix(v.Data.Message, races.TimeIsUp) {
 			name = fmt.Sprint(races.TimeIsUp, " ", v.Data.SessionID)
 		}
 		r.mu.Lock()
@@ -400,7 +418,7 @@ func (r *race) tells() {
 	r.t.Helper()
 	text := ""
 	for _, verb := range []races.Verb{races.Create, races.Connect, races.Disconnect, races.Pause, races.Resume, races.Sell, races.Extend,
-		races.Wind, races.Delete, races.Pass, races.RunOut, races.Expire} {
+		races.Wind, races.Slow, races.Delete, races.Pass, races.RunOut, races.Expire} {
 		n := r.Calls(func(c races.Call, a races.Answer) bool {
 			return c.Verb == verb && a.Said == "" && (verb != races.Pass || a.Session != races.Dropped)
 		})

@@ -76,7 +76,7 @@ func (f *fakeForwarder) round() {
 		if due {
 			f.takeIn(i, s)
 		}
-		f.goOn(s)
+		f.goOn(i, s)
 		if due { // what was granted has begun, as with the real one
 			f.table.Ack(i, gen)
 		}
@@ -134,7 +134,7 @@ func (f *fakeForwarder) active(s *clients.Slot) *clients.Grant {
 }
 
 // goOn ends what is over and starts what follows.
-func (f *fakeForwarder) goOn(s *clients.Slot) {
+func (f *fakeForwarder) goOn(i int, s *clients.Slot) {
 	for {
 		g, r := f.active(s), time.Duration(0)
 		if g != nil {
@@ -143,6 +143,9 @@ func (f *fakeForwarder) goOn(s *clients.Slot) {
 		at := f.boot() // not before it was revoked
 		if g != nil {
 			deadline, why := g.Deadline(time.Duration(g.Started.Load()))
+			if r != 0 { // what takes over was published before
+				f.takeIn(i, s)
+			}
 			switch {
 			case r != 0 && r < deadline:
 				f.end(g, clients.EndRevoked, max(min(r, at), time.Duration(g.Started.Load())))
@@ -206,7 +209,7 @@ func (f *fakeForwarder) pass(mac uint64, up, down uint64) (passed uint64) {
 		if up > 0 {
 			s.LastSeen.Store(int64(f.boot()))
 		}
-		f.goOn(s)
+		f.goOn(i, s)
 		if up > 0 && f.active(s) == nil {
 			f.table.Sight(0, clients.Sighting{Kind: clients.NoGrant, Slot: i, MAC: mac, IP: f.ips[i], When: f.boot()})
 			f.wake()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func (r *race) hears(ctx context.Context, events *EventReader) {
 			r.Oddly("event %+v: %v", e, err)
 		}
 		name := fmt.Sprint(e.Name, " ", v.Session)
-		if v.Message == races.TimeIsUp {
+		if strings.HasPrefix(v.Message, races.TimeIsUp) {
 			name = fmt.Sprint(races.TimeIsUp, " ", v.Session)
 		}
 		r.mu.Lock()
@@ -188,6 +189,9 @@ func (r *race) ask(c races.Call) (a races.Answer, err error) {
 			used = uint(races.Long / time.Second)
 		}
 		_, err = m.Update(bg(), c.Session, Change{TimeCons: &used})
+	case races.Slow:
+		bits := throttleOf(c)
+		_, err = m.Update(bg(), c.Session, Change{ThrottleDown: &bits, ThrottleUp: &bits})
 	case races.Delete:
 		err = m.Delete(bg(), c.Session)
 	case races.Pass:
@@ -203,13 +207,25 @@ func (r *race) ask(c races.Call) (a races.Answer, err error) {
 func planOf(c races.Call) Plan {
 	p := Plan{Type: TypeData, DataMB: float64(c.Limit) / 1e6, UseGlobalSpeed: true}
 	if c.Time != 0 {
-		p = Plan{Type: TypeTime, TimeSecs: uint(c.Time / time.Second), UseGlobalSpeed: true}
+		p.Type, p.TimeSecs = TypeTime, uint(c.Time/time.Second)
+		if c.Limit != 0 {
+			p.Type = TypeTimeOrData
+		}
 	}
+	p.ThrottleDown, p.ThrottleUp = throttleOf(c), throttleOf(c)
 	if c.Life != 0 {
 		days := uint((c.Life - c.Time) / races.Day)
 		p.ExpDays = &days
 	}
 	return p
+}
+
+// throttleOf is the throttle that a session is to have, in bits a second.
+func throttleOf(c races.Call) int64 {
+	if c.Slow {
+		return 512_000
+	}
+	return 0
 }
 
 // carries sends one packet up and returns the session that it is billed to; 0:
@@ -223,7 +239,7 @@ func (f *fakeForwarder) carries(mac string, size uint64) (session int64) {
 		if m != hw {
 			continue
 		}
-		f.goOn(s)
+		f.goOn(i, s)
 		if f.packet(s, size, true) {
 			session = int64(s.Record(s.Active.Load()).Session.Load())
 		}
@@ -235,7 +251,7 @@ func (f *fakeForwarder) carries(mac string, size uint64) (session int64) {
 func (r *race) look(id int64) (text string, err error) {
 	all, _, err := r.w.m.Sessions(bg(), Filter{DeviceID: id}, "", maxPage)
 	for _, s := range all {
-		text += races.Describe(s.ID, string(s.State), s.Type == TypeTime, int64(s.UpBytes+s.DownBytes))
+		text += races.Describe(s.ID, string(s.State), s.Type != TypeData, int64(s.UpBytes+s.DownBytes))
 	}
 	return text, err
 }

@@ -15,9 +15,10 @@ const (
 	Disconnect Verb = "disconnect"
 	Pause      Verb = "pause"
 	Resume     Verb = "resume"
-	Sell       Verb = "set data" // the total of a session of data
-	Extend     Verb = "set time" // of a short session: it is a long one
-	Wind       Verb = "set used" // of a long session: all used up, or nothing
+	Sell       Verb = "set data"     // the total of a session of data
+	Extend     Verb = "set time"     // of a short session: it is a long one
+	Wind       Verb = "set used"     // of a long session: all used up, or nothing
+	Slow       Verb = "set throttle" // of any session: it has one, or none
 	Delete     Verb = "delete"
 	Pass       Verb = "pass"    // one packet of Parcel bytes
 	RunOut     Verb = "run out" // the time of the running session is used up
@@ -41,10 +42,11 @@ type Call struct {
 	Verb    Verb
 	Device  int
 	Session int64         // of which the call speaks
-	Time    time.Duration // create: Short or Long; 0: a session of data
+	Time    time.Duration // create: Short or Long; 0: a session of data alone
 	Life    time.Duration // create: from its start to its expiry; 0: it has none
-	Limit   int64         // create, set data: bytes
+	Limit   int64         // create, set data: bytes; 0: create a session of time alone
 	Whole   bool          // set used: all of it
+	Slow    bool          // create, set throttle: it has one
 }
 
 // Answer is what came of a call.
@@ -75,11 +77,13 @@ func (c Call) String() string {
 	s := fmt.Sprintf("%s %d", c.Verb, c.Session)
 	switch c.Verb {
 	case Create:
-		s = fmt.Sprintf("create time=%v life=%v %d bytes", c.Time, c.Life, c.Limit)
+		s = fmt.Sprintf("create time=%v life=%v %d bytes slow=%v", c.Time, c.Life, c.Limit, c.Slow)
 	case Sell:
 		s += fmt.Sprintf(" to %d", c.Limit)
 	case Wind:
 		s += fmt.Sprintf(" whole=%v", c.Whole)
+	case Slow:
+		s += fmt.Sprintf(" slow=%v", c.Slow)
 	}
 	return s
 }

@@ -53,9 +53,9 @@ const (
 
 func (o *owner) runs() running {
 	switch {
-	case o.stalls || o.ending || o.waits:
+	case o.stalls || o.ending || o.waits || o.lags():
 		return unsure
-	case o.running == 0:
+	case o.running == 0 || o.slowly: // time at a throttle is not counted
 		return silent
 	case o.sold[o.running-1].usedUp(): // a pause ends it, and says that the device is not connected
 		return unsure
@@ -164,7 +164,7 @@ func switches(op porcupine.Operation, before, after running) bool {
 // paused, which says that the device is not connected.
 func mightSwitch(op porcupine.Operation) bool {
 	switch op.Input.(Call).Verb {
-	case Pause, Delete, Wind, Sell, Extend:
+	case Pause, Delete, Wind, Sell, Extend, Slow, Create:
 		return true
 	}
 	return drops(op)

@@ -2,6 +2,7 @@ package races
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -33,13 +34,16 @@ func (h *History) Ends(c Call, ledger, others []Line, ranOut, expired time.Durat
 	if c.Time != Short {
 		return
 	}
-	var started, ran time.Duration
+	var started, ran, slowed time.Duration
 	for _, x := range ledger {
 		if started == 0 && (x.Kind == "start" || x.Kind == "chain") {
 			started = x.At
 		}
 		if x.Why == TimeIsUp || x.Why == HasEnded {
 			ran = x.At
+		}
+		if x.Kind == "throttle" && slowed == 0 && strings.HasPrefix(x.Why, TimeIsUp) {
+			slowed = x.At
 		}
 	}
 	if started == 0 {
@@ -49,6 +53,9 @@ func (h *History) Ends(c Call, ledger, others []Line, ranOut, expired time.Durat
 		if c.Life == 0 && x.Why == Ended(c.Session) && ran == 0 {
 			ran = x.At
 		}
+	}
+	if slowed != 0 { // it ended so once, and ends otherwise at its throttle
+		ran = slowed
 	}
 	over := started + Short
 	if ran == 0 && ranOut != 0 { // it ended as it was paused

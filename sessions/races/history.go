@@ -65,8 +65,14 @@ func (h *History) draw(random *rand.Rand, device int, keep bool) Call {
 	h.mu.Lock()
 	known := slices.Clone(h.sold[device])
 	h.mu.Unlock()
-	n := random.IntN(100)
-	if len(known) == 0 || n < 14 && len(known) < maxSold-MaxWriters {
+	n, buys := random.IntN(100), 14
+	if device%4 > 1 { // it has little at once, and uses that up
+		buys = 5
+		if len(known) == 0 && n%MaxWriters > 0 {
+			return Call{Verb: Connect, Device: device}
+		}
+	}
+	if len(known) == 0 || n < buys && len(known) < maxSold-MaxWriters {
 		return drawPlan(random, device)
 	}
 	one := known[random.IntN(len(known))]
@@ -83,7 +89,9 @@ func (h *History) draw(random *rand.Rand, device int, keep bool) Call {
 	case n < 80:
 	case n >= 93 && !keep:
 		c.Verb, c.Session = Delete, one.Session
-	case one.Time == 0:
+	case n >= 90:
+		c.Verb, c.Session, c.Slow = Slow, one.Session, random.IntN(3) > 0
+	case one.Limit != 0:
 		c.Verb, c.Session, c.Limit = Sell, one.Session, Parcel*int64(1+random.IntN(6))
 	case one.Time == Long:
 		c.Verb, c.Session, c.Whole = Wind, one.Session, random.IntN(3) > 0
@@ -94,15 +102,18 @@ func (h *History) draw(random *rand.Rand, device int, keep bool) Call {
 }
 
 func drawPlan(random *rand.Rand, device int) Call {
-	c := Call{Verb: Create, Device: device}
-	switch random.IntN(8) {
+	c := Call{Verb: Create, Device: device, Slow: random.IntN(2) > 0}
+	switch random.IntN(9) {
 	case 0:
 		c.Time = Long
 	case 1, 2:
 		c.Time = Short
 	case 3, 4:
 		c.Time, c.Life = Short, Short // with 0 days
-	case 5:
+	case 5: // its data is used up long before
+		c.Time, c.Life = Short, Short
+		c.Limit = Parcel * int64(1+random.IntN(4))
+	case 6:
 		c.Life = Day
 		fallthrough
 	default:

@@ -1,6 +1,7 @@
 package races
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -22,6 +23,14 @@ var (
 
 func TestHistories(t *testing.T) {
 	small := Call{Verb: Create, Limit: Parcel}
+	slow := Call{Verb: Create, Limit: Parcel, Slow: true}
+	passes := func(session int64, from, n int) (all []at) {
+		for i := range n {
+			all = append(all, at{of(Pass, 0), Answer{Session: session}, from + 4*i, from + 4*i + 2})
+		}
+		return all
+	}
+	throttled := append([]at{{slow, Answer{Session: 1}, 0, 1}, connect}, passes(1, 30, 3)...)
 	for _, row := range []struct {
 		name        string
 		calls       []at
@@ -47,6 +56,15 @@ func TestHistories(t *testing.T) {
 			{of(Pause, 0), Answer{Said: Not}, 15, 60}, {of(Pass, 0), Answer{Session: Dropped}, 100, 101}}, Linear, 0, 91},
 		{"the look says less than passed", []at{{small, Answer{Session: 1}, 0, 1}, connect, {of(Pass, 0), Answer{Session: 1}, 30, 31}, ends,
 			{of(Look, 0), Answer{All: Describe(1, "available", false, 0)}, 140, 141}}, Refused, 0, 0},
+		{"what is used up goes on at its throttle, whose time is not counted", slices.Concat(throttled, []at{ends}), Linear, 10, 46},
+		{"without a throttle it does not", slices.Concat([]at{{small, Answer{Session: 1}, 0, 1}, connect}, passes(1, 30, 3)), Refused, 0, 0},
+		{"a packet is dropped at a throttle", slices.Concat(throttled, passes(Dropped, 50, 1)), Refused, 0, 0},
+		{"what is bought takes over from a throttle", slices.Concat(throttled, []at{{Call{Verb: Create, Time: Long}, Answer{Session: 2}, 50, 51}},
+			passes(2, 60, 3), []at{ends}), Linear, 58, 106},
+		{"what is bought does not", slices.Concat(throttled, []at{{Call{Verb: Create, Time: Long}, Answer{Session: 2}, 50, 51}},
+			passes(1, 60, mostLate+1)), Refused, 0, 0},
+		{"a throttle ends with the disconnect", slices.Concat(throttled, []at{ends, {of(Connect, 0), Answer{Session: 1}, 140, 141}}), Refused, 0, 0},
+		{"a throttle that is taken away ends", slices.Concat(throttled, []at{{of(Slow, 1), Answer{}, 50, 51}}, passes(1, 60, 1)), Refused, 0, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := New(func() time.Duration { return 0 })

@@ -8,7 +8,7 @@ func (o owner) undecided(before *owner) owner {
 		s.start = 0
 		o.starts--
 	}
-	o.running, o.stalls, o.waits = 0, false, true
+	o.running, o.stalls, o.slowly, o.fell, o.waits = 0, false, false, 0, true
 	return o
 }
 
@@ -18,7 +18,7 @@ func (o owner) steps(c Call, r Answer) (all []owner) {
 	if o.waits {
 		settled := o
 		settled.waits = false
-		settled.run(o.best(0), true)
+		settled.run(o.follows(0), true)
 		all = settled.steps(c, r)
 		switch c.Verb {
 		case Pause, Resume, RunOut, Look, Disconnect:
@@ -27,6 +27,13 @@ func (o owner) steps(c Call, r Answer) (all []owner) {
 			if r.Said == Already {
 				all = append(all, o)
 			}
+			return all
+		}
+	}
+	if o.lags() {
+		over := o
+		over.run(o.best(0), o.stalls)
+		if all = over.steps(c, r); o.late == mostLate {
 			return all
 		}
 	}
@@ -48,7 +55,8 @@ func (o owner) step(c Call, r Answer) []owner {
 	}
 	switch c.Verb {
 	case Create:
-		o.buy(sold{id: r.Session, time: c.Time, life: c.Life, limit: c.Limit})
+		o.buy(sold{id: r.Session, time: c.Time, life: c.Life, limit: c.Limit, slow: c.Slow})
+		o.mindPause()
 		return []owner{o}
 	case Connect:
 		return o.connects(r)
@@ -77,14 +85,21 @@ func (o owner) step(c Call, r Answer) []owner {
 	if (at == 0) != (r.Said == Unknown) {
 		return nil
 	}
-	if at != 0 {
-		o.change(c, at)
+	if at == 0 {
+		return []owner{o}
 	}
-	return []owner{o}
+	fell, runs := o.fell, o.running == at
+	o.change(c, at)
+	all := []owner{o}
+	if back := o.place(fell); fell != 0 && back != 0 && runs && o.running == 0 {
+		o.run(back, true)
+		all = append(all, o)
+	}
+	return all
 }
 
 func (o owner) connects(r Answer) []owner {
-	best := o.best(0)
+	best := o.follows(0)
 	switch {
 	case o.running != 0 || o.paused != 0:
 		if r.Said != Already {
@@ -117,8 +132,8 @@ func (o owner) halts(pause bool, said string) []owner {
 		if said != Goes {
 			return nil
 		}
-	case pause && !o.sold[o.running-1].available(): // it ends as it is paused
-		o.paused = o.best(o.running)
+	case pause && !o.sold[o.running-1].available() && o.after() != o.running && !o.slowly: // it ends as it is paused
+		o.paused = o.follows(o.running)
 		if (o.paused == 0) != (said == Not) {
 			return nil
 		}
@@ -138,7 +153,13 @@ func (o owner) halts(pause bool, said string) []owner {
 // change applies a call to the session at a place.
 func (o *owner) change(c Call, at int) {
 	s := &o.sold[at-1]
+	defer o.mindPause()
 	switch c.Verb {
+	case Slow:
+		if s.slow = c.Slow; o.running == at && o.slowly && !s.slow {
+			o.skip(at)
+		}
+		return
 	case Sell, Extend:
 		if c.Verb == Sell {
 			s.limit, s.spent = c.Limit, false
@@ -147,10 +168,7 @@ func (o *owner) change(c Call, at int) {
 		}
 		if o.ending {
 			o.ending = false
-			o.run(o.best(0), true)
-		}
-		if o.paused == at && !s.available() {
-			o.paused = o.best(at)
+			o.run(o.follows(0), true)
 		}
 		return // else one that runs ends with the packet that does not fit
 	case Wind:
@@ -160,8 +178,8 @@ func (o *owner) change(c Call, at int) {
 		o.remove(at)
 		return
 	}
-	if !s.available() {
-		o.skip(at)
+	if o.running == at && s.over && !o.slowly {
+		o.run(o.after(), true)
 	}
 }
 
@@ -176,8 +194,8 @@ func (o owner) passes(billed int64) []owner {
 	}
 	by := func(s *sold) bool { return billed == Somebody || billed == s.id }
 	s := &o.sold[o.running-1]
-	if s.timed() || s.used < s.limit {
-		if !passed && !o.stalls && s.time == Short {
+	if o.slowly || s.limit == 0 || s.used < s.limit {
+		if !passed && !o.stalls && s.time == Short && !o.slowly {
 			o.ending = true // its time was used up, and it is topped up at that moment
 			return []owner{o}
 		}
@@ -187,31 +205,37 @@ func (o owner) passes(billed int64) []owner {
 		if passed {
 			s.used += Parcel
 			o.stalls = false
+			if o.lags() {
+				o.late++
+			}
 		}
 		return []owner{o}
 	}
 	topped := o // before control hears of it
 	topped.ending = true
 	s.spent = true // this is the packet that does not fit
-	switch o.run(o.best(o.running), !passed); {
+	switch o.run(o.after(), !passed); {
 	case !passed:
 		return []owner{o, topped}
 	case o.running == 0 || !by(&o.sold[o.running-1]):
 		return nil
 	}
 	o.sold[o.running-1].used += Parcel
+	if s.throttles() && s.life == 0 && !o.slowly {
+		o.fell = s.id
+	}
 	return []owner{o}
 }
 
 // runsOut ends the session at a place, whose time is used up.
 func (o owner) runsOut(at int) []owner {
-	if at == 0 || o.running != at || !o.sold[at-1].timed() {
+	if at == 0 || o.running != at || o.slowly || !o.sold[at-1].timed() {
 		return nil
 	}
 	topped := o // before control hears of it
 	topped.ending = true
 	o.sold[at-1].over = true
-	o.run(o.best(at), true)
+	o.run(o.after(), true)
 	return []owner{o, topped}
 }
 
@@ -222,8 +246,9 @@ func (o owner) expires(at int) []owner {
 	if s := &o.sold[at-1]; s.start == 0 || s.life == 0 {
 		return nil
 	}
-	o.sold[at-1].expired = true
-	o.skip(at)
+	if o.sold[at-1].expired = true; o.running == at || o.paused == at {
+		o.skip(at)
+	}
 	return []owner{o}
 }
 
@@ -231,8 +256,8 @@ func (o owner) expires(at int) []owner {
 func (o owner) doubted(c Call) []owner {
 	all := []owner{o}
 	switch at := o.place(c.Session); {
-	case c.Verb == Connect && o.running == 0 && o.paused == 0 && o.best(0) != 0:
-		o.run(o.best(0), false)
+	case c.Verb == Connect && o.running == 0 && o.paused == 0 && o.follows(0) != 0:
+		o.run(o.follows(0), false)
 		all = append(all, o)
 		o.run(0, false) // started, and not connected
 		all = append(all, o)
