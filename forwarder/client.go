@@ -128,6 +128,7 @@ func (f *Forwarder) take(i int) {
 	f.byIP.put(uint64(ip), uint32(i))
 	c.sighted = 0
 
+	revoked := f.revoked(c)         // first: what takes over was published before
 	published := s.Published.Load() // once: what is published meanwhile has a policy change of its own
 	for seq := max(c.taken, least(published)) + 1; seq <= published; seq++ {
 		g := s.Record(seq)
@@ -144,7 +145,7 @@ func (f *Forwarder) take(i int) {
 		g.Taken.Store(seq)
 	}
 	c.taken = published
-	f.review(c)
+	f.review(c, revoked)
 	if p := s.Probe.Load(); p != c.probe {
 		c.probe = p
 		f.probe(c)

@@ -24,13 +24,21 @@ func running(s *clients.Slot) (*clients.Grant, clients.Use) {
 	return g, u
 }
 
+// revoked is when the active grant of a client was revoked, since boot; 0: it was not.
+func (f *Forwarder) revoked(c *client) time.Duration {
+	if !c.running {
+		return 0
+	}
+	return time.Duration(f.grant(c).Revoked.Load())
+}
+
 // review applies the records of a client: what was revoked ends, limits and
 // rates of the active grant are read again, the next one starts if none runs.
-func (f *Forwarder) review(c *client) {
+func (f *Forwarder) review(c *client, revoked time.Duration) {
 	if c.running {
 		f.adjust(c)
-		if r := time.Duration(f.grant(c).Revoked.Load()); r != 0 {
-			at := min(max(r, c.started), f.now)
+		if revoked != 0 {
+			at := min(max(revoked, c.started), f.now)
 			if c.deadline <= at { // it had ended by itself
 				f.end(c, c.why, c.deadline)
 			} else {
