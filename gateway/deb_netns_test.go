@@ -5,6 +5,7 @@ package gateway_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,7 +238,7 @@ func says(t *testing.T, said string, all ...string) {
 // while an image is built.
 func testLife(t *testing.T, b *box, first, next string) {
 	says(t, b.install(first),
-		conffile+":17:3: lan.interface: missing; take the # away and name the Ethernet port", "wan.interface: missing", "wan.address: missing",
+		fmt.Sprintf("%s:%d:3: lan.interface: missing; take the # away and name the Ethernet port", conffile, lineOf("  interface: ")), "wan.interface: missing", "wan.address: missing",
 		"wan.gateway: missing", "installed and not started: fill in the lines named above in "+conffile+", then: gatewayd check && systemctl start gatewayd")
 	b.do("test", "-L", "/etc/systemd/system/multi-user.target.wants/gatewayd.service")
 	says(t, b.fails("gatewayd", "run"), "lan.interface: missing")
@@ -267,6 +268,12 @@ func testLife(t *testing.T, b *box, first, next string) {
 	for _, pid := range b.processes() {
 		t.Errorf("process %d is left", pid)
 	}
+}
+
+// lineOf is the number of the first line of the example that begins so.
+func lineOf(begin string) int {
+	before, _, _ := strings.Cut(string(config.Example), "\n"+begin)
+	return 2 + strings.Count(before, "\n")
 }
 
 // property is what systemd says of the service.
