@@ -28,16 +28,8 @@ func TestTheTotalStandsInTheTable(t *testing.T) {
 		{"the most", config.Speed{Up: 100 * config.Gbit}, 0, 12_500_000_000},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			table, memory, err := clients.Create(clients.Shape{Slots: 8})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer memory.Close()
-			bell, err := clients.NewBell()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer bell.Close()
+			table := eightSlots(t)
+			bell := aBell(t)
 			h := table.Header()
 			h.TotalDown.Store(1) // a control before this one's
 			h.TotalUp.Store(1)
@@ -61,16 +53,8 @@ func TestTheTotalStandsInTheTable(t *testing.T) {
 // What the forwarder goes by while it runs stands in the table when control begins,
 // and as each later config says as soon as that is adopted.
 func TestWhatTheForwarderReadsStandsInTheTable(t *testing.T) {
-	table, memory, err := clients.Create(clients.Shape{Slots: 8})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer memory.Close()
-	bell, err := clients.NewBell()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer bell.Close()
+	table := eightSlots(t)
+	bell := aBell(t)
 	h := table.Header()
 	var c *control
 	for _, row := range []struct {
@@ -129,20 +113,9 @@ func TestTheForwarderIsToldWhatMayWait(t *testing.T) {
 // The store ends when its caller has hung up; a control inside a program does
 // not end with a process.
 func TestControlHangsUpOnTheStoreWhenItEnds(t *testing.T) {
-	table, memory, err := clients.Create(clients.Shape{Slots: 8})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer memory.Close()
-	toBell, err := clients.NewBell()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer toBell.Close()
-	fromBell, err := clients.NewBell()
-	if err != nil {
-		t.Fatal(err)
-	}
+	table := eightSlots(t)
+	toBell := aBell(t)
+	fromBell := aBell(t)
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -162,4 +135,25 @@ func TestControlHangsUpOnTheStoreWhenItEnds(t *testing.T) {
 	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("a new line after the end: %v, want it closed", err)
 	}
+}
+
+// eightSlots is a client table, and aBell a bell, for as long as the test runs.
+func eightSlots(t *testing.T) *clients.Table {
+	t.Helper()
+	table, memory, err := clients.Create(clients.Shape{Slots: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { memory.Close() })
+	return table
+}
+
+func aBell(t *testing.T) *clients.Bell {
+	t.Helper()
+	bell, err := clients.NewBell()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bell.Close() })
+	return bell
 }
