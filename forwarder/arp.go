@@ -99,6 +99,9 @@ func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) {
 // answer tells the box's kernel a client's MAC, from the table. Everything
 // else goes on.
 func (f *Forwarder) answer(fr *frame) Reason {
+	if fr.Tagged {
+		return UnknownProtocol
+	}
 	switch fr.EtherType {
 	case packet.EtherTypeIPv4:
 		return Kept

@@ -112,17 +112,30 @@ func isIPv4(raw []byte) bool { return binary.BigEndian.Uint16(raw[l2+12:]) == pa
 
 // tagged is a frame in a VLAN. The kernel takes the tag out before its program runs.
 func tagged(raw []byte, vlan uint16) []byte {
-	return append(binary.BigEndian.AppendUint16(append(bytes.Clone(raw[:l2+12]), 0x81, 0), vlan), raw[l2+12:]...)
+	raw = append(binary.BigEndian.AppendUint16(append(bytes.Clone(raw[:l2+12]), 0x81, 0), vlan), raw[l2+12:]...)
+	if raw[0]&1 != 0 {
+		raw[6] += 4 // csum_start
+	}
+	return raw
+}
+
+// untagged is a frame without the tag that tagged has put there.
+func untagged(raw []byte) []byte {
+	if binary.BigEndian.Uint16(raw[l2+12:]) != packet.EtherTypeVLAN {
+		return raw
+	}
+	raw = append(bytes.Clone(raw[:l2+12]), raw[l2+16:]...)
+	if raw[0]&1 != 0 {
+		raw[6] -= 4
+	}
+	return raw
 }
 
 // ownerOf is whose a frame is: as the workers say, where all say the same, and where
 // it is nobody's as the program says, which has to agree with them.
 func ownerOf(t *testing.T, b *bench, port int, program *bpf.VM, raw []byte) int {
 	t.Helper()
-	seen := raw
-	if binary.BigEndian.Uint16(raw[l2+12:]) == 0x8100 {
-		seen = append(bytes.Clone(raw[:l2+12]), raw[l2+16:]...)
-	}
+	seen := untagged(raw)
 	said, err := program.Run(seen[packet.VirtioLen:])
 	if err != nil {
 		t.Fatal(err)

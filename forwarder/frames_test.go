@@ -129,10 +129,12 @@ func (a arp) raw() []byte {
 
 // serialize puts an empty virtio header in front of layers built by gopacket.
 func serialize(l ...gopacket.SerializableLayer) []byte {
-	var ip *layers.IPv4
+	var ip gopacket.NetworkLayer
 	for _, layer := range l {
 		switch layer := layer.(type) {
 		case *layers.IPv4:
+			ip = layer
+		case *layers.IPv6:
 			ip = layer
 		case *layers.TCP:
 			_ = layer.SetNetworkLayerForChecksum(ip)

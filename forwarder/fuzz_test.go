@@ -31,6 +31,10 @@ func FuzzRound(f *testing.F) {
 	f.Add(frame(2, arp{from: lanMAC, to: broadcast, op: 1, mac: lanMAC, ip: lanIP, target: aliceIP}.raw()))
 	f.Add(frame(2, boxUp.udp(100)))
 	f.Add(frame(2, fromBox.tcp(100)))
+	f.Add(frame(0, aliceUp.superSix(6, 3000, 1000)))
+	f.Add(frame(1, aliceUp.six(17, 100)))
+	f.Add(frame(0, tagged(aliceUp.tcpSuper(3000, 1000), 7)))
+	f.Add(frame(0, tagged(tagged(aliceUp.six(17, 100), 7), 8)))
 	w := flow{srcMAC: routerMAC, dstMAC: wanMAC, src: serverIP, dst: wanIP, srcPort: 443, dstPort: 2000, ttl: 2}
 	f.Add(frame(1, w.udp(100)))
 	f.Add(frame(1, w.tcpSuper(3000, 1000)))

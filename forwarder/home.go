@@ -43,9 +43,9 @@ func (f *Forwarder) home(fr *frame) int {
 // no telling, and worker 0 for what it alone can tell.
 func (f *Forwarder) homeWAN(fr *frame) int {
 	switch {
-	case fr.EtherType == packet.EtherTypeARP:
+	case fr.isARP():
 		return 0
-	case fr.EtherType != packet.EtherTypeIPv4:
+	case fr.EtherType != packet.EtherTypeIPv4 || fr.Tagged:
 		return f.worker
 	case fr.IsFragment():
 		return f.homeFragment(fr)
@@ -72,7 +72,7 @@ func (f *Forwarder) portOwner(port uint16) int {
 // cross hands a frame to another worker.
 func (f *Forwarder) cross(to int, fr *frame) Reason {
 	packets, bytes := fr.Segments, fr.layer3()
-	if fr.EtherType == packet.EtherTypeARP { // not layer 3: not counted unless it is dropped
+	if fr.isARP() { // not layer 3: not counted unless it is dropped
 		packets, bytes = 0, 0
 	}
 	c := crossed{port: fr.from, packets: packets, bytes: bytes, raw: fr.Raw}

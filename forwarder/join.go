@@ -14,6 +14,7 @@ const (
 	joinFlows   = 128 // places for the flows of a batch
 	joinBuffers = 16  // super-packets of a batch
 	joinRefused = 3   // in a row, whose packets were taken one by one: the kernel does not know the kind
+	joinKinds   = 8
 )
 
 // joins are the super-packets of a port's batch.
@@ -27,7 +28,8 @@ type joins struct {
 	buffers [][]byte
 	lent    int // of buffers, in this batch
 	lend    func() []byte
-	refused [2]int // super-packets, by kind
+	kinds   [link.Batch]uint8 // by the place of their first frame
+	refused [joinKinds]int    // super-packets, by kind
 
 	offered [link.Batch][]byte
 	took    [link.Batch]bool
@@ -58,12 +60,18 @@ func (j *joins) buffer() []byte {
 	return j.buffers[j.lent-1]
 }
 
-// kind is which kind of super-packet a protocol's packets make.
-func kind(proto uint8) int {
-	if proto == packet.UDP {
-		return 1
+// kind is which kind of super-packet p and others of its flow make: the kernel may know one and not the other.
+func kind(p *packet.Packet) (k uint8) {
+	if p.Proto == packet.UDP {
+		k |= 1
 	}
-	return 0
+	if p.Version == 6 {
+		k |= 2
+	}
+	if p.Tagged {
+		k |= 4
+	}
+	return k
 }
 
 // add takes the frame in a place of the batch; p is nil if it is joined with
@@ -74,20 +82,22 @@ func (j *joins) add(place int, p *packet.Packet) {
 		j.batch++ // a later fragment, for one, must not be overtaken by its flow
 		return
 	}
-	flow := &j.flows[flowOf(p)]
-	if flow.batch == j.batch && j.refused[kind(p.Proto)] < joinRefused && j.mergers[flow.first].Add(p, j.lend) {
+	flow, k := &j.flows[flowOf(p)], kind(p)
+	if flow.batch == j.batch && j.refused[k] < joinRefused && j.mergers[flow.first].Add(p, j.lend) {
 		j.first[place] = flow.first
 		j.leave[flow.first]++
 		j.joined++
 		return
 	}
 	j.mergers[place].Begin(p)
+	j.kinds[place] = k
 	*flow = joinFlow{j.batch, uint8(place)}
 }
 
 // flowOf is the place of a packet's flow.
 func flowOf(p *packet.Packet) uint32 {
-	h := (p.Src^p.Dst)*0x9e3779b1 ^ (uint32(p.SrcPort)<<16|uint32(p.DstPort))*0x85ebca77
+	hosts := p.Hosts()
+	h := uint32(hosts>>32^hosts)*0x9e3779b1 ^ (uint32(p.SrcPort)<<16|uint32(p.DstPort))*0x85ebca77
 	return h >> 16 % joinFlows
 }
 
@@ -123,7 +133,7 @@ func (j *joins) send(l link.Link, frames [][]byte, taken []bool) error {
 // by one. It takes them when it does not know the kind, and after a few such no
 // more of that kind are made.
 func (j *joins) review(l link.Link, first int, frames [][]byte, taken []bool) error {
-	refused := &j.refused[kind(packet.Protocol(frames[first]))]
+	refused := &j.refused[j.kinds[first]]
 	if taken[first] {
 		*refused = 0
 		return nil

@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/packet"
 )
 
 // maxUncounted is the most a client's grant can be short of when the forwarder
@@ -78,7 +79,7 @@ func (fr *frame) cost(n int) uint64 {
 // head is the first portion of a frame while it is sent.
 type head struct {
 	frame
-	headers [256]byte // as they were before
+	headers [packet.MaxHeaders]byte // as they were before
 }
 
 // passHead sends the first n wire packets of a frame through the steps from

@@ -68,7 +68,7 @@ func (p *pacer) flow(fr *frame) uint32 {
 	if fr.IsFragment() {
 		ports = 0
 	}
-	hi, lo := bits.Mul64(uint64(fr.Src)<<32^uint64(fr.Dst)^p.seed, 0x9e3779b97f4a7c15)
+	hi, lo := bits.Mul64(fr.Hosts()^p.seed, 0x9e3779b97f4a7c15)
 	hi, lo = bits.Mul64(hi^lo^ports<<8^uint64(fr.Proto), p.seed)
 	return uint32(hi ^ lo)
 }

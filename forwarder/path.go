@@ -100,8 +100,14 @@ func (fr *frame) layer3() int {
 	if fr.WireLen != 0 {
 		return fr.WireLen
 	}
-	return max(len(fr.Raw)-packet.VirtioLen-packet.EthernetLen, 0)
+	return max(len(fr.Raw)-max(fr.L3, packet.VirtioLen+packet.EthernetLen), 0)
 }
+
+// isARP says whether a frame is ARP, which is not layer 3, in no VLAN.
+func (fr *frame) isARP() bool { return fr.EtherType == packet.EtherTypeARP && !fr.Tagged }
+
+// served says whether frames of this kind are, whatever is in them. Others are resolve's to drop.
+func (fr *frame) served() bool { return fr.EtherType != packet.EtherTypeIPv6 && !fr.Tagged }
 
 // decode reads the headers; all lengths are checked here, once.
 func (f *Forwarder) decode(fr *frame) Reason {
@@ -109,7 +115,10 @@ func (f *Forwarder) decode(fr *frame) Reason {
 	if fr.Segments == 0 {
 		fr.Segments = 1
 	}
-	if !f.again && (fr.EtherType != packet.EtherTypeARP || r != Kept) {
+	if r != Kept && !fr.served() {
+		r, fr.BadOption = Kept, 0
+	}
+	if !f.again && (!fr.isARP() || r != Kept) {
 		f.counters.received(fr.from, fr.Segments, fr.layer3())
 	}
 	if f.crew != nil && (r == Kept || fr.BadOption != 0 && !fr.IsFragment()) {
@@ -125,14 +134,15 @@ func (f *Forwarder) decode(fr *frame) Reason {
 
 // resolve takes ARP and DHCP aside and drops what is not IPv4 or not for us.
 func (f *Forwarder) resolve(fr *frame) Reason {
+	if fr.Tagged {
+		return Tagged
+	}
 	switch fr.EtherType {
 	case packet.EtherTypeIPv4:
 	case packet.EtherTypeARP:
 		return f.arp(fr)
 	case packet.EtherTypeIPv6:
 		return IPv6
-	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
-		return Tagged
 	default:
 		return UnknownProtocol
 	}

@@ -57,7 +57,7 @@ func (f *Forwarder) send(fr *frame) Reason {
 		return Taken
 	}
 	p := &fr.Packet
-	if !fr.HasPorts() || fr.Proto == packet.ICMP {
+	if !fr.HasPorts() || fr.Proto != packet.TCP && fr.Proto != packet.UDP {
 		p = nil
 	}
 	f.enqueue(fr.to, fr.Raw, p, queued{fr.client, uint32(fr.WireLen), uint32(fr.Segments), charge, fr.direction})

@@ -5,13 +5,18 @@ import "testing"
 func TestThePacketPathAllocatesNothing(t *testing.T) {
 	bulk, one := superTCP(t, 60000, 1448), offload(t, udpFrame(t, 2000), 0, 0)
 	icmp := quote(t, TimeExceeded, udpFrame(t, 60), 60)
-	frame := make([]byte, len(bulk))
+	frame := make([]byte, 1<<16)
 	scratch := make([]byte, 2048)
 	emitted := 0
 	emit := func(raw []byte) { emitted += len(raw) }
+	run6, buffer := dataTCP6(t, 2000, 1000), make([]byte, MaxMerged)
+	lend := func() []byte { return buffer }
+	var m Merger
+	six, tagged := extended(superUDP6(t, 60000, 1428), options(hopByHop, 8)), vlan(superTCP6(t, 60000, 1428), EtherTypeVLAN, 7)
+	ping := icmp6Frame(t, EchoRequest6, 56)
 	var p Packet
 	run := func() {
-		for _, raw := range [][]byte{bulk, one, icmp} {
+		for _, raw := range [][]byte{bulk, one, icmp, six, tagged, ping} {
 			n := copy(frame, raw)
 			if p.Decode(frame[:n]) != Kept {
 				t.Fatal("not kept")
@@ -21,6 +26,10 @@ func TestThePacketPathAllocatesNothing(t *testing.T) {
 			p.SetMACs(1, 2)
 			p.DecrementTTL()
 			p.ClampMSS(1400)
+			p.Hosts()
+			if p.ECT() {
+				p.MarkCE()
+			}
 			p.SetEmbeddedSrc(clientIP, 1)
 			p.SetEmbeddedDst(clientIP, 1)
 			p.Cut(2)
@@ -29,6 +38,12 @@ func TestThePacketPathAllocatesNothing(t *testing.T) {
 			p.ValidChecksum()
 			p.Fragment(1500, scratch, emit)
 			p.FinishChecksum()
+		}
+		p.Decode(run6[0])
+		m.Begin(&p)
+		p.Decode(run6[1])
+		if !m.Add(&p, lend) || len(m.Frame()) < 2000 {
+			t.Fatal("not merged")
 		}
 	}
 	if n := testing.AllocsPerRun(100, run); n != 0 {
@@ -41,6 +56,14 @@ func TestThePacketPathAllocatesNothing(t *testing.T) {
 
 func BenchmarkDecode60(b *testing.B) {
 	raw := append(tcpFrame(b, 0), make([]byte, 6)...)
+	var p Packet
+	for b.Loop() {
+		p.Decode(raw)
+	}
+}
+
+func BenchmarkDecodeIPv6(b *testing.B) {
+	raw := tcp6Frame(b, 0)
 	var p Packet
 	for b.Loop() {
 		p.Decode(raw)

@@ -88,5 +88,8 @@ func adjustPartial(field []byte, difference uint32) {
 
 // pseudoHeader is the sum of p's pseudo-header for a layer 4 of length bytes.
 func (p *Packet) pseudoHeader(length int) uint32 {
+	if p.Version == 6 {
+		return p.addressSum() + uint32(p.Proto) + uint32(length)
+	}
 	return p.Src>>16 + p.Src&0xffff + p.Dst>>16 + p.Dst&0xffff + uint32(p.Proto) + uint32(length)
 }

@@ -53,12 +53,17 @@ func (p *Packet) Rest(n int) []byte {
 
 // setLength makes the headers fit a Raw that became n segments, skipped segments later than they were written for.
 func (p *Packet) setLength(skipped int, flags, gsoType uint8, size, n int) {
-	h := p.Raw[p.L3 : p.L3+ipv4Len]
 	length, id := len(p.Raw)-p.L3, p.ID+uint16(skipped)
-	adjust(h[10:], difference16(uint16(p.Len), uint16(length))+difference16(p.ID, id))
-	put16(h[2:], uint16(length))
-	put16(h[4:], id)
-	p.Len, p.ID = length, id
+	if p.Version == 6 {
+		put16(p.Raw[p.L3+4:], uint16(length-ipv6Len))
+		p.Len = length
+	} else {
+		h := p.Raw[p.L3 : p.L3+ipv4Len]
+		adjust(h[10:], difference16(uint16(p.Len), uint16(length))+difference16(p.ID, id))
+		put16(h[2:], uint16(length))
+		put16(h[4:], id)
+		p.Len, p.ID = length, id
+	}
 	if p.Proto == TCP {
 		p.Flags = flags
 		p.Raw[p.L4+13] = flags

@@ -11,22 +11,22 @@ import (
 // segments is what a network card would make of a super-packet, by gopacket: the oracle for Segment, Cut and Rest.
 func segments(t testing.TB, raw []byte, size int) [][]byte {
 	t.Helper()
-	var eth layers.Ethernet
-	var ip layers.IPv4
-	if eth.DecodeFromBytes(raw[VirtioLen:], gopacket.NilDecodeFeedback) != nil || ip.DecodeFromBytes(eth.Payload, gopacket.NilDecodeFeedback) != nil {
-		t.Fatal("not IPv4")
+	eth, ip, proto := dissect(t, raw)
+	var id uint16
+	v4, counts := ip.(*layers.IPv4)
+	if counts {
+		id = v4.Id
 	}
-	id := ip.Id
 	var out [][]byte
 	add := func(l4 gopacket.SerializableLayer, piece []byte) {
-		ip.Id = id + uint16(len(out))
-		out = append(out, serialize(t, &eth, &ip, l4, gopacket.Payload(piece)))
-	}
-	if ip.Protocol == layers.IPProtocolUDP {
-		var u layers.UDP
-		if err := u.DecodeFromBytes(ip.Payload, gopacket.NilDecodeFeedback); err != nil {
-			t.Fatal(err)
+		if counts {
+			v4.Id = id + uint16(len(out))
 		}
+		out = append(out, serialize(t, eth, ip, l4, gopacket.Payload(piece)))
+	}
+	if proto == layers.IPProtocolUDP {
+		var u layers.UDP
+		take(t, &u, ip.LayerPayload())
 		payload := u.Payload
 		for ; len(payload) > size; payload = payload[size:] {
 			add(&u, payload[:size])
@@ -35,9 +35,7 @@ func segments(t testing.TB, raw []byte, size int) [][]byte {
 		return out
 	}
 	var l4 layers.TCP
-	if err := l4.DecodeFromBytes(ip.Payload, gopacket.NilDecodeFeedback); err != nil {
-		t.Fatal(err)
-	}
+	take(t, &l4, ip.LayerPayload())
 	payload, fin, psh := l4.Payload, l4.FIN, l4.PSH
 	for len(payload) > size {
 		l4.FIN, l4.PSH = false, false
@@ -79,10 +77,7 @@ func sameFrames(t testing.TB, got, want [][]byte) {
 func superTCP(t testing.TB, payload, size int) []byte {
 	l4 := tcp()
 	l4.FIN, l4.PSH, l4.CWR, l4.ECE = true, true, true, true
-	l4.Options = []layers.TCPOption{
-		{OptionType: layers.TCPOptionKindNop}, {OptionType: layers.TCPOptionKindNop},
-		{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: text(8)},
-	}
+	l4.Options = timestamps()
 	raw := serialize(t, ethernet(), ipv4(layers.IPProtocolTCP), l4, gopacket.Payload(text(payload)))
 	return offload(t, raw, gsoTCPv4|gsoECN, size)
 }
@@ -104,36 +99,54 @@ var superRows = []struct {
 	{"UDP with a short end", superUDP, 5001, 1000},
 	{"UDP with a full end", superUDP, 5000, 1000},
 	{"UDP of single bytes", superUDP, 9, 1},
+	{"TCP over IPv6 with a short end", superTCP6, 5001, 1000},
+	{"TCP over IPv6 with a full end", superTCP6, 5000, 1000},
+	{"TCP over IPv6 of the largest size", superTCP6, 65535 - 32 - 128, 1428},
+	{"TCP over IPv6 with segments smaller than the headers", superTCP6, 50, 7},
+	{"UDP over IPv6 with a short end", superUDP6, 5001, 1000},
+	{"UDP over IPv6 with a full end", superUDP6, 5000, 1000},
+	{"UDP over IPv6 of single bytes", superUDP6, 9, 1},
+}
+
+// superFrames calls back with each kind of super-packet in each dress, and what a network card would make of it.
+func superFrames(t *testing.T, try func(t *testing.T, raw []byte, want [][]byte)) {
+	for _, row := range superRows {
+		plain := row.frame(t, row.bytes, row.size)
+		for _, dress := range dresses {
+			if dress.six && get16(plain[VirtioLen+12:]) != EtherTypeIPv6 {
+				continue
+			}
+			t.Run(row.name+" "+dress.name, func(t *testing.T) {
+				try(t, dress.on(plain), dressed(segments(t, plain, row.size), dress.on))
+			})
+		}
+	}
 }
 
 func TestSegment(t *testing.T) {
-	for _, row := range superRows {
-		t.Run(row.name, func(t *testing.T) {
-			raw := row.frame(t, row.bytes, row.size)
-			want := segments(t, raw, row.size)
-			p := decode(t, raw)
-			got := segmented(t, p)
-			sameFrames(t, got, want)
-			total := 0
-			for _, s := range got {
-				finished(t, s)
-				total += len(s) - ipAt
-			}
-			if total != p.WireLen {
-				t.Errorf("%d bytes on the wire, WireLen %d", total, p.WireLen)
-			}
-			if p.Segment(make([]byte, p.Payload+p.SegmentSize-1), func([]byte) { t.Error("emitted") }) {
-				t.Error("took a scratch too short")
-			}
-		})
-	}
+	superFrames(t, func(t *testing.T, raw []byte, want [][]byte) {
+		p := decode(t, raw)
+		got := segmented(t, p)
+		sameFrames(t, got, want)
+		total := 0
+		for _, s := range got {
+			wirePacket(t, s)
+			total += len(s) - p.L3
+		}
+		if total != p.WireLen {
+			t.Errorf("%d bytes on the wire, WireLen %d", total, p.WireLen)
+		}
+		if p.Segment(make([]byte, p.Payload+p.SegmentSize-1), func([]byte) { t.Error("emitted") }) {
+			t.Error("took a scratch too short")
+		}
+	})
 	t.Run("a single packet is finished in place", func(t *testing.T) {
 		p := decode(t, offload(t, tcpFrame(t, 11), 0, 0))
 		sameFrames(t, segmented(t, p), [][]byte{tcpFrame(t, 11)})
 	})
-	t.Run("IPv6 that is not finished is refused", func(t *testing.T) {
-		raw := virtio(append(tcpFrame(t, 0)[:ipAt], text(60)...), 1, gsoTCPv6, 10, 54, 0)
-		put16(raw[VirtioLen+12:], EtherTypeIPv6)
+	t.Run("what is not IP and not finished is refused", func(t *testing.T) {
+		raw := vlan(superTCP6(t, 500, 100), EtherTypeQinQ, 5)
+		raw = vlan(raw, EtherTypeQinQ, 6)
 		if decode(t, raw).Segment(make([]byte, 2000), func([]byte) { t.Error("emitted") }) {
 			t.Error("true")
 		}
@@ -142,40 +155,36 @@ func TestSegment(t *testing.T) {
 
 // The head that Cut leaves and what Rest makes of the buffer are, segment by segment, what the whole would have been.
 func TestCutAndRest(t *testing.T) {
-	for _, row := range superRows {
-		t.Run(row.name, func(t *testing.T) {
-			raw := row.frame(t, row.bytes, row.size)
-			want := segments(t, raw, row.size)
-			for n := range len(want) + 2 {
-				p := decode(t, bytes.Clone(raw))
-				wire := p.WireLen
-				p.Cut(n)
-				kept := min(max(n, 1), len(want))
-				if p.Segments != kept {
-					t.Fatalf("Cut(%d) keeps %d of %d", n, p.Segments, len(want))
-				}
-				consistent(t, p)
-				sameFrames(t, segmented(t, p), want[:kept])
-				wire -= p.WireLen
-				if kept == 1 {
-					p.FinishChecksum() // as a port without offloads would
-					sameFrames(t, [][]byte{p.Raw}, want[:1])
-				}
-				rest := p.Rest(n)
-				if (rest == nil) != (kept == len(want)) {
-					t.Fatalf("Rest(%d) is %d bytes", n, len(rest))
-				}
-				if rest == nil {
-					continue
-				}
-				if &rest[0] != &p.Raw[0] || p.WireLen != wire {
-					t.Fatalf("Rest(%d): %d bytes on the wire, want %d", n, p.WireLen, wire)
-				}
-				consistent(t, p)
-				sameFrames(t, segmented(t, p), want[kept:])
+	superFrames(t, func(t *testing.T, raw []byte, want [][]byte) {
+		for n := range len(want) + 2 {
+			p := decode(t, bytes.Clone(raw))
+			wire := p.WireLen
+			p.Cut(n)
+			kept := min(max(n, 1), len(want))
+			if p.Segments != kept {
+				t.Fatalf("Cut(%d) keeps %d of %d", n, p.Segments, len(want))
 			}
-		})
-	}
+			consistent(t, p)
+			sameFrames(t, segmented(t, p), want[:kept])
+			wire -= p.WireLen
+			if kept == 1 {
+				p.FinishChecksum() // as a port without offloads would
+				sameFrames(t, [][]byte{p.Raw}, want[:1])
+			}
+			rest := p.Rest(n)
+			if (rest == nil) != (kept == len(want)) {
+				t.Fatalf("Rest(%d) is %d bytes", n, len(rest))
+			}
+			if rest == nil {
+				continue
+			}
+			if &rest[0] != &p.Raw[0] || p.WireLen != wire {
+				t.Fatalf("Rest(%d): %d bytes on the wire, want %d", n, p.WireLen, wire)
+			}
+			consistent(t, p)
+			sameFrames(t, segmented(t, p), want[kept:])
+		}
+	})
 }
 
 // consistent fails unless decoding p's bytes gives p's fields.
@@ -220,24 +229,34 @@ func FuzzCut(f *testing.F) {
 		if size == 0 || length > 65000 || int(length)/int(size) > 200 {
 			return
 		}
-		frame := superUDP
+		kinds := []func(testing.TB, int, int) []byte{superUDP, superUDP6}
 		if isTCP {
-			frame = superTCP
+			kinds = []func(testing.TB, int, int) []byte{superTCP, superTCP6}
 		}
-		raw := frame(t, int(length), int(size))
-		want := segments(t, raw, int(size))
-		p := decode(t, raw)
-		var got [][]byte
-		for _, n := range []int{int(first), int(second)} {
-			p.Cut(n)
-			consistent(t, p)
-			got = append(got, segmented(t, p)...)
-			if p.Rest(n) == nil {
-				sameFrames(t, got, want)
-				return
+		for version, frame := range kinds {
+			plain := frame(t, int(length), int(size))
+			want := segments(t, plain, int(size))
+			for _, dress := range dresses {
+				if !dress.six || version == 1 {
+					cutTwice(t, dress.on(plain), dressed(want, dress.on), int(first), int(second))
+				}
 			}
-			consistent(t, p)
 		}
-		sameFrames(t, append(got, segmented(t, p)...), want)
 	})
+}
+
+func cutTwice(t *testing.T, raw []byte, want [][]byte, first, second int) {
+	p := decode(t, raw)
+	var got [][]byte
+	for _, n := range []int{first, second} {
+		p.Cut(n)
+		consistent(t, p)
+		got = append(got, segmented(t, p)...)
+		if p.Rest(n) == nil {
+			sameFrames(t, got, want)
+			return
+		}
+		consistent(t, p)
+	}
+	sameFrames(t, append(got, segmented(t, p)...), want)
 }

@@ -8,15 +8,15 @@ const (
 )
 
 // Decode reads the headers of raw into p. It may change the virtio header (see the package's steps), and Raw ends
-// where the IPv4 packet does: Ethernet padding is gone. Frames that are not IPv4 are Kept with EtherType and the
-// MACs set, nothing else.
+// where the IP packet does: Ethernet padding is gone. Frames that are not IP are Kept with EtherType, the MACs, L3 and
+// the VLAN tag set, nothing else.
 //
 // The packet path trusts Decode: after Kept, and of what it has read when BadOption says why not, no field points outside of Raw and no method panics.
 func (p *Packet) Decode(raw []byte) Reason {
 	if len(raw) < VirtioLen+EthernetLen {
 		return Malformed
 	}
-	const l3 = VirtioLen + EthernetLen
+	l3 := VirtioLen + EthernetLen
 	*p = Packet{} // and the rest one by one: one literal is built aside and copied, 4 ns of 27
 	p.Raw = raw
 	p.L3, p.L4, p.Payload = l3, len(raw), len(raw)
@@ -24,10 +24,16 @@ func (p *Packet) Decode(raw []byte) Reason {
 	p.DstMAC = MAC(raw[VirtioLen:])
 	p.SrcMAC = MAC(raw[VirtioLen+6:])
 	p.EtherType = get16(raw[VirtioLen+12:])
+	if p.EtherType != EtherTypeIPv4 {
+		l3 = p.untag()
+	}
 	if !p.checkVirtio() {
 		return Malformed
 	}
 	if p.EtherType != EtherTypeIPv4 {
+		if p.EtherType == EtherTypeIPv6 {
+			return p.decodeIPv6()
+		}
 		return Kept
 	}
 
@@ -73,14 +79,27 @@ func (p *Packet) Decode(raw []byte) Reason {
 	} else if p.Proto == TCP && p.FragOffset < tcpLen {
 		return Malformed // would overwrite a header that was judged already (RFC 1858)
 	}
-	p.HeaderLen = p.Payload - l3
+	p.HeaderLen, p.Version = p.Payload-l3, 4
 	if !p.checkOffloads() || p.BadOption != 0 {
 		return Malformed
 	}
 	return Kept
 }
 
-// decodeL4 reads the header behind the IPv4 header and sets Payload behind it.
+// untag reads the VLAN tag that may be in front of the EtherType, and returns the offset of layer 3.
+func (p *Packet) untag() int {
+	if p.EtherType != EtherTypeVLAN && p.EtherType != EtherTypeQinQ {
+		return p.L3
+	}
+	p.Tagged = true
+	if tag := p.Raw[p.L3:]; len(tag) >= VLANLen {
+		p.VLAN, p.EtherType = get16(tag), get16(tag[2:])
+		p.L3 += VLANLen
+	}
+	return p.L3
+}
+
+// decodeL4 reads the header behind the IP headers and sets Payload behind it.
 func (p *Packet) decodeL4() bool {
 	b := p.Raw[p.L4:]
 	switch p.Proto {

@@ -1,6 +1,6 @@
 package packet
 
-// Inner is the packet that an ICMP error quotes: the header and at least 8 bytes of what once was sent (RFC 792), so
+// Inner is the packet that an ICMP error of IPv4 quotes: the header and at least 8 bytes of what once was sent (RFC 792), so
 // usually cut short, and with checksums that nobody can verify.
 type Inner struct {
 	L3, L4           int // offsets in Raw
@@ -13,7 +13,7 @@ type Inner struct {
 // Embedded reads the packet that p, an ICMP error, quotes. It is false for other packets, redirects (which mean one link
 // only), fragments, and quotes that name no flow: later fragments, other protocols, ICMP errors, fewer than 8 bytes.
 func (p *Packet) Embedded(in *Inner) bool {
-	if !p.IsICMPError() || p.ICMPType == Redirect || p.IsFragment() {
+	if p.Version == 6 || !p.IsICMPError() || p.ICMPType == Redirect || p.IsFragment() {
 		return false
 	}
 	b := p.Raw[p.Payload:]

@@ -9,7 +9,7 @@ package packet
 // for the header and 8 bytes.
 func (p *Packet) Fragment(mtu int, scratch []byte, emit func(raw []byte)) bool {
 	headerLen := p.L4 - p.L3
-	if p.HeaderLen == 0 || p.Segments > 1 {
+	if p.Version != 4 || p.Segments > 1 {
 		return false
 	}
 	if p.Len <= mtu {

@@ -11,7 +11,7 @@ import (
 func fragments(t testing.TB, p *Packet, mtu int) [][]byte {
 	t.Helper()
 	var out [][]byte
-	if !p.Fragment(mtu, make([]byte, ipAt+mtu), func(raw []byte) { out = append(out, bytes.Clone(raw)) }) {
+	if !p.Fragment(mtu, make([]byte, p.L3+mtu), func(raw []byte) { out = append(out, bytes.Clone(raw)) }) {
 		t.Fatal("Fragment is false")
 	}
 	return out

@@ -11,14 +11,15 @@ type Merger struct {
 	buffer []byte // the super-packet; nil until there is one
 	end    int    // of what is in buffer
 
-	packets     int
-	l4, payload int // offsets, the same in all packets
-	size        int // layer 4 payload of all packets but the last, bytes
-	seq         uint32
-	id          uint16
-	flags       uint8 // FIN and PSH of the last packet
-	open        bool  // may be joined by another
-	sure        bool  // the first packet's checksum is known to be right
+	packets         int
+	l3, l4, payload int // offsets, the same in all packets
+	size            int // layer 4 payload of all packets but the last, bytes
+	seq             uint32
+	id              uint16
+	version, proto  uint8
+	flags           uint8 // FIN and PSH of the last packet
+	open            bool  // may be joined by another
+	sure            bool  // the first packet's checksum is known to be right
 }
 
 // MaxMerged is the length in bytes of the longest super-packet, with its virtio header.
@@ -29,14 +30,15 @@ const MaxMerged = VirtioLen + EthernetLen + 65535
 func (m *Merger) Begin(p *Packet) {
 	m.open = p.mergeable() && p.Flags&(FIN|PSH) == 0
 	m.first, m.buffer, m.packets = p.Raw, nil, 1
-	m.l4, m.payload, m.size = p.L4, p.Payload, len(p.Raw)-p.Payload
+	m.l3, m.l4, m.payload, m.size = p.L3, p.L4, p.Payload, len(p.Raw)-p.Payload
+	m.version, m.proto = p.Version, p.Proto
 	m.seq, m.id, m.flags = p.Seq+uint32(m.size), p.ID+1, 0
 	m.sure = p.Verified || p.Partial()
 }
 
-// mergeable reports whether p has nothing but data to say.
+// mergeable reports whether p has nothing but data to say: no options, and of IPv6 no extension headers.
 func (p *Packet) mergeable() bool {
-	if p.Segments != 1 || p.L4-p.L3 != ipv4Len || p.Payload == len(p.Raw) || p.IsFragment() {
+	if p.Segments != 1 || p.L4-p.L3 != headersOf(p.Version) || p.Payload == len(p.Raw) || p.IsFragment() {
 		return false
 	}
 	switch p.Proto {
@@ -47,6 +49,14 @@ func (p *Packet) mergeable() bool {
 		return get16(l4[udpChecksumAt:]) != 0 && int(get16(l4[4:])) == len(l4)
 	}
 	return false
+}
+
+// headersOf is the length of the IP header alone, bytes.
+func headersOf(version uint8) int {
+	if version == 6 {
+		return ipv6Len
+	}
+	return ipv4Len
 }
 
 // Add joins p to the packets before if it is the next one of their flow. If not, nothing is joined any more, so that
@@ -76,22 +86,27 @@ func (m *Merger) Add(p *Packet, buffer func() []byte) bool {
 	return true
 }
 
-// precedes reports whether p's headers are those of the packet after the last.
+// precedes reports whether p's headers are those of the packet after the last. Addresses and VLAN tag of the frame are
+// among them.
 func (m *Merger) precedes(p *Packet) bool {
-	if p.L4 != m.l4 || p.Payload != m.payload || p.ID != m.id && !p.DontFragment {
+	if p.L3 != m.l3 || p.L4 != m.l4 || p.Payload != m.payload || p.ID != m.id && !p.DontFragment {
 		return false
 	}
-	const l3 = VirtioLen + EthernetLen
-	a, b := m.first, p.Raw
-	if !bytes.Equal(a[VirtioLen:l3+2], b[VirtioLen:l3+2]) || // as far as the type of service
+	a, b, l3, l4 := m.first, p.Raw, m.l3, m.l4
+	if p.Version == 6 {
+		if !bytes.Equal(a[VirtioLen:l3+4], b[VirtioLen:l3+4]) || // as far as the flow label
+			!bytes.Equal(a[l3+6:l4+4], b[l3+6:l4+4]) { // from the next header as far as the ports
+			return false
+		}
+	} else if !bytes.Equal(a[VirtioLen:l3+2], b[VirtioLen:l3+2]) || // as far as the type of service
 		!bytes.Equal(a[l3+6:l3+10], b[l3+6:l3+10]) || // flags, TTL, protocol
-		!bytes.Equal(a[l3+12:l3+ipv4Len+4], b[l3+12:l3+ipv4Len+4]) { // addresses and ports
+		!bytes.Equal(a[l3+12:l4+4], b[l3+12:l4+4]) { // addresses and ports
 		return false
 	}
 	if p.Proto != TCP {
 		return true
 	}
-	a, b = a[m.l4:m.payload], b[m.l4:m.payload]
+	a, b = a[l4:m.payload], b[l4:m.payload]
 	return p.Seq == m.seq &&
 		bytes.Equal(a[8:13], b[8:13]) && // acknowledgement, header length
 		bytes.Equal(a[14:16], b[14:16]) && // window
@@ -115,20 +130,17 @@ func (m *Merger) Frame() []byte {
 	if m.packets == 1 {
 		return m.first
 	}
-	const l3 = VirtioLen + EthernetLen
-	ip := m.first[l3:]
 	p := Packet{
-		Raw: m.buffer[:m.end], L3: l3, L4: m.l4, Payload: m.payload, Len: len(m.first) - l3, HeaderLen: m.payload - l3,
-		Proto: ip[9], Src: get32(ip[12:]), Dst: get32(ip[16:]), ID: get16(ip[4:]),
+		Raw: m.buffer[:m.end], L3: m.l3, L4: m.l4, Payload: m.payload, Len: len(m.first) - m.l3, HeaderLen: m.payload - m.l3,
+		Version: m.version, Proto: m.proto,
 	}
-	gsoType := uint8(gsoUDP)
+	if p.Version == 4 {
+		ip := p.Raw[p.L3:]
+		p.Src, p.Dst, p.ID = get32(ip[12:]), get32(ip[16:]), get16(ip[4:])
+	}
 	if p.Proto == TCP {
-		gsoType = gsoTCPv4
 		p.Flags = p.Raw[p.L4+13]
 	}
-	p.setLength(0, p.Flags|m.flags, gsoType, m.size, m.packets)
+	p.setLength(0, p.Flags|m.flags, p.gsoType(), m.size, m.packets)
 	return p.Raw
 }
-
-// Protocol is the protocol of an IPv4 frame that Decode kept.
-func Protocol(raw []byte) uint8 { return raw[VirtioLen+EthernetLen+9] }

@@ -41,15 +41,23 @@ func wire(t testing.TB, frames [][]byte) [][]byte {
 func dataTCP(t testing.TB, payload, size int) [][]byte {
 	l4 := tcp()
 	l4.PSH = true
-	l4.Options = []layers.TCPOption{
-		{OptionType: layers.TCPOptionKindNop}, {OptionType: layers.TCPOptionKindNop},
-		{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: text(8)},
-	}
+	l4.Options = timestamps()
 	return segments(t, serialize(t, ethernet(), ipv4(layers.IPProtocolTCP), l4, gopacket.Payload(text(payload))), size)
 }
 
 func dataUDP(t testing.TB, payload, size int) [][]byte {
 	return segments(t, udpFrame(t, payload), size)
+}
+
+func dataTCP6(t testing.TB, payload, size int) [][]byte {
+	l4 := tcp()
+	l4.PSH = true
+	l4.Options = timestamps()
+	return segments(t, serialize(t, ethernet6(), ipv6(layers.IPProtocolTCP), l4, gopacket.Payload(text(payload))), size)
+}
+
+func dataUDP6(t testing.TB, payload, size int) [][]byte {
+	return segments(t, udp6Frame(t, payload), size)
 }
 
 func TestMerge(t *testing.T) {
@@ -66,6 +74,15 @@ func TestMerge(t *testing.T) {
 		{"more than a packet holds", append(dataUDP(t, 60000, 1000), dataUDP(t, 9000, 1000)...), 2},
 		{"one", dataTCP(t, 100, 1000), 1},
 		{"a second run behind PSH", append(dataTCP(t, 3000, 1000), dataTCP(t, 3000, 1000)...), 2},
+		{"TCP over IPv6 with a short end", dataTCP6(t, 5001, 1000), 1},
+		{"TCP over IPv6 with a full end", dataTCP6(t, 5000, 1000), 1},
+		{"UDP over IPv6 with a short end", dataUDP6(t, 5001, 1000), 1},
+		{"UDP over IPv6 of single bytes", dataUDP6(t, 9, 1), 1},
+		{"over IPv6 more than a packet holds", append(dataUDP6(t, 60000, 1000), dataUDP6(t, 9000, 1000)...), 2},
+		{"TCP in a VLAN", dressed(dataTCP(t, 5001, 1000), inVLAN(7)), 1},
+		{"UDP over IPv6 in a VLAN", dressed(dataUDP6(t, 5001, 1000), inVLAN(7)), 1},
+		{"in a VLAN more than a packet holds", dressed(append(dataUDP6(t, 60000, 1000), dataUDP6(t, 9000, 1000)...), inVLAN(7)), 2},
+		{"of another VLAN", append(dressed(dataTCP6(t, 3000, 1000), inVLAN(7)), dressed(dataTCP6(t, 3000, 1000), inVLAN(8))...), 2},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			out := merged(t, row.frames)
@@ -129,6 +146,21 @@ func TestWhatIsNotMerged(t *testing.T) {
 		{"longer than the first", atomic(append(dataUDP(t, 900, 900), dataUDP(t, 1000, 1000)...))},
 		{"behind a short one", atomic(append(dataUDP(t, 1900, 1000), dataUDP(t, 900, 900)...))},
 		{"no payload", append(dataTCP(t, 0, 1), dataTCP(t, 1000, 1000)...)},
+		{"another traffic class", change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+1] ^= 0x40 })},
+		{"another flow label", change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+3]++ })},
+		{"another hop limit", change(dataTCP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+7]-- })},
+		{"another IPv6 source", mended(change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+23]++ }))},
+		{"another IPv6 destination", mended(change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+24] ^= 8 }))},
+		{"another port over IPv6", mended(change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+43]++ }))},
+		{"a gap over IPv6", mended(change(dataTCP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+47]++ }))},
+		{"no UDP checksum over IPv6", change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[at+46], raw[at+47] = 0, 0 })},
+		{"a wrong UDP checksum over IPv6", change(dataUDP6(t, 3000, 1000), 1, func(raw []byte) { raw[len(raw)-1]++ })},
+		{"a wrong TCP checksum over IPv6 first", change(dataTCP6(t, 3000, 1000), 0, func(raw []byte) { raw[len(raw)-1]++ })},
+		{"behind extension headers", dressed(dataUDP6(t, 3000, 1000), func(raw []byte) []byte { return extended(raw, options(destination, 8)) })},
+		{"another VLAN", append(dressed(dataUDP6(t, 1000, 1000), inVLAN(7)), dressed(dataUDP6(t, 1000, 1000), inVLAN(8))...)},
+		{"another priority", append(dressed(dataUDP6(t, 1000, 1000), inVLAN(7)), dressed(dataUDP6(t, 1000, 1000), inVLAN(0x2007))...)},
+		{"one in a VLAN, one in none", append(dressed(dataUDP6(t, 1000, 1000), inVLAN(7)), dataUDP6(t, 1000, 1000)...)},
+		{"IPv4 and IPv6", atomic(append(dataUDP(t, 1000, 1000), dataUDP6(t, 1000, 1000)...))},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			out := merged(t, row.frames)
@@ -140,10 +172,19 @@ func TestWhatIsNotMerged(t *testing.T) {
 	}
 }
 
-// atomic makes datagrams atomic, without an identification.
+// inVLAN puts a tag with that control information in front of frames.
+func inVLAN(tci uint16) func([]byte) []byte {
+	return func(raw []byte) []byte { return vlan(raw, EtherTypeVLAN, tci) }
+}
+
+// atomic makes IPv4 datagrams atomic, without an identification.
 func atomic(frames [][]byte) [][]byte {
 	for i, raw := range frames {
-		frames[i] = with(raw, func(_, ip []byte) { ip[6], ip[4], ip[5] = 0x40, 0, 0 })
+		frames[i] = with(raw, func(_, ip []byte) {
+			if ip[0]>>4 == 4 {
+				ip[6], ip[4], ip[5] = 0x40, 0, 0
+			}
+		})
 	}
 	return frames
 }
@@ -191,31 +232,40 @@ func FuzzMerge(f *testing.F) {
 		if size == 0 || length > 9000 || int(length)/int(size) > 100 {
 			return
 		}
-		run := dataUDP
+		kinds := []func(testing.TB, int, int) [][]byte{dataUDP, dataUDP6}
 		if isTCP {
-			run = dataTCP
+			kinds = []func(testing.TB, int, int) [][]byte{dataTCP, dataTCP6}
 		}
-		frames := run(t, int(length), int(size))
-		i := int(which) % len(frames)
-		at := ipAt + int(where)%(len(frames[i])-ipAt)
-		frames[i] = with(frames[i], func(raw, _ []byte) { raw[at] ^= flip })
-		var p Packet
-		if p.Decode(bytes.Clone(frames[i])) != Kept {
-			return
-		}
-		if mend && !p.IsFragment() && (p.Proto == TCP || p.Proto == UDP) && p.HeaderLen != 0 && (p.Proto != UDP || int(get16(p.Raw[p.L4+4:])) == len(p.Raw)-p.L4) {
-			p.makePartial()
-			p.FinishChecksum()
-			frames[i] = p.Raw
-		}
-		got, want := wire(t, merged(t, frames)), wire(t, frames)
-		for _, list := range [][][]byte{got, want} {
-			for i, raw := range list {
-				if raw[ipAt+6]&0x40 != 0 { // atomic
-					list[i] = with(raw, func(_, ip []byte) { ip[4], ip[5] = 0, 0 })
-				}
+		for _, run := range kinds {
+			for _, dress := range dresses[:3] {
+				breakOne(t, dressed(run(t, int(length), int(size)), dress.on), int(which), int(where), flip, mend)
 			}
 		}
-		sameFrames(t, got, want)
 	})
+}
+
+func breakOne(t *testing.T, frames [][]byte, which, where int, flip uint8, mend bool) {
+	i := which % len(frames)
+	at := ipAt + where%(len(frames[i])-ipAt)
+	frames[i] = with(frames[i], func(raw, _ []byte) { raw[at] ^= flip })
+	var p Packet
+	if p.Decode(bytes.Clone(frames[i])) != Kept {
+		return
+	}
+	if mend && !p.IsFragment() && (p.Proto == TCP || p.Proto == UDP) && p.HeaderLen != 0 && (p.Proto != UDP || int(get16(p.Raw[p.L4+4:])) == len(p.Raw)-p.L4) {
+		p.makePartial()
+		p.FinishChecksum()
+		frames[i] = p.Raw
+	}
+	got, want := wire(t, merged(t, frames)), wire(t, frames)
+	for _, list := range [][][]byte{got, want} {
+		for i, raw := range list {
+			list[i] = with(raw, func(_, ip []byte) {
+				if ip[0]>>4 == 4 && ip[6]&0x40 != 0 { // atomic
+					ip[4], ip[5] = 0, 0
+				}
+			})
+		}
+	}
+	sameFrames(t, got, want)
 }

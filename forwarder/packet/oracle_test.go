@@ -44,14 +44,18 @@ func tcp() *layers.TCP {
 // serialize puts an empty virtio header in front of the layers, with lengths and checksums by gopacket.
 func serialize(t testing.TB, l ...gopacket.SerializableLayer) []byte {
 	t.Helper()
-	var ip *layers.IPv4
+	var ip gopacket.NetworkLayer
 	for _, layer := range l {
 		switch layer := layer.(type) {
 		case *layers.IPv4:
 			ip = layer
+		case *layers.IPv6:
+			ip = layer
 		case *layers.TCP:
 			layer.SetNetworkLayerForChecksum(ip)
 		case *layers.UDP:
+			layer.SetNetworkLayerForChecksum(ip)
+		case *layers.ICMPv6:
 			layer.SetNetworkLayerForChecksum(ip)
 		}
 	}
@@ -60,8 +64,11 @@ func serialize(t testing.TB, l ...gopacket.SerializableLayer) []byte {
 		t.Fatal(err)
 	}
 	out := b.Bytes()
-	if ip != nil {
-		out = out[:EthernetLen+int(ip.Length)] // gopacket pads to 60 bytes
+	switch ip := ip.(type) { // gopacket pads to 60 bytes
+	case *layers.IPv4:
+		out = out[:EthernetLen+int(ip.Length)]
+	case *layers.IPv6:
+		out = out[:EthernetLen+ipv6Len+int(ip.Length)]
 	}
 	return append(make([]byte, VirtioLen), out...)
 }
@@ -92,16 +99,20 @@ func text(n int) []byte {
 // offload turns a finished frame into what a kernel hands over: a partial checksum, and segments if size is not 0.
 func offload(t testing.TB, raw []byte, gsoType uint8, size int) []byte {
 	t.Helper()
-	l4 := VirtioLen + EthernetLen + int(raw[VirtioLen+EthernetLen]&15)*4
 	ip := raw[VirtioLen+EthernetLen:]
-	offset := map[byte]int{6: 16, 17: 6}[ip[9]]
+	head, proto, addresses := int(ip[0]&15)*4, ip[9], ip[12:20]
+	if ip[0]>>4 == 6 {
+		head, proto, addresses = 40, ip[6], ip[8:40]
+	}
+	l4 := VirtioLen + EthernetLen + head
+	offset := map[byte]int{6: 16, 17: 6}[proto]
 	raw[0] = 1
 	raw[1] = gsoType
 	binary.LittleEndian.PutUint16(raw[2:], 0xffff) // hdr_len is not trusted
 	binary.LittleEndian.PutUint16(raw[4:], uint16(size))
 	binary.LittleEndian.PutUint16(raw[6:], uint16(l4-VirtioLen))
 	binary.LittleEndian.PutUint16(raw[8:], uint16(offset))
-	pseudo := append(append([]byte{}, ip[12:20]...), 0, ip[9])
+	pseudo := append(bytes.Clone(addresses), 0, proto)
 	pseudo = binary.BigEndian.AppendUint16(pseudo, uint16(len(raw)-l4))
 	binary.BigEndian.PutUint16(raw[l4+offset:], naiveSum(pseudo))
 	return raw
@@ -130,33 +141,57 @@ func decode(t testing.TB, raw []byte) *Packet {
 	return p
 }
 
+// network is a layer 3 of gopacket's.
+type network interface {
+	gopacket.NetworkLayer
+	gopacket.SerializableLayer
+}
+
+// take has gopacket read a layer.
+func take(t testing.TB, layer gopacket.DecodingLayer, b []byte) {
+	t.Helper()
+	if err := layer.DecodeFromBytes(b, gopacket.NilDecodeFeedback); err != nil {
+		t.Fatalf("gopacket: %v\n%x", err, b)
+	}
+}
+
+// dissect has gopacket read a frame as far as layer 3, of either version.
+func dissect(t testing.TB, raw []byte) (eth *layers.Ethernet, ip network, proto layers.IPProtocol) {
+	t.Helper()
+	eth = new(layers.Ethernet)
+	take(t, eth, raw[VirtioLen:])
+	if eth.EthernetType == layers.EthernetTypeIPv6 {
+		six := new(layers.IPv6)
+		take(t, six, eth.Payload)
+		return eth, six, six.NextHeader
+	}
+	four := new(layers.IPv4)
+	take(t, four, eth.Payload)
+	return eth, four, four.Protocol
+}
+
 // reserialize has gopacket take raw apart and build it again with fresh lengths and checksums.
 func reserialize(t testing.TB, raw []byte) []byte {
 	t.Helper()
-	var eth layers.Ethernet
-	var ip layers.IPv4
-	take := func(layer gopacket.DecodingLayer, b []byte) {
-		if err := layer.DecodeFromBytes(b, gopacket.NilDecodeFeedback); err != nil {
-			t.Fatalf("gopacket: %v\n%x", err, raw)
-		}
+	eth, ip, proto := dissect(t, raw)
+	var l interface {
+		gopacket.DecodingLayer
+		gopacket.SerializableLayer
 	}
-	take(&eth, raw[VirtioLen:])
-	take(&ip, eth.Payload)
-	switch ip.Protocol {
+	switch proto {
 	case layers.IPProtocolTCP:
-		var l layers.TCP
-		take(&l, ip.Payload)
-		return serialize(t, &eth, &ip, &l, gopacket.Payload(l.Payload))
+		l = new(layers.TCP)
 	case layers.IPProtocolUDP:
-		var l layers.UDP
-		take(&l, ip.Payload)
-		return serialize(t, &eth, &ip, &l, gopacket.Payload(l.Payload))
+		l = new(layers.UDP)
 	case layers.IPProtocolICMPv4:
-		var l layers.ICMPv4
-		take(&l, ip.Payload)
-		return serialize(t, &eth, &ip, &l, gopacket.Payload(l.Payload))
+		l = new(layers.ICMPv4)
+	case layers.IPProtocolICMPv6:
+		l = new(layers.ICMPv6)
+	default:
+		return serialize(t, eth, ip, gopacket.Payload(ip.LayerPayload()))
 	}
-	return serialize(t, &eth, &ip, gopacket.Payload(ip.Payload))
+	take(t, l, ip.LayerPayload())
+	return serialize(t, eth, ip, l, gopacket.Payload(l.LayerPayload()))
 }
 
 // finished fails unless raw is a complete wire packet whose checksums and lengths gopacket would write too.

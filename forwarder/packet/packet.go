@@ -6,7 +6,12 @@ import "encoding/binary"
 const (
 	VirtioLen   = 10
 	EthernetLen = 14
+	VLANLen     = 4 // of a tag
 )
+
+// MaxHeaders is the length in bytes of the longest headers that a super-packet may have, from the virtio header to
+// layer 4's: 128 are left for IPv6 extension headers.
+const MaxHeaders = VirtioLen + EthernetLen + VLANLen + ipv6Len + 128 + 60
 
 // EtherTypes that a caller of Decode tells apart.
 const (
@@ -19,9 +24,10 @@ const (
 
 // Protocols whose layer 4 header is read.
 const (
-	ICMP = 1
-	TCP  = 6
-	UDP  = 17
+	ICMP   = 1
+	TCP    = 6
+	UDP    = 17
+	ICMPv6 = 58
 )
 
 // TCP flags (RFC 9293, RFC 3168).
@@ -55,9 +61,9 @@ type Reason uint8
 
 const (
 	Kept         Reason = iota
-	Malformed           // a length, version or virtio field that contradicts the frame
+	Malformed           // a length, version, header chain or virtio field that contradicts the frame
 	BadChecksum         // the IPv4 header's
-	SourceRouted        // a loose or strict source route option (RFC 1812, 5.2.4.1)
+	SourceRouted        // a loose or strict source route option (RFC 1812, 5.2.4.1), or a routing header of type 0 (RFC 5095)
 )
 
 func (r Reason) String() string {
@@ -79,20 +85,23 @@ func (r Reason) String() string {
 type Packet struct {
 	Raw []byte // virtio header, Ethernet, …; the link owns it until its next Receive
 
-	L3, L4, Payload int // offsets in Raw; L4 and Payload are the frame's end unless it is IPv4
-	Len             int // IPv4 total length, bytes; 0 unless IPv4
-	HeaderLen       int // IPv4 and layer 4 headers, bytes: what each segment repeats; 0 unless IPv4
+	L3, L4, Payload int // offsets in Raw; L4 and Payload are the frame's end unless it is IP
+	Len             int // layer 3, bytes; 0 unless it is IP
+	HeaderLen       int // layer 3 and 4 headers, bytes: what each segment repeats; 0 unless it is IP
 
 	SrcMAC, DstMAC uint64 // 48 bits, the first octet highest
-	EtherType      uint16
+	EtherType      uint16 // behind the first VLAN tag, if there is one; that of a second tag is not looked behind
+	VLAN           uint16 // tag control information of the first tag (IEEE 802.1Q, 9.6)
+	Tagged         bool   // there is a VLAN tag
 
-	Proto, TTL       uint8
-	Src, Dst         uint32 // 10.0.0.1 is 0x0a000001
+	Version          uint8  // 4 or 6: of the IP headers that were read; 0: none
+	Proto, TTL       uint8  // IPv6: behind the extension headers (of a later fragment: behind the fragment header); hop limit
+	Src, Dst         uint32 // 10.0.0.1 is 0x0a000001; IPv4 only, see Src6 and Dst6
 	SrcPort, DstPort uint16 // TCP and UDP; both the identifier for ICMP echo and queries; 0 in later fragments
 
-	ID                          uint16
+	ID                          uint16 // IPv4 only
 	FragOffset                  uint16 // bytes; not 0: a later fragment, without a layer 4 header
-	MoreFragments, DontFragment bool
+	MoreFragments, DontFragment bool   // nobody on the way fragments IPv6
 
 	Flags    uint8 // TCP
 	Seq, Ack uint32
@@ -111,10 +120,12 @@ type Packet struct {
 
 	Verified bool // whoever received it has verified the layer 4 checksum
 
+	final uint16 // offset in Raw of the address that an IPv6 routing header still leads to; 0: it leads to none
+
 	tail tail // what Cut took off
 }
 
-// IsFragment reports whether p is a part of a larger IPv4 packet, the first one included.
+// IsFragment reports whether p is a part of a larger IP packet, the first one included.
 func (p *Packet) IsFragment() bool { return p.MoreFragments || p.FragOffset != 0 }
 
 // HasPorts reports whether SrcPort and DstPort were read from the packet (RFC 4787, RFC 5508).
@@ -122,11 +133,23 @@ func (p *Packet) HasPorts() bool {
 	if p.FragOffset != 0 {
 		return false
 	}
-	return p.Proto == TCP || p.Proto == UDP || p.Proto == ICMP && isQuery(p.ICMPType)
+	return p.Proto == TCP || p.Proto == UDP || p.hasID()
 }
 
-// IsICMPError reports whether p is an ICMP error, about which no other error is sent (RFC 1812, 4.3.2.7).
+// hasID reports whether p is ICMP or ICMPv6 with an identifier.
+func (p *Packet) hasID() bool {
+	if p.Version == 6 {
+		return p.Proto == ICMPv6 && isEcho6(p.ICMPType)
+	}
+	return p.Proto == ICMP && isQuery(p.ICMPType)
+}
+
+// IsICMPError reports whether p is an ICMP or ICMPv6 error or redirect, about which no error is sent (RFC 1812, 4.3.2.7;
+// RFC 4443, 2.4).
 func (p *Packet) IsICMPError() bool {
+	if p.Version == 6 {
+		return p.isICMPv6Error()
+	}
 	if p.Proto != ICMP || p.FragOffset != 0 {
 		return false
 	}
@@ -143,7 +166,7 @@ func isQuery(icmpType uint8) bool {
 	return icmpType == EchoReply || icmpType == EchoRequest || icmpType >= 13 && icmpType <= 18
 }
 
-// Asks reports whether an ICMP packet is a query, and Answers whether it is the answer to
+// Asks reports whether an ICMP packet, of IPv4, is a query, and Answers whether it is the answer to
 // one (RFC 5508, REQ-1); a first fragment of either, too.
 func (p *Packet) Asks() bool {
 	return p.ICMPType == EchoRequest || isQuery(p.ICMPType) && p.ICMPType%2 == 1

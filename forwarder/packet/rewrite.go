@@ -2,10 +2,10 @@ package packet
 
 import "encoding/binary"
 
-// SetSrc makes p come from ip and port, which is the identifier for ICMP echo and queries, and is ignored where
+// SetSrc makes p, of IPv4, come from ip and port, which is the identifier for ICMP echo and queries, and is ignored where
 // p.HasPorts does not hold.
 func (p *Packet) SetSrc(ip uint32, port uint16) {
-	if p.HeaderLen == 0 {
+	if p.Version != 4 {
 		return
 	}
 	d := p.setAddress(12, p.Src, ip)
@@ -22,10 +22,10 @@ func (p *Packet) SetSrc(ip uint32, port uint16) {
 	p.SrcPort = port
 }
 
-// SetDst makes p go to ip and port, which is the identifier for ICMP echo and queries, and is ignored where
+// SetDst makes p, of IPv4, go to ip and port, which is the identifier for ICMP echo and queries, and is ignored where
 // p.HasPorts does not hold.
 func (p *Packet) SetDst(ip uint32, port uint16) {
-	if p.HeaderLen == 0 {
+	if p.Version != 4 {
 		return
 	}
 	d := p.setAddress(16, p.Dst, ip)
@@ -71,9 +71,14 @@ func (p *Packet) setQueryID(id uint16) {
 	p.SrcPort, p.DstPort = id, id
 }
 
-// DecrementTTL counts this hop. A TTL of 0 stays.
+// DecrementTTL counts this hop. A TTL, or hop limit, of 0 stays.
 func (p *Packet) DecrementTTL() {
-	if p.HeaderLen == 0 || p.TTL == 0 {
+	if p.Version == 0 || p.TTL == 0 {
+		return
+	}
+	if p.Version == 6 {
+		p.TTL--
+		p.Raw[p.L3+7] = p.TTL
 		return
 	}
 	h := p.Raw[p.L3 : p.L3+ipv4Len]
@@ -107,16 +112,18 @@ func (p *Packet) FinishChecksum() {
 	binary.LittleEndian.PutUint32(h[csumStartAt:], 0)
 }
 
-// ValidChecksum verifies the checksum of ICMP, TCP or UDP. It holds where there is nothing to verify: partial
-// checksums, UDP without one, fragments, other protocols.
+// ValidChecksum verifies the checksum of ICMP, ICMPv6, TCP or UDP. It holds where there is nothing to verify: partial
+// checksums, UDP without one, fragments, other protocols, and where a routing header hides what the sum is over.
 func (p *Packet) ValidChecksum() bool {
-	if p.HeaderLen == 0 || p.IsFragment() || p.Partial() {
+	if p.HeaderLen == 0 || p.IsFragment() || p.Partial() || p.final == hidden {
 		return true
 	}
 	b := p.Raw[p.L4:]
 	switch p.Proto {
 	case ICMP:
-		return Checksum(b, 0) == 0
+		return p.Version == 6 || Checksum(b, 0) == 0
+	case ICMPv6:
+		return p.Version == 4 || Checksum(b, p.pseudoHeader(len(b))) == 0
 	case TCP:
 		return Checksum(b, p.pseudoHeader(len(b))) == 0
 	case UDP:

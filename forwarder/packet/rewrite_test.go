@@ -32,6 +32,15 @@ func TestRewriting(t *testing.T) {
 				p.DecrementTTL()
 			}
 		}},
+		{"a hop of IPv6", tcp6Frame(t, 0), (*Packet).DecrementTTL},
+		{"all hops of IPv6", udp6Frame(t, 9), func(p *Packet) {
+			for range 300 {
+				p.DecrementTTL()
+			}
+		}},
+		{"MAC addresses of IPv6", icmp6Frame(t, EchoRequest6, 9), func(p *Packet) { p.SetMACs(0x0200deadbeef, 0x0a0b0c0d0e0f) }},
+		{"an IPv4 source of IPv6", tcp6Frame(t, 0), translate},
+		{"an IPv4 destination of IPv6 with a partial checksum", offload(t, udp6Frame(t, 0), 0, 0), func(p *Packet) { p.SetDst(1, 2) }},
 		{"MAC addresses", tcpFrame(t, 0), func(p *Packet) { p.SetMACs(0x0200deadbeef, 0x0a0b0c0d0e0f) }},
 	}
 	for _, row := range rows {
@@ -64,7 +73,7 @@ func same(a, b *Packet) bool {
 }
 
 func (p *Packet) equal(q *Packet) bool {
-	return p.L3 == q.L3 && p.L4 == q.L4 && p.Payload == q.Payload && p.Len == q.Len && p.HeaderLen == q.HeaderLen &&
+	return p.VLAN == q.VLAN && p.Tagged == q.Tagged && p.Version == q.Version && p.final == q.final && p.L3 == q.L3 && p.L4 == q.L4 && p.Payload == q.Payload && p.Len == q.Len && p.HeaderLen == q.HeaderLen &&
 		p.SrcMAC == q.SrcMAC && p.DstMAC == q.DstMAC && p.EtherType == q.EtherType && p.Proto == q.Proto && p.TTL == q.TTL &&
 		p.Src == q.Src && p.Dst == q.Dst && p.SrcPort == q.SrcPort && p.DstPort == q.DstPort && p.ID == q.ID &&
 		p.FragOffset == q.FragOffset && p.MoreFragments == q.MoreFragments && p.DontFragment == q.DontFragment &&
@@ -116,7 +125,10 @@ func TestUDPComputedZeroIsSentAsOnes(t *testing.T) {
 }
 
 func TestWrongChecksumStaysWrong(t *testing.T) {
-	for _, raw := range [][]byte{tcpFrame(t, 10), udpFrame(t, 10), icmpFrame(t, EchoRequest, text(10))} {
+	for _, raw := range [][]byte{
+		tcpFrame(t, 10), udpFrame(t, 10), icmpFrame(t, EchoRequest, text(10)),
+		tcp6Frame(t, 10), udp6Frame(t, 10), icmp6Frame(t, EchoRequest6, 10),
+	} {
 		raw[len(raw)-1] ^= 0x40
 		p := decode(t, raw)
 		p.SetSrc(wanIP, 1234)

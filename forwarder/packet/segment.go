@@ -1,9 +1,9 @@
 package packet
 
 // Segment emits the wire packets of p, with complete checksums, for a port that cannot segment itself. A single one is
-// finished in place; each of several is written to scratch, which needs VirtioLen + EthernetLen + HeaderLen +
-// SegmentSize bytes, and is valid until emit returns. It is false, and nothing was emitted, if scratch is too short, or if
-// p is not IPv4 and its sender left work to do.
+// finished in place; each of several is written to scratch, which needs Payload + SegmentSize bytes, and is valid until
+// emit returns. It is false, and nothing was emitted, if scratch is too short, or if p is not IP and its sender left work
+// to do.
 func (p *Packet) Segment(scratch []byte, emit func(raw []byte)) bool {
 	if p.HeaderLen == 0 && p.Raw[flagsAt]|p.Raw[gsoTypeAt] != 0 {
 		return false
@@ -27,10 +27,14 @@ func (p *Packet) Segment(scratch []byte, emit func(raw []byte)) bool {
 		raw := scratch[:p.Payload+n]
 		copy(raw[p.Payload:], p.Raw[from:])
 
-		put16(ip[2:], uint16(p.HeaderLen+n))
-		put16(ip[4:], p.ID+uint16(i))
-		put16(ip[10:], 0)
-		put16(ip[10:], Checksum(ip, 0))
+		if p.Version == 6 {
+			put16(ip[4:], uint16(p.HeaderLen+n-ipv6Len))
+		} else {
+			put16(ip[2:], uint16(p.HeaderLen+n))
+			put16(ip[4:], p.ID+uint16(i))
+			put16(ip[10:], 0)
+			put16(ip[10:], Checksum(ip, 0))
+		}
 
 		if p.Proto == TCP {
 			put32(l4[4:], p.Seq+uint32(done))

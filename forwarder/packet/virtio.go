@@ -61,7 +61,7 @@ func (p *Packet) checkVirtio() bool {
 	return false
 }
 
-// checkOffloads checks what the virtio header says about an IPv4 packet whose headers are known, and counts its
+// checkOffloads checks what the virtio header says about an IP packet whose headers are known, and counts its
 // segments.
 func (p *Packet) checkOffloads() bool {
 	h := p.Raw[:VirtioLen]
@@ -85,8 +85,11 @@ func (p *Packet) checkOffloads() bool {
 	if h[gsoTypeAt] == gsoNone {
 		return true
 	}
+	if p.Payload > MaxHeaders || p.final == hidden {
+		return false // no header is too long for who passes a part, and none of unknown sum
+	}
 	switch h[gsoTypeAt] &^ gsoECN {
-	case gsoTCPv4:
+	case gsoTCPv4, gsoTCPv6:
 		if p.Proto != TCP || p.Flags&(SYN|RST) != 0 {
 			return false
 		}
@@ -111,9 +114,20 @@ func (p *Packet) setSegments(gsoType uint8, size, n int) {
 		return
 	}
 	h[gsoTypeAt] = gsoType
-	binary.LittleEndian.PutUint16(h[hdrLenAt:], uint16(EthernetLen+p.HeaderLen))
+	binary.LittleEndian.PutUint16(h[hdrLenAt:], uint16(p.Payload-VirtioLen))
 	binary.LittleEndian.PutUint16(h[gsoSizeAt:], uint16(size))
 	p.Segments, p.SegmentSize, p.WireLen = n, size, p.Len+(n-1)*p.HeaderLen
+}
+
+// gsoType is the segmentation that p's segments would be made by.
+func (p *Packet) gsoType() uint8 {
+	switch {
+	case p.Proto == UDP:
+		return gsoUDP
+	case p.Version == 6:
+		return gsoTCPv6
+	}
+	return gsoTCPv4
 }
 
 // checksumOffset is where p's layer 4 keeps a checksum that hardware can complete, from L4; -1 if none does.
