@@ -63,11 +63,17 @@ func law(at, interval time.Duration, count uint32) time.Duration {
 
 // patience is how long the packets of a queue may wait at a rate, bytes per second, that it shares with so many others of
 // the same client. What one wire packet takes is the measure of slow rates, as sch_cake has it: four of them, and two of
-// each flow, or each of many flows at a slow rate loses its only packets.
-func patience(r Rate, wire, flows int) time.Duration {
+// each flow, or each of many flows at a slow rate loses its only packets. Where clients share a total it is 40 ms at least:
+// held up, its bucket saves up 20 ms, and then sends them at once; who had less waiting would lose it to others, and of
+// cubic a mark leaves 0.7 of what waited.
+func patience(r Rate, wire, flows int, shared bool) time.Duration {
+	most := target
+	if shared {
+		most = 2 * burstTime
+	}
 	if r <= 0 {
-		return target
+		return most
 	}
 	packet := min(float64(wire)/float64(r), 1) * float64(time.Second)
-	return max(target, time.Duration(packet*float64(max(4, 2*flows))))
+	return max(most, time.Duration(packet*float64(max(4, 2*flows))))
 }

@@ -40,16 +40,20 @@ func TestPatience(t *testing.T) {
 	rows := []struct {
 		rate        Rate
 		wire, flows int
+		shared      bool
 		want        time.Duration
 	}{
-		{0, 1500, 1, target},
-		{125_000_000, 1500, 1, target},
-		{125_000, 1500, 1, 48 * time.Millisecond},
-		{125_000, 1500, 4, 96 * time.Millisecond},
-		{1, 1500, 1, 4 * time.Second},
+		{0, 1500, 1, false, target},
+		{125_000_000, 1500, 1, false, target},
+		{125_000, 1500, 1, false, 48 * time.Millisecond},
+		{125_000, 1500, 4, false, 96 * time.Millisecond},
+		{1, 1500, 1, false, 4 * time.Second},
+		{0, 1500, 1, true, 2 * burstTime},
+		{125_000_000, 1500, 1, true, 2 * burstTime},
+		{125_000, 1500, 1, true, 48 * time.Millisecond},
 	}
 	for _, row := range rows {
-		if got := patience(row.rate, row.wire, row.flows); got != row.want {
+		if got := patience(row.rate, row.wire, row.flows, row.shared); got != row.want {
 			t.Errorf("%d bytes/s, %d flows: %v, want %v", row.rate, row.flows, got, row.want)
 		}
 	}

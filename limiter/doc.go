@@ -19,7 +19,7 @@
 //     in pieces of what the rate serves in a millisecond, at least one wire packet; above 500 Mbit/s it leaves whole.
 //  4. Of a flow whose packets have waited too long for too long (CoDel, RFC 8289), one goes now and then: it is marked if
 //     its sender understands that (RFC 3168), else dropped. At slow rates too long is four packets' time, and two of each
-//     flow, as sch_cake has it.
+//     flow, as sch_cake has it; of clients that share a total it is 40 ms, what its bucket saves up twice.
 //  5. What does not conform yet waits in a timing wheel, and [Shaper.Due] is when to come again. Where nothing waits, no
 //     timer runs.
 //

@@ -24,7 +24,8 @@ type line struct {
 	lots  map[uint32]*lot
 	came  int // wire packets that were taken, and of those the ones that left
 	left  int
-	meter func(side uint32, bytes int) // told what leaves, if it is set
+	meter func(side uint32, bytes int)  // told what leaves, if it is set
+	acked func(flow uint32, r *Release) // told what goes, of which flow, if it is set
 }
 
 // lot is what is left of a frame.
@@ -41,7 +42,7 @@ func newLine(t fataler, memory int) *line {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	return &line{t, s, time.Hour, map[uint32]map[uint32][]*lot{}, map[uint32]int{}, 0, 0, map[uint32]*lot{}, 0, 0, nil}
+	return &line{t, s, time.Hour, map[uint32]map[uint32][]*lot{}, map[uint32]int{}, 0, 0, map[uint32]*lot{}, 0, 0, nil, nil}
 }
 
 // come has a frame come to a side, of so many wire packets, the last of which may be
@@ -83,6 +84,7 @@ func (l *line) come(side, flow uint32, wire, count, last int, ect bool) (taken b
 		if !ok {
 			return false
 		}
+		r.Drop = true
 		l.gone(&r)
 		l.lost += r.Count
 		if r.Last {
@@ -117,6 +119,9 @@ func (l *line) gone(r *Release) (bytes int) {
 		l.Fatalf("%d of %d wire packets go, the last ones: %v", r.Count, x.count, r.Last)
 	case r.Waited != l.now-x.at:
 		l.Fatalf("waited %v, want %v", r.Waited, l.now-x.at)
+	}
+	if l.acked != nil {
+		l.acked(x.flow, r)
 	}
 	bytes = r.Count * x.wire
 	if r.Last {

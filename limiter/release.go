@@ -153,7 +153,8 @@ func (s *Shaper) release(number uint32, sd *side, t *total, fl *flow, n int, now
 	w := fl.first
 	q := &s.queued[w]
 	r := Release{Side: number, Frame: w, Count: n, Waited: now - q.at}
-	most := patience(s.share(number), int(q.cost(1)), int(sd.flows))
+	share := s.share(number)
+	most := patience(share, int(q.cost(1)), int(sd.flows), share != sd.rate)
 	if fl.codel.congested(r.Waited, most, int(fl.bytes) <= q.cost(1), now) {
 		r.Count, r.Drop, r.Mark = 1, !q.ect, q.ect
 	}

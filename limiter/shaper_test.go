@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"maps"
 	"testing"
 	"time"
 )
@@ -315,5 +316,59 @@ func BenchmarkWait(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Senders that halve what is on its way at a mark, as Reno does, share a total evenly, those of one flow with one of many, also if
+// nothing can be sent for a while now and then, and then much at once: nobody has so little waiting that it runs empty meanwhile.
+func TestShortQueuesKeepTheirShare(t *testing.T) {
+	const total, clients, many, length = 25_000_000, 32, 30, 10 * time.Second
+	for _, stall := range []int{0, 5, 20, 30} { // ms, each 250
+		l := newLine(t, 64*MemoryUnit)
+		l.s.SetTotal(Down, total, l.now)
+		windows := map[[2]uint32]float64{} // wire packets, by side and flow
+		for slot := range uint32(clients) {
+			side := SideOf(slot+1, Down)
+			l.s.Set(side, 0, 1, l.now)
+			windows[[2]uint32{side, 1}] = 10
+		}
+		heavy := SideOf(1, Down)
+		for flow := range uint32(many) {
+			windows[[2]uint32{heavy, flow + 1}] = 10
+		}
+		l.acked = func(flow uint32, r *Release) {
+			w := windows[[2]uint32{r.Side, flow}]
+			if r.Mark || r.Drop {
+				w = max(w/2, 2)
+			} else {
+				w += float64(r.Count) / w
+			}
+			windows[[2]uint32{r.Side, flow}] = w
+		}
+		before := map[uint32]int{}
+		for ms := range int(length / time.Millisecond) {
+			if ms == int(length/time.Millisecond)/4 {
+				before = maps.Clone(l.sent)
+			}
+			l.now += time.Millisecond
+			if ms%250 < stall {
+				continue
+			}
+			for at, w := range windows {
+				for range int(w) - len(l.waits[at[0]][at[1]]) {
+					l.come(at[0], at[1], 1500, 1, 0, true)
+				}
+			}
+			l.leave()
+		}
+		sum := 0
+		for side := range l.sent {
+			sum += l.sent[side] - before[side]
+		}
+		has := l.sent[heavy] - before[heavy]
+		over := float64(has) * (clients - 1) / float64(sum-has)
+		if over > 1.02 {
+			t.Errorf("held up for %d ms each 250: a client with %d flows has %.3f times what others have", stall, many, over)
+		}
 	}
 }
