@@ -13,7 +13,7 @@ PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
 # Tests that mostly wait run so many at once, whatever cores there are.
 BESIDE      := 4
-MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame|EveryPacketIsShaped
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame|EveryPacketIsShaped|EveryMTU
 FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
 export CGO_ENABLED ?= 0
 # The binary is built with it: so everything is, and nothing is compiled twice.

@@ -96,6 +96,7 @@ func TestThePacketPathAllocatesNothing(t *testing.T) {
 		{"to the box", free(), func(w flow) []byte { w.dst = lanIP; return w.udp(18) }, nil, nil},
 		{"that nobody asked for", free(), nil, func(w flow) []byte { w.dstPort ^= 1; return w.udp(18) }, nil},
 		{"over the MTU", free(), func(w flow) []byte { return w.udp(3000) }, nil, nil},
+		{"super-packets over the MTU", free(), func(w flow) []byte { return w.udpSuper(6000, 1480) }, nil, nil},
 		{"in the last bytes of a grant", bytesOf(128), func(w flow) []byte { return w.udp(100) }, nil, nil},
 	}
 	for _, row := range rows {

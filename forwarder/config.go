@@ -14,8 +14,6 @@ type Config struct {
 	Gateway     netip.Addr   // the WAN's next hop
 	LANMAC      uint64       // of the LAN port and the host link; first octet highest
 	WANMAC      uint64
-	LANMTU      int // bytes, layer 3
-	WANMTU      int
 	HostRoute   bool // the box's own traffic goes out through the WAN
 	NATFlows    int  // flows in the table
 	QueueMemory int  // bytes for what waits for its rate, of all workers together; 0: 32 MiB

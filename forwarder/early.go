@@ -7,6 +7,7 @@ import (
 
 	"gatewayd/forwarder/arena"
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/link"
 	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
 )
@@ -17,9 +18,9 @@ import (
 // keeps from passing what is out of order, and no more.
 const (
 	earlyFor     = 2 * time.Second // a first one that is later than that was lost
-	maxEarly     = 512             // frames, both halves: 1 MiB
+	maxEarly     = 512             // buffers, both halves: 1 MiB
 	maxEarlyEach = 64              // of one source, and no more than are free for all
-	earlyBuffer  = 2048            // bytes: a frame of 1500 and its headers
+	earlyBuffer  = 2048            // bytes: a frame of 1500 and its headers; a longer one has several
 	earlySources = 1 << 8          // sources told apart, by hash
 	earlyHalf    = maxEarly / 2
 )
@@ -31,7 +32,7 @@ const (
 )
 
 // early is a fragment that waits for its first, with what the steps before found
-// out about it. It is numbered as its buffer is; number 0 is none.
+// out about it. It is numbered as its first buffer is; number 0 is none.
 type early struct {
 	key       fragmentKey
 	until     time.Duration // since boot
@@ -40,6 +41,7 @@ type early struct {
 	added     int
 	client    nat.Client // whose it is, from inside
 	behind    uint16     // the next one of its list
+	more      uint16     // of a buffer: the next one of the same frame
 	to        uint8
 	direction uint8
 	hairpin   bool
@@ -51,12 +53,14 @@ type early struct {
 type earlySource struct {
 	first, last uint16
 	count       int
+	buffers     int
 }
 
 // earlies holds the fragments that came before their first.
 type earlies struct {
 	frames  []early
 	memory  []byte
+	whole   []byte // a frame of several buffers while it is looked at
 	sources [2][earlySources]earlySource
 	spare   [2]uint16 // lists of buffers used before
 	fresh   [2]uint16 // the first buffer that was never used
@@ -66,7 +70,7 @@ type earlies struct {
 
 // newEarlies makes room for them.
 func newEarlies(a *arena.Arena) (x earlies, err error) {
-	err = errors.Join(arena.Make(a, &x.frames, 1+maxEarly), arena.Make(a, &x.memory, maxEarly*earlyBuffer))
+	err = errors.Join(arena.Make(a, &x.frames, 1+maxEarly), arena.Make(a, &x.memory, maxEarly*earlyBuffer), arena.Make(a, &x.whole, link.MaxFrame))
 	if err != nil {
 		return x, fmt.Errorf("buffers for fragments: %w", err)
 	}
@@ -90,12 +94,32 @@ func (x *earlies) room(w uint16) []byte {
 	return x.memory[i*earlyBuffer : (i+1)*earlyBuffer : (i+1)*earlyBuffer]
 }
 
-// take returns the number of a buffer for a source of a half; 0 if there is none,
-// or the source has as many as are left for all.
-func (x *earlies) take(s *earlySource, h int) uint16 {
-	if free := earlyHalf - x.held[h]; s.count >= min(free, maxEarlyEach) {
+// buffersOf is how many buffers a frame of so many bytes has.
+func buffersOf(length int) int { return (length + earlyBuffer - 1) / earlyBuffer }
+
+// take copies a frame of a source into buffers of a half, and returns their number; 0
+// if there are not enough, or the source would have more than are left for all.
+func (x *earlies) take(s *earlySource, h int, raw []byte) (first uint16) {
+	n := buffersOf(len(raw))
+	if free := earlyHalf - x.held[h]; s.buffers+n > min(free, maxEarlyEach) {
 		return 0
 	}
+	for at := (n - 1) * earlyBuffer; at >= 0; at -= earlyBuffer { // the last one first: each knows the next
+		w := x.buffer(h)
+		if w == 0 { // all others leave just now
+			x.giveBack(first)
+			return 0
+		}
+		x.frames[w].more = first
+		copy(x.room(w), raw[at:])
+		first = w
+	}
+	x.held[h] += n
+	return first
+}
+
+// buffer is one that is not in use; 0: there is none.
+func (x *earlies) buffer(h int) uint16 {
 	w := x.spare[h]
 	switch {
 	case w != 0:
@@ -103,18 +127,31 @@ func (x *earlies) take(s *earlySource, h int) uint16 {
 	case int(x.fresh[h]) <= (h+1)*earlyHalf:
 		w = x.fresh[h]
 		x.fresh[h]++
-	default: // all others leave just now
-		return 0
 	}
-	x.held[h]++
 	return w
 }
 
-// giveBack makes a buffer spare, whose frame is in no batch.
+// giveBack makes a frame's buffers spare, which are in no batch.
 func (x *earlies) giveBack(w uint16) {
-	h := half(w)
-	x.frames[w].behind = x.spare[h]
-	x.spare[h] = w
+	for w != 0 {
+		h, next := half(w), x.frames[w].more
+		x.frames[w].behind = x.spare[h]
+		x.spare[h] = w
+		w = next
+	}
+}
+
+// raw is a frame, in one piece until it is asked for another of several buffers.
+func (x *earlies) raw(w uint16) []byte {
+	n := x.frames[w].length
+	if n <= earlyBuffer {
+		return x.room(w)[:n]
+	}
+	for at := 0; at < n; at += earlyBuffer {
+		copy(x.whole[at:n], x.room(w))
+		w = x.frames[w].more
+	}
+	return x.whole[:n]
 }
 
 // push and shift add at the end of a list and take its first.
@@ -127,12 +164,14 @@ func (x *earlies) push(s *earlySource, w uint16) {
 	}
 	s.last = w
 	s.count++
+	s.buffers += buffersOf(x.frames[w].length)
 }
 
 func (x *earlies) shift(s *earlySource) (w uint16) {
 	w = s.first
 	s.first = x.frames[w].behind
 	s.count--
+	s.buffers -= buffersOf(x.frames[w].length)
 	return w
 }
 
@@ -148,15 +187,12 @@ func (f *Forwarder) awaitFirst(fr *frame, k fragmentKey, id nat.Client) Reason {
 	}
 	x, h := &f.earlies, fr.half()
 	s := f.sourceOf(&k, h)
-	if len(fr.Raw) > earlyBuffer {
-		return FragmentsFull
-	}
-	w := x.take(s, h)
+	w := x.take(s, h, fr.Raw)
 	if w == 0 {
 		return FragmentsFull
 	}
-	x.frames[w] = early{key: k, until: f.now + earlyFor, next: fr.next, length: copy(x.room(w), fr.Raw), added: fr.added, client: id,
-		to: fr.to, direction: fr.direction, hairpin: fr.hairpin, turned: fr.turned, exempt: fr.exempt}
+	x.frames[w] = early{key: k, until: f.now + earlyFor, next: fr.next, length: len(fr.Raw), added: fr.added, client: id,
+		more: x.frames[w].more, to: fr.to, direction: fr.direction, hairpin: fr.hairpin, turned: fr.turned, exempt: fr.exempt}
 	x.push(s, w)
 	f.counters.queue(1, fr.WireLen)
 	return Taken
@@ -186,8 +222,12 @@ func (f *Forwarder) followFirsts() {
 	leaving := earlySource{}
 	for x.due.count > 0 {
 		w := x.shift(&x.due)
-		f.resume(&x.frames[w], x.room(w))
-		x.held[half(w)]--
+		e := &x.frames[w]
+		f.resume(e, x.raw(w))
+		if e.length > earlyBuffer {
+			f.flushAll() // the next one takes the same room
+		}
+		x.held[half(w)] -= buffersOf(e.length)
 		x.push(&leaving, w)
 	}
 	f.flushAll()
@@ -197,11 +237,11 @@ func (f *Forwarder) followFirsts() {
 }
 
 // resume takes a fragment that waited through the steps that it has not met.
-func (f *Forwarder) resume(e *early, room []byte) {
+func (f *Forwarder) resume(e *early, raw []byte) {
 	fr := &f.frame
 	*fr = frame{from: e.key.from, to: e.to, direction: e.direction, hairpin: e.hairpin, turned: e.turned, origin: e.key.origin,
 		exempt: e.exempt, followed: true, next: e.next, added: e.added}
-	fr.Decode(room[:e.length]) // as it was kept before
+	fr.Decode(raw) // as it was kept before
 	f.counters.unqueue(1, fr.WireLen)
 	if fr.from == clients.LAN {
 		c := &f.clients[e.client.Slot]
@@ -210,7 +250,11 @@ func (f *Forwarder) resume(e *early, room []byte) {
 			return
 		}
 		fr.client = c
-		if r := f.admit(fr); r != Kept {
+		r := f.admit(fr)
+		if r == Kept {
+			r = f.fitMTU(fr)
+		}
+		if r != Kept {
 			f.drop(c, r, 1, fr.WireLen)
 			return
 		}
@@ -246,12 +290,12 @@ func (f *Forwarder) lose(w uint16) {
 	x := &f.earlies
 	e, fr := &x.frames[w], &f.frame
 	*fr = frame{from: e.key.from, turned: e.turned, origin: e.key.origin}
-	fr.Decode(x.room(w)[:e.length])
+	fr.Decode(x.raw(w))
 	if c := &f.clients[e.client.Slot]; fr.from == clients.LAN && c.id == e.client {
 		fr.client = c
 	}
 	f.counters.unqueue(1, fr.WireLen)
 	f.drop(f.sender(fr), StrayFragment, 1, fr.WireLen)
-	x.held[half(w)]--
+	x.held[half(w)] -= buffersOf(e.length)
 	x.giveBack(w)
 }

@@ -47,8 +47,8 @@ type Forwarder struct {
 	wan, wanNet, wanMask uint32
 	gateway              uint32
 	mac                  [clients.NumPorts]uint64
-	mtu                  [clients.NumPorts]int
-	mss                  uint16
+	mtu                  [clients.NumPorts]int // layer 3, bytes, as the table has them
+	mss                  uint16                // of the smaller one
 
 	now       time.Duration // since boot, read once a batch
 	nextMind  time.Duration
@@ -61,6 +61,7 @@ type Forwarder struct {
 	paths     [clients.NumPorts][]step
 	following [clients.NumPorts]int // position in each path from which what waited for another fragment goes on; the WAN's is restore
 	pacing    [clients.NumPorts]int // position of pace in each path; quota is behind it
+	routing   [clients.NumPorts]int // likewise of route
 	pacer     pacer
 	division  division
 	turn      turn
@@ -133,8 +134,6 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		table: table, header: table.Header(), said: table.Worker(at.worker),
 		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
 		mac:       [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
-		mtu:       [clients.NumPorts]int{cfg.LANMTU, cfg.WANMTU, cfg.LANMTU},
-		mss:       uint16(min(cfg.LANMTU, cfg.WANMTU) - 40),
 		scratch:   make([]byte, link.MaxFrame),
 		built:     make([]byte, 0, 2048),
 		arpIO:     newARPParser(),
@@ -155,6 +154,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		f.queues[clients.LAN].joins, f.queues[clients.WAN].joins = newJoins(), newJoins()
 	}
 	f.list()
+	f.measurePorts()
 	f.now = f.clock()
 	f.counters.load(f.said)
 	f.base = f.counters.Ports

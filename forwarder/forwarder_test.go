@@ -59,7 +59,7 @@ func testConfig() Config {
 	return Config{
 		LAN: netip.MustParsePrefix("10.0.0.1/24"), WAN: netip.MustParsePrefix("203.0.113.7/24"),
 		Gateway: netip.MustParseAddr("203.0.113.1"),
-		LANMAC:  lanMAC, WANMAC: wanMAC, LANMTU: 1500, WANMTU: 1500, HostRoute: true, NATFlows: 4096,
+		LANMAC:  lanMAC, WANMAC: wanMAC, HostRoute: true, NATFlows: 4096,
 	}
 }
 
@@ -67,6 +67,12 @@ func testConfig() Config {
 func (b *bench) cap(flows, ports int) {
 	b.table.Header().ClientFlows.Store(uint64(flows))
 	b.table.Header().ClientPorts.Store(uint64(ports))
+}
+
+// mtus gives the ports other MTUs, from the next round on.
+func (b *bench) mtus(lan, wan int) {
+	b.table.Header().MTU[clients.LAN].Store(uint64(lan))
+	b.table.Header().MTU[clients.WAN].Store(uint64(wan))
 }
 
 // newBench starts a forwarder whose gateway is resolved, with nobody bound.
@@ -106,6 +112,7 @@ func newColdBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
 	}
 	b.table = table
 	table.Header().SetOpen(true, nil)
+	b.mtus(1500, 1500)
 	if teamSize > 1 {
 		b.team = newTeam(b)
 	} else {

@@ -42,8 +42,9 @@ func FuzzRound(f *testing.F) {
 	f.Add(append(frame(0, aliceUp.udp(1400)), frame(1, w.icmpError(3, 3, 0, w.udp(10)[24:]))...))
 
 	f.Fuzz(func(t *testing.T, in []byte) {
-		b := newBench(t, func(c *Config) { c.WANMTU = 1000; c.NATFlows = 64 })
+		b := newBench(t, func(c *Config) { c.NATFlows = 64 })
 		defer b.close()
+		b.mtus(1500, 1000)
 		b.bind(bob, bobMAC, bobIP)
 		b.bind(alice, aliceMAC, aliceIP)
 		slow := bytesOf(9000)

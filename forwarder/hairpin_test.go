@@ -161,7 +161,8 @@ func TestAHairpinIsOneHop(t *testing.T) {
 
 // What is over the LAN's MTU is answered on the way out, or cut on the way back.
 func TestAHairpinOverTheMTU(t *testing.T) {
-	b, from := neighbours(t, free(), bytesOf(1000+1428), func(c *Config) { c.LANMTU, c.WANMTU = 1000, 576 })
+	b, from := neighbours(t, free(), bytesOf(1000+1428))
+	b.mtus(1000, 576)
 	from.dstPort = b.mapped(aliceUp.udp(0))
 	from.dont = true
 	b.in(clients.LAN, from.udp(972))

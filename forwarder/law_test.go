@@ -67,9 +67,9 @@ func one[T any](l *law, of ...T) T { return of[l.dice.IntN(len(of))] }
 
 func (l *law) run(t *testing.T) {
 	b := newBench(t, func(c *Config) {
-		c.WANMTU = one(l, 576, 1000, 1500)
 		c.NATFlows = 64
 	})
+	b.mtus(1500, one(l, 576, 1000, 1500))
 	b.cap(one(l, 3, 64), 0)
 	b.table.Header().SetOpen(l.coin(), nil)
 	defer b.close()
@@ -149,6 +149,8 @@ func (l *law) step() {
 		if s := l.table.Slot(bob); s.Published.Load() < clients.GrantsPerSlot {
 			l.grant(bob, l.terms())
 		}
+	case 7: // whatever waits
+		l.mtus(one(l, 300, 1000, 1500, 9000), one(l, 576, 1400, 1500, 9000))
 	case 3, 4, 5, 6:
 		port, raw := l.hostile()
 		l.in(port, raw)

@@ -126,7 +126,8 @@ func TestWithoutAHostLink(t *testing.T) {
 }
 
 func TestABoxPacketOverTheMTU(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.WANMTU = 1000 })
+	b := newBench(t)
+	b.mtus(1500, 1000)
 	w := boxUp
 	w.dont = true
 	sent := w.udp(1200)

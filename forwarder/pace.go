@@ -27,6 +27,7 @@ type waiting struct {
 	external      uint16
 	from, to      uint8
 	hairpin       bool
+	turned        bool
 }
 
 // pacer is what a worker's shaper lets wait, and what is known of it.
@@ -103,7 +104,7 @@ func (f *Forwarder) holdBack(fr *frame) Reason {
 	for range mostVictims {
 		if w := p.Add(side, what, len(fr.Raw), f.now); w != 0 {
 			p.frames[w] = waiting{length: copy(p.Raw(w), fr.Raw), next: fr.next, added: fr.added, external: fr.external,
-				from: fr.from, to: fr.to, hairpin: fr.hairpin}
+				from: fr.from, to: fr.to, hairpin: fr.hairpin, turned: fr.turned}
 			f.counters.queue(fr.Segments, fr.WireLen)
 			return Taken
 		}
@@ -138,7 +139,7 @@ func (f *Forwarder) lift(fr *frame, r *limiter.Release) {
 	p := &f.pacer
 	v := &p.frames[r.Frame]
 	c, direction := f.sideOf(r.Side)
-	*fr = frame{from: v.from, to: v.to, direction: direction, hairpin: v.hairpin, client: c,
+	*fr = frame{from: v.from, to: v.to, direction: direction, hairpin: v.hairpin, turned: v.turned, client: c,
 		next: v.next, added: v.added, external: v.external}
 	fr.Decode(p.raw(r.Frame)) // as it was kept before
 	if r.Last {
@@ -201,7 +202,11 @@ func (f *Forwarder) letGo(r *limiter.Release) {
 	f.counters.Delays[direction].ObserveMany(r.Waited, r.Count)
 	fr := &f.lifted
 	f.lift(fr, r)
-	if reason := f.admit(fr); reason != Kept {
+	reason := f.admit(fr)
+	if reason == Kept {
+		reason = f.refit(fr, r.Last)
+	}
+	if reason != Kept {
 		f.dropLifted(fr, r, reason)
 		return
 	}

@@ -64,6 +64,7 @@ func (f *Forwarder) list() {
 	}
 	f.following = [clients.NumPorts]int{clients.LAN: 7, clients.WAN: 2, clients.Host: 4}
 	f.pacing = [clients.NumPorts]int{clients.LAN: 6, clients.WAN: 5}
+	f.routing = [clients.NumPorts]int{clients.LAN: 5, clients.WAN: 4, clients.Host: 3}
 }
 
 // stepNames are the names of the steps, by port, as list has them.
@@ -284,19 +285,15 @@ func (f *Forwarder) route(fr *frame) Reason {
 		f.timeExceeded(fr)
 		return TTLExceeded
 	}
-	mtu := f.mtu[fr.to]
-	if fr.hairpin {
-		mtu = f.mtu[clients.LAN] // it leaves by no other port
-	}
-	if fr.longest() > mtu {
-		if fr.DontFragment || fr.Segments > 1 || !f.measure(fr, mtu) {
-			f.tooBig(fr, mtu)
-			return TooBig
+	if fr.Segments > 1 && !fr.DontFragment && fr.longest() > f.mtuOf(fr) {
+		if r := f.routeSingly(fr); r != Kept {
+			return r
 		}
 	}
-	if fr.hairpin {
-		fr.added = 0 // it is cut on its way back
-	} else if fr.to == clients.WAN {
+	if r := f.fitMTU(fr); r != Kept {
+		return r
+	}
+	if fr.to == clients.WAN && !fr.hairpin {
 		hop := f.gateway
 		if f.inWAN(fr.Dst) {
 			hop = fr.Dst
@@ -311,22 +308,6 @@ func (f *Forwarder) route(fr *frame) Reason {
 		fr.DecrementTTL()
 	}
 	return Kept
-}
-
-// longest is the length of the frame's longest wire packet, bytes.
-func (fr *frame) longest() int {
-	if fr.Segments > 1 {
-		return fr.HeaderLen + fr.SegmentSize
-	}
-	return fr.Len
-}
-
-// measure finds what fragmenting adds to a frame; false if it is not possible.
-func (f *Forwarder) measure(fr *frame, mtu int) bool {
-	sum := 0
-	ok := fr.Fragment(mtu, f.scratch, func(raw []byte) { sum += len(raw) - fr.L3 })
-	fr.added = sum - fr.Len
-	return ok
 }
 
 // deliver aims a restored packet at its client or at the box.

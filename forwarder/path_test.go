@@ -140,7 +140,8 @@ func TestHopsAreJudgedBeforeTheNextHopIsKnown(t *testing.T) {
 }
 
 func TestTooBigAndNotToBeFragmented(t *testing.T) {
-	b := aliceBench(t, func(c *Config) { c.WANMTU = 1400 })
+	b := aliceBench(t)
+	b.mtus(1500, 1400)
 	w := aliceUp
 	w.dont = true
 	rows := []struct {
@@ -197,7 +198,8 @@ func whole(t *testing.T, pieces []*seen) []byte {
 
 func TestTooBigIsFragmented(t *testing.T) {
 	for _, partial := range []bool{false, true} {
-		b := aliceBench(t, func(c *Config) { c.WANMTU = 576 })
+		b := aliceBench(t)
+		b.mtus(1500, 576)
 		raw := aliceUp.udp(1400)
 		if partial {
 			raw = offload(raw, 0, 0)
@@ -221,7 +223,8 @@ func TestTooBigIsFragmented(t *testing.T) {
 }
 
 func TestOptionsAreFragmentedToTheByte(t *testing.T) {
-	b := aliceBench(t, func(c *Config) { c.WANMTU = 576 })
+	b := aliceBench(t)
+	b.mtus(1500, 576)
 	ip := aliceUp.ip(layers.IPProtocolUDP)
 	ip.Options = []layers.IPv4Option{{OptionType: 7, OptionLength: 39, OptionData: append([]byte{4}, make([]byte, 36)...)}, {OptionType: 0}}
 	raw := serialize(aliceUp.ethernet(), ip, &layers.UDP{SrcPort: 5000, DstPort: 443}, payload(1400))
@@ -325,7 +328,8 @@ func TestALaterFragmentIsItsFirstOnesClients(t *testing.T) {
 }
 
 func TestSegmentSizesAreClamped(t *testing.T) {
-	b := aliceBench(t, func(c *Config) { c.WANMTU = 1400 })
+	b := aliceBench(t)
+	b.mtus(1500, 1400)
 	mss := func(p *seen) uint16 { return binary.BigEndian.Uint16(p.tcp.Options[0].OptionData) }
 	b.in(clients.LAN, aliceUp.syn(false, 1460))
 	p := b.one(clients.WAN)

@@ -112,7 +112,8 @@ func TestNoHopIsLeft(t *testing.T) {
 // RFC 6864: an error is an atomic datagram, and so no longer than its link takes.
 func TestAnErrorFitsItsLink(t *testing.T) {
 	for _, mtu := range []int{68, 300, 576, 1500} {
-		b := aliceBench(t, func(c *Config) { c.LANMTU, c.WANMTU = mtu, mtu })
+		b := aliceBench(t)
+		b.mtus(mtu, mtu)
 		b.in(clients.LAN, aliceUp.udp(0))
 		up, down := aliceUp, back(b.one(clients.WAN))
 		up.ttl, down.ttl = 1, 1
@@ -126,7 +127,8 @@ func TestAnErrorFitsItsLink(t *testing.T) {
 }
 
 func TestTooBigForTheLAN(t *testing.T) {
-	b, down := talking(t, func(c *Config) { c.LANMTU = 1400 })
+	b, down := talking(t)
+	b.mtus(1400, 1500)
 	down.dont = true
 	b.in(clients.WAN, down.udp(1373))
 	e := b.one(clients.WAN)

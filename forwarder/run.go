@@ -188,6 +188,7 @@ func (f *Forwarder) Round() bool {
 		f.endAll()
 	}
 	f.relink()
+	f.measurePorts()
 	f.sync()
 	if f.crew != nil {
 		f.follow()

@@ -64,20 +64,6 @@ func (f *Forwarder) send(fr *frame) Reason {
 	return Taken
 }
 
-// sendPieces fragments a frame over the MTU; the pieces leave one by one.
-func (f *Forwarder) sendPieces(fr *frame, charge uint8) {
-	to, what := fr.to, queued{fr.client, 0, 1, charge, fr.direction}
-	pieces := 0
-	fr.Fragment(f.mtu[to], f.scratch, func(raw []byte) {
-		pieces++
-		what.bytes = uint32(len(raw) - fr.L3)
-		f.enqueue(to, raw, nil, what)
-		f.flush(to)
-	})
-	f.counters.Totals.AddedPackets += uint64(pieces - 1)
-	f.counters.Totals.AddedBytes += uint64(fr.added)
-}
-
 // enqueue adds a frame to a batch that has room, and sends a full one. p is what
 // is known of a packet that may leave joined with others, else nil.
 func (f *Forwarder) enqueue(port uint8, raw []byte, p *packet.Packet, what queued) {

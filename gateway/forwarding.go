@@ -35,6 +35,7 @@ func (k *keeper) openPorts() error {
 		*port = p
 		k.states[p.Name()] = st
 		k.mu.Unlock()
+		k.table.Header().MTU[i].Store(uint64(st.MTU))
 	}
 	return k.openHost()
 }
@@ -46,7 +47,7 @@ func (k *keeper) stateDir() string { return k.cfg.API.Socket + ".ports" }
 
 func (k *keeper) openHost() error {
 	host, err := ports.OpenHost(ports.HostOptions{
-		Name: config.HostLink, MAC: k.lan.MAC(), MTU: k.lan.MTU(), Address: k.cfg.LAN.Address, DefaultRoute: k.cfg.Host.DefaultRoute,
+		Name: config.HostLink, MAC: k.lan.MAC(), MTU: ports.HostMTU(k.lan.MTU()), Address: k.cfg.LAN.Address, DefaultRoute: k.cfg.Host.DefaultRoute,
 		CutUDP: k.cfg.Kernel.Lacks(config.TapUDP),
 	})
 	if err != nil {
@@ -89,7 +90,7 @@ func (k *keeper) reopenPorts() error {
 // that cannot be.
 func (k *keeper) followLAN() error {
 	if k.host != nil {
-		err := k.host.Follow(k.lan.MAC(), k.lan.MTU())
+		err := k.host.Follow(k.lan.MAC(), ports.HostMTU(k.lan.MTU()))
 		if err == nil {
 			return nil
 		}
@@ -140,7 +141,8 @@ func (k *keeper) keepForwarding(ctx context.Context) {
 }
 
 // attendForward takes in what the forwarder says until it ends, ctx ends or a port
-// is lost. What was asked for while ports were opened again is done.
+// is lost. What was asked for while ports were opened again is done. A host link that
+// cannot follow the LAN port's MTU is made again with all ports.
 func (k *keeper) attendForward(ctx context.Context, p *process, done <-chan struct{}) {
 	for {
 		k.attend(ctx, p, done, k.again)
@@ -152,6 +154,10 @@ func (k *keeper) attendForward(ctx context.Context, p *process, done <-chan stru
 		default:
 		}
 		if k.lost() {
+			return
+		}
+		if err := k.host.Follow(k.lan.MAC(), ports.HostMTU(k.lan.MTU())); err != nil {
+			k.log.Warn("ports are opened again", "error", err)
 			return
 		}
 	}
@@ -177,7 +183,7 @@ func (k *keeper) troubled(why string) {
 // beginForward gives a new forwarder its order. Called with mu held.
 func (k *keeper) beginForward() error {
 	c := forwardConfig(k.now)
-	c.LANMAC, c.WANMAC, c.LANMTU, c.WANMTU = packet.MAC(k.lan.MAC()), packet.MAC(k.wan.MAC()), k.lan.MTU(), k.wan.MTU()
+	c.LANMAC, c.WANMAC = packet.MAC(k.lan.MAC()), packet.MAC(k.wan.MAC())
 	order := &forwardOrder{Config: c, Workers: k.table.Workers(), Log: k.now.Log, Ringless: k.cfg.Kernel.Lacks(config.Ring),
 		TAP: [...]bool{clients.LAN: k.lan.TAP(), clients.WAN: k.wan.TAP(), clients.Host: true}, Transmit: !k.cfg.Kernel.Lacks(config.TransmitRing)}
 	files := slices.Concat([]*os.File{k.memory, k.toBell.File(), k.fromBell.File()}, k.lan.Files(), k.wan.Files(), []*os.File{k.host.File()},
@@ -217,9 +223,13 @@ func (k *keeper) saw(st ports.State) {
 	k.mu.Lock()
 	old := k.states[st.Name]
 	k.states[st.Name] = st
-	stop, down := uint64(0), uint64(0)
+	h := k.table.Header()
+	stop, down, resized := uint64(0), uint64(0), false
 	for i, side := range sides(k.cfg) {
 		s := k.states[side.Name]
+		if s.Present && h.MTU[i].Swap(uint64(s.MTU)) != uint64(s.MTU) {
+			resized = true
+		}
 		if len(s.Conflicts) > 0 {
 			stop = clients.StopPorts
 		}
@@ -227,12 +237,15 @@ func (k *keeper) saw(st ports.State) {
 			down |= 1 << i
 		}
 	}
-	h := k.table.Header()
 	h.Stop.Store(stop)
-	if h.Down.Swap(down) != down {
+	if h.Down.Swap(down) != down || resized {
 		k.toBell.Ring()
 	}
+	advice := k.adviseMTUs()
 	k.mu.Unlock()
+	for _, why := range advice {
+		k.log.Warn(why)
+	}
 	if fmt.Sprint(old.Conflicts) != fmt.Sprint(st.Conflicts) {
 		for _, c := range st.Conflicts {
 			k.log.Error("admission is stopped", "port", st.Name, "conflict", c.What, "mend", c.Mend)
@@ -241,7 +254,10 @@ func (k *keeper) saw(st ports.State) {
 	if old.Present != st.Present || old.Works() != st.Works() {
 		k.log.Info("port", "name", st.Name, "present", st.Present, "link", st.Works())
 	}
-	if st.Lost {
+	if resized {
+		k.log.Info("port", "name", st.Name, "mtu", st.MTU)
+	}
+	if st.Lost || resized { // the host link follows the LAN's
 		select {
 		case k.again <- struct{}{}:
 		default:

@@ -68,6 +68,7 @@ type keeper struct {
 	file         api.ConfigState // of the config's
 	ending       time.Time       // when the end began; zero: it has not
 	states       map[string]ports.State
+	advised      [2]int // MTUs, LAN's and WAN's, of which a person was told what they mean
 	trouble      string // why the ports are not open
 	unmeasured   string // why metrics are not served
 	said         string // control's verdict; empty: it is away
@@ -318,7 +319,7 @@ func (k *keeper) tell() {
 		s.PortsOpen = s.PortsOpen && (!seen || st.Present)
 	}
 	if k.host != nil && k.lan != nil {
-		s.Ports["host"] = api.Port{Name: k.host.Name(), MAC: k.lan.MAC().String(), Up: true, MTU: k.lan.MTU()}
+		s.Ports["host"] = api.Port{Name: k.host.Name(), MAC: k.lan.MAC().String(), Up: true, MTU: ports.HostMTU(k.lan.MTU())}
 	}
 	s.Processes = []api.Process{{Name: "keeper", PID: os.Getpid()}}
 	for _, p := range []*process{&k.forward, &k.control, &k.store} {

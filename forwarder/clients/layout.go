@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 10
+const Version = 11
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -60,7 +60,10 @@ type Header struct {
 	Stop  atomic.Uint64 // bit mask of Stop…: admission of clients is stopped
 	Alive atomic.Uint64 // number of the forwarder that runs, counted from 1; 0: none
 	Down  atomic.Uint64 // bit mask of ports, 1 << LAN or WAN, whose link does not work
-	_     [5]uint64
+	// What the LAN's and the WAN's port carry in one packet, layer-3 bytes, from a
+	// worker's next round on. The host link carries what the LAN does.
+	MTU [2]atomic.Uint64
+	_   [3]uint64
 
 	// Written by control.
 	Changes atomic.Uint64 // raised after a policy generation was raised

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// leastMTU is what every link of IPv4 carries, bytes (RFC 791, 3.2).
+const leastMTU = 68
+
 // A Conflict is something configured in the kernel that contradicts that a port
 // belongs to gatewayd.
 type Conflict struct {
@@ -36,8 +39,8 @@ func (e *ConflictError) Error() string {
 
 // Conflicts returns what in the kernel contradicts that a side belongs to
 // gatewayd. Of an interface that is an IPv4 address or a global IPv6 address on
-// it, net.ipv4.conf.NAME.forwarding, a bridge or bond it is part of; of a TAP
-// see tapConflicts. It changes nothing. Its errors wrap ErrMissing or
+// it, net.ipv4.conf.NAME.forwarding, a bridge or bond it is part of, and an MTU
+// too small for IPv4; of a TAP see tapConflicts. It changes nothing. Its errors wrap ErrMissing or
 // ErrNotEthernet where they apply. An interface that is only down is no
 // conflict: Open sets it up.
 func Conflicts(side Side) ([]Conflict, error) {
@@ -57,6 +60,12 @@ func Conflicts(side Side) ([]Conflict, error) {
 
 func conflictsOf(l netlink.Link) ([]Conflict, error) {
 	name := l.Attrs().Name
+	if mtu := l.Attrs().MTU; mtu < leastMTU { // where the kernel has no IPv4 either
+		return []Conflict{{
+			What: fmt.Sprintf("its MTU is %d bytes, and IPv4 needs %d (RFC 791)", mtu, leastMTU),
+			Mend: fmt.Sprintf("ip link set dev %s mtu 1500", name),
+		}}, nil
+	}
 	addresses, err := addressesOf(l)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of %s: %w", name, err)

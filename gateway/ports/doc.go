@@ -25,9 +25,9 @@
 //  4. The link goes up, and stays up after Close.
 //  5. The socket is opened and given its options before it is bound to all
 //     protocols, so that not one frame arrives without a header.
-//  6. Watch reports whatever changes about it while it runs, and that it is
-//     Lost: removed and come back, or with another MAC or MTU. One that comes
-//     in its place is taken, steps 2 and 3, as soon as it is seen.
+//  6. Watch reports whatever changes about it while it runs, another MTU for
+//     one, and that it is Lost: removed and come back, or with another MAC. One
+//     that comes in its place is taken, steps 2 and 3, as soon as it is seen.
 //  7. Reopen gives a restarted forwarder a fresh socket, the old one closed
 //     meanwhile; 2 and 3 stay.
 //  8. Close undoes 5, 3 and 2.

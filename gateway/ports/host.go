@@ -19,7 +19,7 @@ const hostQueue = 500
 type HostOptions struct {
 	Name    string           // of the device, at most 15 characters
 	MAC     net.HardwareAddr // the gateway's LAN MAC
-	MTU     int              // bytes; zero leaves 1500
+	MTU     int              // bytes, as HostMTU has it; zero leaves 1500
 	Address netip.Prefix     // the LAN address with the LAN's prefix length
 
 	// DefaultRoute sends what the box itself has to say to the world through
@@ -28,6 +28,13 @@ type HostOptions struct {
 
 	CutUDP bool // as in Options
 }
+
+// mostHostMTU is the largest MTU of a TAP device, bytes: its frames have 65,535 with
+// the Ethernet header.
+const mostHostMTU = 65535 - 14
+
+// HostMTU is the MTU of the host link beside a LAN port of an MTU, bytes.
+func HostMTU(lan int) int { return min(max(lan, leastMTU), mostHostMTU) }
 
 // A Host is the box's own way to the clients and, with a default route, to the
 // world: a TAP device that carries the LAN address in the kernel.
@@ -92,10 +99,6 @@ func (h *Host) configure(opt HostOptions) error {
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", name, err)
 	}
-	err = writeSysctl("ipv6", name, "disable_ipv6", "1")
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
-		return err
-	}
 	for _, s := range [][2]string{
 		{"forwarding", "0"},
 		{"rp_filter", "2"}, // the larger of this and "all" counts, so this one always does
@@ -133,11 +136,15 @@ func (h *Host) fit(l netlink.Link, mac net.HardwareAddr, mtu int) error {
 			return fmt.Errorf("give %s an MTU of %d: %w", h.Name(), mtu, err)
 		}
 	}
-	return nil
+	err := writeSysctl("ipv6", h.Name(), "disable_ipv6", "1")
+	if errors.Is(err, os.ErrNotExist) { // a kernel without IPv6, or an MTU that is too small for it
+		return nil
+	}
+	return err
 }
 
-// Follow gives the host link another MAC and MTU, those of a LAN port that is
-// another one now. Its address, its routes and the kernel's connections stay.
+// Follow gives the host link another MAC and MTU, as of a LAN port that is
+// another one now or has another MTU. Its address, its routes and the kernel's connections stay.
 func (h *Host) Follow(mac net.HardwareAddr, mtu int) error {
 	if h.opt.MAC.String() == mac.String() && h.opt.MTU == mtu {
 		return nil

@@ -16,7 +16,7 @@ import (
 type memory struct {
 	Boot        string `json:"boot"`         // kernel's boot id
 	Index       int    `json:"index"`        // interface index
-	DisableIPv6 string `json:"disable_ipv6"` // "" if the kernel has no IPv6
+	DisableIPv6 string `json:"disable_ipv6"` // "" if there has been no IPv6 so far
 	Clsact      bool   `json:"clsact"`       // the clsact qdisc is ours
 
 	file string
@@ -76,10 +76,19 @@ func (m *memory) forget() error {
 	return nil
 }
 
-// silenceIPv6 turns IPv6 off on the port.
+// silenceIPv6 turns IPv6 off on the port, if it is not. The kernel has none on an
+// interface whose MTU is under 1,280, and a new one, which is on, once it is not any more.
 func (m *memory) silenceIPv6(name string) error {
-	if m.DisableIPv6 == "" {
+	now, err := readSysctl("ipv6", name, "disable_ipv6")
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err == nil && m.DisableIPv6 == "" {
+		m.DisableIPv6 = now
+		err = m.keep()
+	}
+	if err != nil || now == "1" {
+		return err
 	}
 	return writeSysctl("ipv6", name, "disable_ipv6", "1")
 }

@@ -252,7 +252,8 @@ func (p *Port) MAC() net.HardwareAddr {
 	return p.mac
 }
 
-// MTU is the interface's largest IP packet in bytes, as of then.
+// MTU is the interface's largest IP packet in bytes, as of the last Open, Reopen or
+// State.
 func (p *Port) MTU() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

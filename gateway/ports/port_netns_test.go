@@ -237,6 +237,23 @@ func TestIPv6IsOffWhileThePortIsOpen(t *testing.T) {
 	}
 }
 
+// A new IPv6 of the kernel's is on, however soon the MTU is what it was.
+func TestIPv6ThatTheKernelMakesAnewIsTurnedOff(t *testing.T) {
+	l := newLab(t)
+	p := l.open(Options{})
+	for _, between := range []int{1279, 68} {
+		must(t, netlink.LinkSetMTU(l.link(l.port), between))
+		must(t, netlink.LinkSetMTU(l.link(l.port), 1500))
+		l.wantSysctl("ipv6", "disable_ipv6", "0")
+		if s := p.State(); s.Err != nil || s.Lost {
+			t.Errorf("%+v", s)
+		}
+		l.wantSysctl("ipv6", "disable_ipv6", "1")
+	}
+	must(t, p.Close())
+	l.wantSysctl("ipv6", "disable_ipv6", "0")
+}
+
 // TestMain is also the process that TestKilledRunIsPutBackByTheNext kills.
 func TestMain(m *testing.M) {
 	if name := os.Getenv("PORT_TO_OPEN"); name != "" {

@@ -59,7 +59,13 @@ func (p *Port) State() State {
 	default:
 		return State{Name: p.side.Name, TAP: true, Lost: true, Err: fmt.Errorf("TAP %s: %w: it was removed", p.side.Name, ErrMissing)}
 	}
-	s.Lost = s.Present && !(same && s.MTU == p.mtu && s.MAC.String() == p.mac.String() && (p.side.TAP || s.Index == p.index))
+	s.Lost = s.Present && !(same && s.MAC.String() == p.mac.String() && (p.side.TAP || s.Index == p.index))
+	if s.Present && same {
+		p.mtu = s.MTU // another one takes nothing from what is open
+		if !p.side.TAP {
+			s.Err = errors.Join(s.Err, p.memory.silenceIPv6(p.side.Name))
+		}
+	}
 	return s
 }
 

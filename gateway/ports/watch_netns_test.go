@@ -61,7 +61,7 @@ func TestWatchTellsOfEveryChange(t *testing.T) {
 	l.sysctl("ipv4", "forwarding", "0")
 	expect("forwarding was switched off", free)
 	must(t, netlink.LinkSetMTU(l.link(l.port), 1400))
-	expect("the MTU changed", func(s State) bool { return s.MTU == 1400 })
+	expect("the MTU changed", func(s State) bool { return s.MTU == 1400 && !s.Lost && p.MTU() == 1400 })
 	l.inFar(func() { must(t, netlink.LinkSetDown(l.link("peer"))) })
 	expect("the carrier was lost", func(s State) bool { return s.Up && !s.Carrier })
 	must(t, netlink.LinkSetDown(l.link(l.port)))
