@@ -51,7 +51,7 @@ func (f *Forwarder) lookAhead(port int, frames [][]byte) {
 			}
 			a.flows[i] = f.nat.AheadOut(&nat.Tuple{Proto: raw[l3+9], Addr: src, Port: srcPort, Remote: dst, RemotePort: dstPort})
 		} else {
-			a.flows[i] = f.nat.AheadIn(raw[l3+9], dstPort, src, srcPort)
+			a.flows[i] = f.nat.AheadIn(raw[l3+9], nat.Endpoint{Addr: dst, Port: dstPort}, src, srcPort)
 		}
 	}
 	for i := range frames {

@@ -9,8 +9,8 @@ import (
 )
 
 // What is on the cable is told where the gateway is, as RFC 5227 (2.3) has it:
-// when the forwarder starts, since its ports may have another MAC now, and when
-// a link works again, since the cable may be another.
+// when the forwarder starts, since its ports may have another MAC now, when a link
+// works again, since the cable may be another, and when it has other addresses.
 const (
 	announceTimes = 2
 	announceEvery = 2 * time.Second
@@ -27,14 +27,16 @@ func (f *Forwarder) announce(port uint8) { f.announcements[port] = announcement{
 
 // mindAnnouncements says what is due on the ports whose link works.
 func (f *Forwarder) mindAnnouncements() {
-	for port, own := range []uint32{clients.LAN: f.lan, clients.WAN: f.wan} {
+	for port, own := range [][]uint32{clients.LAN: {f.lan}, clients.WAN: f.externals} {
 		a := &f.announcements[port]
 		if a.left == 0 || f.now < a.next || f.unlinked(uint8(port)) {
 			continue
 		}
 		a.left--
 		a.next = f.now + announceEvery
-		f.sendARP(uint8(port), layers.ARPRequest, f.mac[port], own, 0, own, broadcast)
+		for _, ip := range own {
+			f.sendARP(uint8(port), layers.ARPRequest, f.mac[port], ip, 0, ip, broadcast)
+		}
 	}
 }
 

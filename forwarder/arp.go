@@ -46,7 +46,7 @@ func (f *Forwarder) arp(fr *frame) Reason {
 	case clients.LAN:
 		f.arpLAN(a.Operation, mac, ip, target)
 	case clients.WAN:
-		if f.crew != nil && f.worker == 0 && (ip == f.gateway || a.Operation == layers.ARPReply && target == f.wan) {
+		if f.crew != nil && f.worker == 0 && (ip == f.gateway || a.Operation == layers.ARPReply && f.owns(target)) {
 			f.tellOthers(fr)
 		}
 		f.arpWAN(a.Operation, mac, ip, target) // after which the frame may be one that waited
@@ -86,13 +86,13 @@ func (f *Forwarder) arpLAN(op uint16, mac uint64, ip, target uint32) {
 	}
 }
 
-// arpWAN answers for the WAN address and learns next hops that were asked for.
+// arpWAN answers for the WAN addresses and learns next hops that were asked for.
 func (f *Forwarder) arpWAN(op uint16, mac uint64, ip, target uint32) {
-	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && ip != f.wan {
-		f.claimed(ip, n, mac, op == layers.ARPReply && target == f.wan)
+	if n := f.neighbours[ip]; n != nil && f.inWAN(ip) && !f.owns(ip) {
+		f.claimed(ip, n, mac, op == layers.ARPReply && f.owns(target))
 	}
-	if f.worker == 0 && op == layers.ARPRequest && target == f.wan && ip != f.wan && f.mayAnswer(clients.WAN, nil) {
-		f.reply(clients.WAN, f.cfg.WANMAC, f.wan, mac, ip)
+	if f.worker == 0 && op == layers.ARPRequest && f.owns(target) && !f.owns(ip) && f.mayAnswer(clients.WAN, nil) {
+		f.reply(clients.WAN, f.cfg.WANMAC, target, mac, ip)
 	}
 }
 
@@ -146,7 +146,9 @@ func (f *Forwarder) probe(c *client) {
 func (f *Forwarder) request(port uint8, to uint64, target uint32) {
 	from := f.lan
 	if port == clients.WAN {
-		from = f.wan
+		if from = f.wan; from == 0 {
+			return // nobody who asks
+		}
 	}
 	dst := to
 	if dst == 0 {

@@ -2,7 +2,6 @@ package forwarder
 
 import (
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -341,10 +340,9 @@ func TestARouterThatIsHeardIsNotAsked(t *testing.T) {
 }
 
 func TestAScanOfTheWANCostsNobodyElse(t *testing.T) {
-	b := newBench(t, func(c *Config) {
-		c.WAN = netip.MustParsePrefix("203.0.0.7/16")
-		c.Gateway = netip.MustParseAddr("203.0.0.1")
-	})
+	b := newBench(t)
+	b.table.Header().SetAddressing(clients.Addressing{Addresses: []uint32{0xcb000007}, Bits: 16, Gateway: 0xcb000001})
+	b.round()
 	b.in(clients.WAN, arp{from: routerMAC, to: wanMAC, op: 2, mac: routerMAC, ip: 0xcb000001, targetMAC: wanMAC, target: 0xcb000007}.raw())
 	b.bind(alice, aliceMAC, aliceIP)
 	b.bind(bob, bobMAC, bobIP)

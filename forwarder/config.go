@@ -10,8 +10,6 @@ import (
 // may change meanwhile stand in the client table. It travels as JSON.
 type Config struct {
 	LAN         netip.Prefix // the gateway's own address and the LAN's prefix
-	WAN         netip.Prefix // the external address and the WAN's prefix
-	Gateway     netip.Addr   // the WAN's next hop
 	LANMAC      uint64       // of the LAN port and the host link; first octet highest
 	WANMAC      uint64
 	HostRoute   bool // the box's own traffic goes out through the WAN

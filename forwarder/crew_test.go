@@ -60,6 +60,12 @@ func TestSeveralWorkersDoWhatOneDoes(t *testing.T) {
 			{"grants of a hairpin", TestAHairpinIsHeldToTheGrantsOfBoth},
 			{"rates of a hairpin", TestAHairpinIsHeldToTheRatesOfBoth},
 			{"the box by a hairpin", TestTheBoxAndAClientByAHairpin},
+			{"several addresses", TestClientsHaveAnAddressEach},
+			{"ARP for several", TestEachAddressIsAnsweredForAndTold},
+			{"no address", TestWithoutAnAddressNothingPassesAndNobodyIsBilled},
+			{"fragments of several addresses", TestFragmentsKeepTheirAddress},
+			{"a hairpin between addresses", TestAHairpinBetweenAddresses},
+			{"mappings by address", TestMappingsAreCountedByAddress},
 		} {
 			t.Run(fmt.Sprintf("%s, %d workers", row.name, n), func(t *testing.T) {
 				withWorkers(t, n)

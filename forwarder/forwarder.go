@@ -45,7 +45,10 @@ type Forwarder struct {
 
 	lan, lanNet, lanMask uint32
 	wan, wanNet, wanMask uint32
-	gateway              uint32
+	externals            []uint32 // the gateway's addresses on the WAN, of which wan is the first; 0: there is none
+	gateway              uint32   // 0: none
+	addressed            uint64   // number of the addressing taken in
+	settling             bool     // the translations have not taken in all externals
 	mac                  [clients.NumPorts]uint64
 	mtu                  [clients.NumPorts]int // layer 3, bytes, as the table has them
 	mss                  uint16                // of the smaller one
@@ -132,12 +135,11 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f := &Forwarder{
 		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock,
 		table: table, header: table.Header(), said: table.Worker(at.worker),
-		gateway: be(cfg.Gateway), lan: be(cfg.LAN.Addr()), wan: be(cfg.WAN.Addr()),
+		lan:       be(cfg.LAN.Addr()),
 		mac:       [clients.NumPorts]uint64{cfg.LANMAC, cfg.WANMAC, cfg.LANMAC},
 		scratch:   make([]byte, link.MaxFrame),
 		built:     make([]byte, 0, 2048),
 		arpIO:     newARPParser(),
-		hop:       &neighbour{},
 		fragments: newFragments(),
 	}
 	if err := f.makeTables(table.Slots()); err != nil {
@@ -147,9 +149,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		return nil, errors.Join(err, f.Close())
 	}
 	f.turn.last, f.turn.mixed = nobody, -2*alone
-	f.lanMask, f.wanMask = mask(cfg.LAN), mask(cfg.WAN)
-	f.lanNet, f.wanNet = f.lan&f.lanMask, f.wan&f.wanMask
-	f.neighbours = map[uint32]*neighbour{f.gateway: f.hop}
+	f.lanMask = maskOf(cfg.LAN.Bits())
+	f.lanNet = f.lan & f.lanMask
+	f.takeAddressing()
 	if !cfg.Single {
 		f.queues[clients.LAN].joins, f.queues[clients.WAN].joins = newJoins(), newJoins()
 	}
@@ -164,7 +166,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	region := regionBytes(flows)
 	f.nat, err = nat.Attach(table.NAT()[f.worker*region:][:region], nat.Options{
 		Owner: uint8(f.worker), Owners: f.step,
-		External: f.wan, MaxFlows: flows, MaxClients: table.Slots(), Arena: &f.tables,
+		Externals: f.externals, MaxFlows: flows, MaxClients: table.Slots(), Arena: &f.tables,
 	}, int64(f.now))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attach translations: %w", err), f.Close())
@@ -210,7 +212,7 @@ func be(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-func mask(p netip.Prefix) uint32 { return uint32(uint64(0xffffffff) << (32 - p.Bits())) }
+func maskOf(bits int) uint32 { return uint32(uint64(0xffffffff) << (32 - bits)) }
 
 // sight tells control about a client, at most once a second each; false when
 // it was told too recently or the ring is full.

@@ -57,10 +57,14 @@ type tally struct{ packets, bytes uint64 }
 
 func testConfig() Config {
 	return Config{
-		LAN: netip.MustParsePrefix("10.0.0.1/24"), WAN: netip.MustParsePrefix("203.0.113.7/24"),
-		Gateway: netip.MustParseAddr("203.0.113.1"),
-		LANMAC:  lanMAC, WANMAC: wanMAC, HostRoute: true, NATFlows: 4096,
+		LAN:    netip.MustParsePrefix("10.0.0.1/24"),
+		LANMAC: lanMAC, WANMAC: wanMAC, HostRoute: true, NATFlows: 4096,
 	}
+}
+
+// addressed gives the gateway addresses on the WAN, by way of the router of all tests.
+func (b *bench) addressed(ips ...uint32) {
+	b.table.Header().SetAddressing(clients.Addressing{Addresses: ips, Bits: 24, Gateway: routerIP})
 }
 
 // cap bounds each client's flows and external ports; 0: the default.
@@ -113,6 +117,7 @@ func newColdBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
 	b.table = table
 	table.Header().SetOpen(true, nil)
 	b.mtus(1500, 1500)
+	b.addressed(wanIP)
 	if teamSize > 1 {
 		b.team = newTeam(b)
 	} else {

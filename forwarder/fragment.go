@@ -27,7 +27,7 @@ type fragmentKey struct {
 // fragmented is what its first fragment told about a packet.
 type fragmented struct {
 	client nat.Client
-	addr   uint32 // down: the internal address
+	addr   uint32 // up: the external address; down: the internal one
 	until  time.Duration
 	passed passed
 }
@@ -98,8 +98,11 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 		case v.client != id:
 			return StrayFragment
 		}
+		if !f.owns(v.addr) { // it went away
+			return StrayFragment
+		}
 		f.fragments.pass(k, v, fr)
-		fr.SetSrc(f.wan, 0)
+		fr.SetSrc(v.addr, 0)
 		return Kept
 	}
 	if !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Asks() {
@@ -110,11 +113,11 @@ func (f *Forwarder) translateFragment(fr *frame, id nat.Client) Reason {
 		f.refused(fr, v)
 		return ofNAT(v)
 	}
-	if !f.fragments.first(k, fragmented{client: id, until: f.now + fragmentedFor}, fr) {
+	if !f.fragments.first(k, fragmented{client: id, addr: ext.Addr, until: f.now + fragmentedFor}, fr) {
 		return FragmentsFull
 	}
 	f.arrived(fr, k)
-	fr.SetSrc(f.wan, ext)
+	fr.SetSrc(ext.Addr, ext.Port)
 	return Kept
 }
 
@@ -133,7 +136,7 @@ func (f *Forwarder) restoreFragment(fr *frame) Reason {
 	if !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Answers() {
 		return NotTranslatable
 	}
-	fr.external = fr.DstPort
+	fr.external = cameTo(fr)
 	addr, port, id, v := f.inside(fr)
 	if v != nat.Translated {
 		return ofNAT(v)

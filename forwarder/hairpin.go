@@ -5,15 +5,15 @@ import (
 	"gatewayd/forwarder/packet"
 )
 
-// A client's packet for the WAN address turns round there (RFC 4787 REQ-9, RFC
+// A client's packet for a WAN address turns round there (RFC 4787 REQ-9, RFC
 // 5382 REQ-8), as if it had gone out and come back: the first half admits, paces,
 // translates and charges its sender, the second restores it and admits, paces and
 // charges its receiver, which sees the sender's external address and port. The hop
 // is counted once, on the first half, since one router forwards it once (RFC 1812,
-// 5.3.1). The second half leads to a client or to the box and never to the WAN
+// 5.3.1). The second half leads to a client or to the box and never to a WAN
 // address again, so nothing goes round in circles.
 
-// hairpin marks a packet for the WAN address. Of ICMP it is errors that turn
+// hairpin marks a packet for a WAN address. Of ICMP it is errors that turn
 // round (RFC 5508 REQ-7); behind a query nobody can be: its id was drawn for
 // who asks.
 func (f *Forwarder) hairpin(fr *frame) Reason {

@@ -50,7 +50,7 @@ func (f *Forwarder) unreachable(fr *frame) {
 // 3/13 of RFC 5508, REQ-8, for it may pass with the next try.
 func (f *Forwarder) refused(fr *frame, v nat.Verdict) {
 	switch v {
-	case nat.NoPort, nat.FlowsFull, nat.ClientFlows, nat.ClientPorts:
+	case nat.NoPort, nat.NoAddress, nat.FlowsFull, nat.ClientFlows, nat.ClientPorts:
 		f.unreachable(fr)
 	}
 }
@@ -84,14 +84,14 @@ func (f *Forwarder) sentByClient(fr *frame) bool {
 // sentToClient says whether a dropped frame from the WAN is of a flow that a client,
 // or the box, has; what has no ports, or none that can be read, is of none.
 func (f *Forwarder) sentToClient(fr *frame) bool {
-	if fr.DstMAC != f.cfg.WANMAC || fr.Dst != f.wan || f.badRemote(fr.Src) || fr.IsFragment() {
+	if fr.DstMAC != f.cfg.WANMAC || !f.owns(fr.Dst) || f.badRemote(fr.Src) || fr.IsFragment() {
 		return false
 	}
-	_, _, id, v := f.nat.InError(fr.Proto, fr.DstPort, fr.Src, remotePort(fr))
+	_, _, id, v := f.nat.InError(fr.Proto, cameTo(fr), fr.Src, remotePort(fr))
 	if v != nat.Translated {
 		return false
 	}
-	fr.external = fr.DstPort
+	fr.external = cameTo(fr)
 	return id.Slot == clients.HostSlot || f.clients[id.Slot].id == id && f.clients[id.Slot].running && !f.stopped
 }
 
@@ -113,8 +113,10 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, word uint32
 	}
 	ours := f.lan
 	if fr.from == clients.WAN {
-		ours = f.wan
-		fr.SetDst(f.wan, fr.external) // as the sender knows it
+		if ours = f.wan; ours == 0 {
+			return // nobody to say it
+		}
+		fr.SetDst(fr.external.Addr, fr.external.Port) // as the sender knows it
 	}
 	f.report(fr.from, fr.SrcMAC, ours, fr.Src, code, word, fr.Raw[fr.L3:])
 }
@@ -154,15 +156,15 @@ func (f *Forwarder) translateError(fr *frame) Reason {
 	if v != nat.Translated {
 		return ofNAT(v)
 	}
-	fr.SetEmbeddedDst(f.wan, ext)
-	fr.SetSrc(f.wan, 0)
+	fr.SetEmbeddedDst(ext.Addr, ext.Port)
+	fr.SetSrc(ext.Addr, 0)
 	return Kept
 }
 
 // restoreError rewrites an ICMP error about a packet that a client sent.
 func (f *Forwarder) restoreError(fr *frame) Reason {
 	var in packet.Inner
-	if !fr.Embedded(&in) || in.Src != f.wan {
+	if !fr.Embedded(&in) || in.Src != fr.Dst {
 		return NoMapping
 	}
 	if !fr.ValidChecksum() {
@@ -177,7 +179,7 @@ func (f *Forwarder) restoreError(fr *frame) Reason {
 	if in.Proto == packet.ICMP {
 		remotePort = 0
 	}
-	addr, port, id, v := f.nat.InError(in.Proto, in.SrcPort, in.Dst, remotePort)
+	addr, port, id, v := f.nat.InError(in.Proto, nat.Endpoint{Addr: in.Src, Port: in.SrcPort}, in.Dst, remotePort)
 	if v != nat.Translated {
 		return ofNAT(v)
 	}

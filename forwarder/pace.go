@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatewayd/forwarder/arena"
+	"gatewayd/forwarder/nat"
 	"gatewayd/limiter"
 )
 
@@ -24,7 +25,7 @@ type waiting struct {
 	next          uint64
 	start, length int // of the frame in its memory, bytes
 	added         int
-	external      uint16
+	external      nat.Endpoint
 	from, to      uint8
 	hairpin       bool
 	turned        bool

@@ -16,15 +16,15 @@ type frame struct {
 	exempt    bool  // the box's own: not admitted, not limited, not billed
 	own       bool  // made by the gateway
 	edge      bool  // charged to the grant that ends and to the next
-	hairpin   bool  // for the WAN address: it turns round there
+	hairpin   bool  // for a WAN address: it turns round there
 	turned    bool  // it has, and is on its way back
 	followed  bool  // a fragment that waited for its first
 	both      bool  // LAN and host link: a client talks with the box
 	added     int   // headers of the fragments it leaves as, bytes; 0: it leaves whole
 	client    *client
-	next      uint64 // the next hop's MAC
-	external  uint16 // down: the port it came to
-	origin    uint32 // turned: the slot of who sent it
+	next      uint64       // the next hop's MAC
+	external  nat.Endpoint // down: where it came to
+	origin    uint32       // turned: the slot of who sent it
 }
 
 // step is one thing done to a frame.
@@ -163,7 +163,7 @@ func (f *Forwarder) resolve(fr *frame) Reason {
 	if f.badRemote(fr.Src) {
 		return BadSource
 	}
-	if fr.Dst != f.wan {
+	if !f.owns(fr.Dst) {
 		return NotForUs
 	}
 	return Kept
@@ -178,7 +178,7 @@ func (fr *frame) isDHCP() bool {
 // RFC 6890): own addresses, the LAN, this network, loopback, link-local,
 // multicast and reserved.
 func (f *Forwarder) badRemote(ip uint32) bool {
-	return ip>>24 == 0 || ip>>24 == 127 || ip>>28 >= 14 || ip>>16 == 0xa9fe || f.inLAN(ip) || ip == f.wan || f.broadcastsWAN(ip)
+	return ip>>24 == 0 || ip>>24 == 127 || ip>>28 >= 14 || ip>>16 == 0xa9fe || f.inLAN(ip) || f.owns(ip) || f.broadcastsWAN(ip)
 }
 
 // broadcastsWAN says whether an address is everybody's on the WAN. A prefix of two
@@ -233,7 +233,7 @@ func (f *Forwarder) local(fr *frame) Reason {
 		fr.to, fr.exempt, fr.both = clients.Host, true, true
 		fr.next = f.cfg.LANMAC
 		return f.send(fr)
-	case fr.Dst == f.wan:
+	case f.owns(fr.Dst):
 		return f.hairpin(fr)
 	}
 	return f.beyond(fr.Dst)
@@ -280,6 +280,10 @@ func (f *Forwarder) route(fr *frame) Reason {
 	if fr.to == clients.WAN && !fr.hairpin && f.broadcastsWAN(fr.Dst) {
 		return NotForUs // a directed broadcast (RFC 2644), about which no error is sent
 	}
+	if fr.to == clients.WAN && f.wan == 0 {
+		f.unreachable(fr)
+		return NoAddress
+	}
 	crosses := fr.from != clients.Host && fr.to != clients.Host && !fr.turned
 	if crosses && fr.TTL <= 1 {
 		f.timeExceeded(fr)
@@ -297,6 +301,10 @@ func (f *Forwarder) route(fr *frame) Reason {
 		hop := f.gateway
 		if f.inWAN(fr.Dst) {
 			hop = fr.Dst
+		}
+		if hop == 0 { // no router is known, and it is none of ours
+			f.unreachable(fr)
+			return Unresolved
 		}
 		mac, r := f.neighbour(hop, fr)
 		if r != Kept {
@@ -359,7 +367,7 @@ func (f *Forwarder) direct(fr *frame) Reason {
 		return LocalClosed
 	}
 	fr.to = clients.WAN
-	if fr.Dst == f.wan {
+	if f.owns(fr.Dst) {
 		return f.hairpin(fr)
 	}
 	f.pacer.Spend(up, fr.WireLen, f.now)

@@ -50,6 +50,7 @@ const (
 	ForwarderEnded  // it waited in a forwarder that ended
 	NoLink          // the port's cable is out, or its other end down
 	HandoverFull    // it was another worker's, and the way there was full
+	NoAddress       // the gateway has no address on the WAN just now
 	numReasons
 )
 
@@ -63,6 +64,7 @@ var reasonNames = [numReasons]string{
 	NoMapping: "no_mapping", Filtered: "filtered", NoPort: "no_port", FlowsFull: "flows_full", ClientCap: "client_cap",
 	StrayFragment: "stray_fragment", FragmentsFull: "fragments_full", TxRefused: "tx_refused", HostUnknown: "host_unknown",
 	NoHost: "no_host", ForwarderEnded: "forwarder_ended", NoLink: "no_link", HandoverFull: "handover_full",
+	NoAddress: "no_address",
 }
 
 // String returns the reason's name in metrics and in status.
@@ -102,6 +104,8 @@ func ofNAT(v nat.Verdict) Reason {
 		return Filtered
 	case nat.NoPort:
 		return NoPort
+	case nat.NoAddress:
+		return NoAddress
 	case nat.FlowsFull:
 		return FlowsFull
 	case nat.ClientFlows, nat.ClientPorts:

@@ -160,6 +160,10 @@ var dropRows = map[Reason]struct {
 		b.start()
 		b.round()
 	}},
+	NoAddress: {"the gateway has no address on the WAN", nil, func(b *bench) {
+		b.addressed()
+		b.in(clients.LAN, aliceUp.udp(10))
+	}},
 	HandoverFull: {"too much at once for one worker comes to another", nil, func(b *bench) {
 		b.team.astray()
 		for range 40 {

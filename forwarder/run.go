@@ -160,7 +160,7 @@ func (f *Forwarder) lieDown(wait time.Duration) time.Duration {
 
 // patience is how long to wait for frames.
 func (f *Forwarder) patience() time.Duration {
-	if f.unscanned != 0 || f.nat.Leaving() {
+	if f.unscanned != 0 || f.settling || f.nat.Leaving() {
 		return 0
 	}
 	for port := range f.links {
@@ -189,6 +189,7 @@ func (f *Forwarder) Round() bool {
 	}
 	f.relink()
 	f.measurePorts()
+	f.readdress()
 	f.sync()
 	if f.crew != nil {
 		f.follow()
@@ -245,6 +246,7 @@ func (f *Forwarder) mind() {
 	}
 	f.nextMind = f.now + 100*time.Millisecond
 	f.mindNeighbours()
+	f.sayUse()
 	if f.worker == 0 {
 		f.mindAnnouncements()
 	}

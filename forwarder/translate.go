@@ -11,7 +11,7 @@ func (f *Forwarder) cap() {
 	f.nat.Cap(int(f.header.ClientFlows.Load()), int(f.header.ClientPorts.Load()))
 }
 
-// translate makes a packet from inside come from the WAN address.
+// translate makes a packet from inside come from its client's WAN address.
 func (f *Forwarder) translate(fr *frame) Reason {
 	if fr.to != clients.WAN {
 		return Kept
@@ -38,7 +38,7 @@ func (f *Forwarder) translate(fr *frame) Reason {
 		f.refused(fr, v)
 		return ofNAT(v)
 	}
-	fr.SetSrc(f.wan, ext)
+	fr.SetSrc(ext.Addr, ext.Port)
 	return Kept
 }
 
@@ -58,7 +58,7 @@ func (f *Forwarder) restore(fr *frame) Reason {
 			return NotTranslatable
 		}
 	default:
-		fr.external = fr.DstPort
+		fr.external = cameTo(fr)
 		addr, port, id, v = f.inside(fr)
 	}
 	if v != nat.Translated {
@@ -76,8 +76,11 @@ func (f *Forwarder) restore(fr *frame) Reason {
 // moment.
 func (f *Forwarder) inside(fr *frame) (addr uint32, port uint16, id nat.Client, v nat.Verdict) {
 	f.nat.Filter(nat.Filtering(f.header.Filtering.Load()))
-	return f.nat.In(fr.Proto, fr.DstPort, fr.Src, remotePort(fr), segment(fr), int64(f.now))
+	return f.nat.In(fr.Proto, cameTo(fr), fr.Src, remotePort(fr), segment(fr), int64(f.now))
 }
+
+// cameTo is the external side of a packet from outside.
+func cameTo(fr *frame) nat.Endpoint { return nat.Endpoint{Addr: fr.Dst, Port: fr.DstPort} }
 
 // tuple is the internal side of a packet from inside.
 func tuple(fr *frame) nat.Tuple {

@@ -6,6 +6,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
 )
 
@@ -20,12 +21,13 @@ const (
 // unsolicited is a SYN from the WAN that was dropped, as far as an answer
 // needs it.
 type unsolicited struct {
-	due                  time.Duration // since boot
-	mac                  uint64        // of the router that it came from
-	remote               uint32
-	remotePort, external uint16
-	length               int
-	quote                [maxSYN]byte // its layer 3
+	due        time.Duration // since boot
+	mac        uint64        // of the router that it came from
+	remote     uint32
+	remotePort uint16
+	external   nat.Endpoint
+	length     int
+	quote      [maxSYN]byte // its layer 3
 }
 
 // unsolicitedSYNs are those not answered yet, the oldest at first.
@@ -47,22 +49,22 @@ func (f *Forwarder) suspect(fr *frame) {
 	s := &u.ring[(u.first+u.count)%maxUnsolicited]
 	u.count++
 	s.due, s.mac = f.now+unsolicitedFor, fr.SrcMAC
-	s.remote, s.remotePort, s.external = fr.Src, fr.SrcPort, fr.DstPort
+	s.remote, s.remotePort, s.external = fr.Src, fr.SrcPort, cameTo(fr)
 	s.length = copy(s.quote[:], fr.Raw[fr.L3:])
 }
 
 // answerSYNs says of the SYNs that nobody asked for meanwhile that the port is
-// unreachable; called a few times a second.
+// unreachable, from the address that they were for, as a host does; called a few times a second.
 func (f *Forwarder) answerSYNs() {
 	u := &f.unsolicited
 	for u.count > 0 && u.ring[u.first].due <= f.now {
 		s := &u.ring[u.first]
 		u.first = (u.first + 1) % maxUnsolicited
 		u.count--
-		if f.nat.Known(packet.TCP, s.external, s.remote, s.remotePort) || !f.mayAnswer(clients.WAN, nil) {
+		if !f.owns(s.external.Addr) || f.nat.Known(packet.TCP, s.external, s.remote, s.remotePort) || !f.mayAnswer(clients.WAN, nil) {
 			continue
 		}
-		f.report(clients.WAN, s.mac, f.wan, s.remote,
+		f.report(clients.WAN, s.mac, s.external.Addr, s.remote,
 			layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort), 0, s.quote[:s.length])
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -37,7 +38,21 @@ func (k *keeper) openPorts() error {
 		k.mu.Unlock()
 		k.table.Header().MTU[i].Store(uint64(st.MTU))
 	}
+	k.mu.Lock()
+	own := k.now.WAN.Own() // a reload may have come before the port was there
+	k.mu.Unlock()
+	k.claim(own)
 	return k.openHost()
+}
+
+// claim has the WAN port know which addresses there are gatewayd's own, from now on.
+func (k *keeper) claim(own []netip.Addr) {
+	k.mu.Lock()
+	wan := k.wan
+	k.mu.Unlock()
+	if wan != nil {
+		wan.Claim(own)
+	}
 }
 
 // stateDir remembers what to put back on the ports after a kill -9. It stands
@@ -194,7 +209,7 @@ func (k *keeper) beginForward() error {
 // forwardConfig is what the forwarder needs to know of the config when it starts.
 func forwardConfig(cfg *config.Config) forwarder.Config {
 	return forwarder.Config{
-		LAN: cfg.LAN.Address, WAN: cfg.WAN.Address, Gateway: cfg.WAN.Gateway,
+		LAN:       cfg.LAN.Address,
 		HostRoute: cfg.Host.DefaultRoute, NATFlows: cfg.Limits.NATFlows, QueueMemory: int(cfg.Limits.QueueMemory),
 		Single: cfg.Kernel.Lacks(config.Joining),
 	}

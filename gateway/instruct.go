@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"encoding/binary"
+	"net/netip"
+
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/nat"
 	"gatewayd/gateway/config"
@@ -9,6 +12,24 @@ import (
 // filterings are the translations' names for nat.filtering.
 var filterings = map[string]nat.Filtering{
 	config.FilterEndpoint: nat.AnyRemote, config.FilterAddress: nat.ByAddress, config.FilterAddressPort: nat.ByAddressAndPort,
+}
+
+// addressing is where the config says that the gateway is on the WAN.
+func addressing(w *config.WAN) clients.Addressing {
+	if len(w.Addresses) == 0 {
+		return clients.Addressing{}
+	}
+	a := clients.Addressing{Bits: w.Address().Bits(), Gateway: bits(w.Gateway)}
+	for _, own := range w.Own() {
+		a.Addresses = append(a.Addresses, bits(own))
+	}
+	return a
+}
+
+// bits is an IPv4 address as the table has it.
+func bits(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // instruct puts into the table what of the config the forwarder reads there, and
@@ -26,6 +47,7 @@ func (c *control) instruct(cfg *config.Config) {
 		open = append(open, clients.PortRange{UDP: p.Protocol == "udp", First: p.First, Last: p.Last})
 	}
 	h.SetOpen(cfg.Host.Ports.All, open)
+	h.SetAddressing(addressing(&cfg.WAN))
 	c.table.Changed(clients.HostSlot)
 	c.forward.Ring()
 }

@@ -92,10 +92,18 @@ func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 			"raise limits.nat_flows, which is %d", n, lately, cfg.Limits.NATFlows))
 	}
 	if n := now.Drops[forwarder.NoPort] - before.Drops[forwarder.NoPort]; n > 0 {
-		why = append(why, fmt.Sprintf("all ports of %v are in use: %d packets of new conversations were refused %s; "+
-			"lower limits.ports_per_client, which is %d", cfg.WAN.Address.Addr(), n, lately, cfg.Limits.PortsPerClient))
+		why = append(why, fmt.Sprintf("all ports of %s are in use: %d packets of new conversations were refused %s; "+
+			"lower limits.ports_per_client, which is %d, or add to wan.address", someOf(cfg), n, lately, cfg.Limits.PortsPerClient))
 	}
 	return why
+}
+
+// someOf is the WAN address, or that it is one of several, in words.
+func someOf(cfg *config.Config) string {
+	if n := len(cfg.WAN.Addresses); n != 1 {
+		return fmt.Sprintf("one of the %d WAN addresses", n)
+	}
+	return cfg.WAN.Address().Addr().String()
 }
 
 // rateReasons are the forwarder's reasons for which packets are dropped because of their

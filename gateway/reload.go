@@ -103,6 +103,7 @@ func (k *keeper) adopt(next *config.Config, ask uint64) api.Reloaded {
 	for _, w := range warnings {
 		k.log.Warn(w)
 	}
+	k.claim(now.WAN.Own())
 	if now.Metrics != was.Metrics {
 		select {
 		case k.remeasure <- struct{}{}:
@@ -179,6 +180,7 @@ func (g *Gateway) Reload(cfg *config.Config) (Reloaded, error) {
 	default:
 	}
 	next := *cfg
+	next.WAN.Addresses = slices.Clone(cfg.WAN.Addresses)
 	next.Host.Ports.List, next.Kernel.Without = slices.Clone(cfg.Host.Ports.List), slices.Clone(cfg.Kernel.Without)
 	done := g.keeper.adopt(&next, 0)
 	return Reloaded{done.Applied, done.NeedsRestart}, nil

@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"gatewayd/gateway/config"
@@ -45,7 +47,7 @@ func RunConfig(ctx context.Context, path string, reload <-chan os.Signal) error 
 		select {
 		case <-k.announced:
 			fmt.Fprintf(os.Stdout, "gatewayd: ready: lan %s %v, wan %s %v, api %s\n",
-				cfg.LAN.Port(), cfg.LAN.Address, cfg.WAN.Port(), cfg.WAN.Address, cfg.API.Socket)
+				cfg.LAN.Port(), cfg.LAN.Address, cfg.WAN.Port(), words(cfg.WAN.Addresses), cfg.API.Socket)
 		case <-until.Done():
 		}
 	}()
@@ -65,6 +67,15 @@ func CheckConfig(path string) (warnings []string, err error) {
 		return nil, err
 	}
 	return cfg.Warnings(), checkSides(cfg)
+}
+
+// words is prefixes in words.
+func words(all []netip.Prefix) string {
+	texts := make([]string, len(all))
+	for i, p := range all {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 // LiveKeys are the keys of the config that a reload changes while packets pass.

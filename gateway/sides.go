@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"gatewayd/forwarder/clients"
@@ -37,8 +38,8 @@ func checkSides(cfg *config.Config) error {
 // sides are what the config gives gatewayd, by clients.LAN and WAN.
 func sides(cfg *config.Config) [2]ports.Side {
 	return [...]ports.Side{
-		clients.LAN: {Name: cfg.LAN.Port(), TAP: cfg.LAN.TAP != "", Own: cfg.LAN.Address.Addr(), Clients: true},
-		clients.WAN: {Name: cfg.WAN.Port(), TAP: cfg.WAN.TAP != "", Own: cfg.WAN.Address.Addr()},
+		clients.LAN: {Name: cfg.LAN.Port(), TAP: cfg.LAN.TAP != "", Own: []netip.Addr{cfg.LAN.Address.Addr()}, Clients: true},
+		clients.WAN: {Name: cfg.WAN.Port(), TAP: cfg.WAN.TAP != "", Own: cfg.WAN.Own()},
 	}
 }
 

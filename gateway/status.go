@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -36,6 +38,10 @@ func (c *control) status(context.Context) api.Status {
 		UptimeSecs:  uint64(time.Since(c.started).Seconds()),
 		Processes:   state.Processes,
 		Config:      state.Config,
+	}
+	own, _ := h.Addressing()
+	for _, ip := range own.Addresses {
+		s.NAT.Addresses = append(s.NAT.Addresses, api.NATAddress{Address: netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, ip))).String(), Mappings: int(h.Use(ip))})
 	}
 	ports := maps.Clone(state.Ports)
 	for i, p := range []*api.Port{&s.Ports.LAN, &s.Ports.WAN, &s.Ports.Host} {
@@ -74,6 +80,8 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	forwards := c.forwards(h)
 	if !forwards {
 		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
+	} else if a, _ := h.Addressing(); len(a.Addresses) == 0 {
+		degraded = append(degraded, "the gateway has no address on the WAN: nothing goes out")
 	} else if !h.Resolved() {
 		degraded = append(degraded, "the next router "+c.cfg.Load().WAN.Gateway.String()+" does not answer ARP on "+
 			c.cfg.Load().WAN.Port()+": check the cable and wan.gateway")

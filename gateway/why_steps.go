@@ -248,7 +248,7 @@ func (sc *scene) nat() finding {
 	}
 	for r, what := range map[forwarder.Reason]string{
 		forwarder.FlowsFull: fmt.Sprintf("the translation table is full (limits.nat_flows, %d)", limits.NATFlows),
-		forwarder.NoPort:    fmt.Sprintf("all ports of %v are in use", sc.cfg.WAN.Address.Addr()),
+		forwarder.NoPort:    fmt.Sprintf("all ports of %s are in use", someOf(sc.cfg)),
 	} {
 		if l, ok := sc.lost(r); ok {
 			return holds("gatewayd status", "%s: new conversations of it are refused, the last %s", what, sc.ago(l.Last)).on(l.Last)
@@ -281,7 +281,7 @@ func (sc *scene) back() finding {
 	case sc.Passing == nil:
 		return unasked("")
 	case u.UpPackets > 0 && u.DownPackets == 0 && sc.Now.Sub(sc.Passing.Started) > held:
-		return holds(fmt.Sprintf("does the next router %v know the way back to %v, and does the internet behind it work?", sc.cfg.WAN.Gateway, sc.cfg.WAN.Address.Addr()),
+		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.cfg.WAN.Gateway, words(sc.cfg.WAN.Addresses)),
 			"%d packets have gone out and none has come back", u.UpPackets)
 	case sc.Came.IsZero():
 		return fine("nothing has come back yet")

@@ -61,7 +61,7 @@ var aMoment = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 func sceneOf(change func(*scene)) *scene {
 	cfg := config.Default()
 	cfg.LAN.Interface, cfg.WAN.Interface = "eth1", "eth0"
-	cfg.WAN.Address, cfg.WAN.Gateway = netip.MustParsePrefix("203.0.113.2/24"), netip.MustParseAddr("203.0.113.1")
+	cfg.WAN.Addresses, cfg.WAN.Gateway = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, netip.MustParseAddr("203.0.113.1")
 	started := aMoment.Add(-time.Minute)
 	s := sessions.Session{ID: 7, DeviceID: 3, Type: sessions.TypeTime, State: sessions.Running, TimeSecs: 3600, RemainingTime: 3540, StartedAt: &started}
 	sc := &scene{

@@ -41,5 +41,6 @@ var endings = [...]struct{ stage, words string }{
 	forwarder.NoHost:          {"local", "there is no link to the box"},
 	forwarder.ForwarderEnded:  {"send", "it waited in a forwarder that ended"},
 	forwarder.NoLink:          {"send", "the port had no link"},
+	forwarder.NoAddress:       {"route", "the gateway had no address on the WAN"},
 	forwarder.HandoverFull:    {"link", "more for one worker than the others could hand over"},
 }

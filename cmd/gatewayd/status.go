@@ -28,6 +28,7 @@ type status struct {
 	} `json:"clients"`
 	NAT struct {
 		Mappings, Flows int
+		Addresses       []natAddress
 	} `json:"nat"`
 	Drops       map[string]uint64 `json:"drops"`
 	BilledBytes uint64            `json:"billed_bytes"`
@@ -97,7 +98,7 @@ func showStatus(w io.Writer, s status) {
 	t = table(w)
 	fmt.Fprintf(t, "clients\t%d bound, %d connected\n", s.Clients.Bound, s.Clients.Connected)
 	fmt.Fprintf(t, "sessions\t%s\n", counted(s.Sessions))
-	fmt.Fprintf(t, "NAT\t%d mappings, %d flows\n", s.NAT.Mappings, s.NAT.Flows)
+	fmt.Fprintf(t, "NAT\t%d mappings, %d flows%s\n", s.NAT.Mappings, s.NAT.Flows, spread(s.NAT.Addresses))
 	fmt.Fprintf(t, "billed\t%s, and %s exempt\n", humanBytes(s.BilledBytes), humanBytes(s.ExemptBytes))
 	fmt.Fprintf(t, "dropped\t%s\n", counted(s.Drops))
 	var processes []string
@@ -150,3 +151,21 @@ func counted[N int | uint64](counts map[string]N) string {
 
 // table aligns columns separated by tabs.
 func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+// natAddress is one of the gateway's own on the WAN.
+type natAddress struct {
+	Address  string
+	Mappings int
+}
+
+// spread is how many mappings are at each WAN address, where there are several.
+func spread(at []natAddress) string {
+	if len(at) < 2 {
+		return ""
+	}
+	texts := make([]string, len(at))
+	for i, a := range at {
+		texts[i] = fmt.Sprintf("%s: %d", a.Address, a.Mappings)
+	}
+	return "; mappings at " + strings.Join(texts, ", ")
+}

@@ -79,6 +79,10 @@ type Header struct {
 	// What of the box clients reach; see SetOpen.
 	OpenAll atomic.Uint64 // 1: all; 0: what open says
 	open    [2]openPorts  // of TCP and UDP
+	// Where the gateway is on the WAN, from a worker's next round on; see SetAddressing.
+	addressed  atomic.Uint64 // how often that was said; the last is in addressing[addressed%2]
+	addressing [2]addressing
+	_          [5]uint64
 
 	Worker [MaxWorkers]Worker // as many as Workers says
 }
@@ -101,6 +105,7 @@ type Worker struct {
 	Demand   [2]atomic.Uint64 // weights of the clients with something waiting, summed
 	_        [3]uint64
 	counters [2]published
+	use      [MaxAddresses]atomic.Uint64 // external address << 32 | mappings at it
 
 	// Written by control.
 	Tail atomic.Uint64 // sightings read

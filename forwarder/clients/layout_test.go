@@ -40,8 +40,10 @@ func TestLayout(t *testing.T) {
 		{"Header.ClientPorts", unsafe.Offsetof(h.ClientPorts), 176},
 		{"Header.OpenAll", unsafe.Offsetof(h.OpenAll), 184},
 		{"Header.open", unsafe.Offsetof(h.open), 192},
-		{"Header.Worker", unsafe.Offsetof(h.Worker), 16576},
-		{"Header", unsafe.Sizeof(h), 85184},
+		{"Header.addressed", unsafe.Offsetof(h.addressed), 16576},
+		{"Header.addressing", unsafe.Offsetof(h.addressing), 16584},
+		{"Header.Worker", unsafe.Offsetof(h.Worker), 16896},
+		{"Header", unsafe.Sizeof(h), 87552},
 
 		{"Worker.Attached", unsafe.Offsetof(k.Attached), 0},
 		{"Worker.Beat", unsafe.Offsetof(k.Beat), 8},
@@ -55,8 +57,9 @@ func TestLayout(t *testing.T) {
 		{"Worker.Spent", unsafe.Offsetof(k.Spent), 72},
 		{"Worker.Demand", unsafe.Offsetof(k.Demand), 88},
 		{"Worker.counters", unsafe.Offsetof(k.counters), 128},
-		{"Worker.Tail", unsafe.Offsetof(k.Tail), 4224},
-		{"Worker", unsafe.Sizeof(k), 4288},
+		{"Worker.use", unsafe.Offsetof(k.use), 4224},
+		{"Worker.Tail", unsafe.Offsetof(k.Tail), 4352},
+		{"Worker", unsafe.Sizeof(k), 4416},
 
 		{"Counters", unsafe.Sizeof(c), 2048},
 		{"Counters.Totals", unsafe.Offsetof(c.Totals), 0},
@@ -149,11 +152,11 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 86016, policy: 118784, acks: 122880, slots: 126976, losses: 229376, nat: 331776, end: 335872}
+	one := offsets{rings: 90112, policy: 122880, acks: 126976, slots: 131072, losses: 233472, nat: 335872, end: 339968}
 	if o := place(100, 1000, 1); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 86016, policy: 151552, acks: 155648, slots: 159744, losses: 262144, nat: 364544, end: 368640}
+	two := offsets{rings: 90112, policy: 155648, acks: 159744, slots: 163840, losses: 266240, nat: 368640, end: 372736}
 	if o := place(100, 1000, 2); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}

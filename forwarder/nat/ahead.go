@@ -14,7 +14,7 @@ import "sync/atomic"
 func (t *Table) AheadOut(k *Tuple) uint32 { return t.byInside.guess(t.hashInside(k)) }
 
 // AheadIn likewise guesses what In will find.
-func (t *Table) AheadIn(proto uint8, ext uint16, remote uint32, remotePort uint16) uint32 {
+func (t *Table) AheadIn(proto uint8, ext Endpoint, remote uint32, remotePort uint16) uint32 {
 	return t.byOutside.guess(t.secret.flowIn(proto, ext, remote, remotePort))
 }
 

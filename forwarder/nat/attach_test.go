@@ -118,7 +118,7 @@ func TestAttach(t *testing.T) {
 			w.must(tcp(alice, 5000, server, 53), clientA, Segment{Flags: SYN})
 			w.must(tcp(alice, 5001, server, 54), clientA, Segment{Flags: SYN})
 			w.flows[2].ext, w.flows[2].remotePort = w.flows[1].ext, 53
-			w.flows[2].publish()
+			w.flows[2].publish(external)
 			w.attach()
 			kept(w, 1, 1)
 		}},
@@ -126,7 +126,7 @@ func TestAttach(t *testing.T) {
 			w.must(k, clientA, none)
 			w.must(udp(alice, 5001, server, 54), clientA, none)
 			w.flows[2].ext = w.flows[1].ext
-			w.flows[2].publish()
+			w.flows[2].publish(external)
 			w.attach()
 			kept(w, 1, 1)
 		}},
@@ -134,7 +134,7 @@ func TestAttach(t *testing.T) {
 			w.must(k, clientA, none)
 			w.must(udp(alice, 5001, server, 54), clientA, none)
 			w.flows[2].port = 5000
-			w.flows[2].publish()
+			w.flows[2].publish(external)
 			w.attach()
 			kept(w, 1, 1)
 		}},
@@ -142,7 +142,7 @@ func TestAttach(t *testing.T) {
 			w.must(k, clientA, none)
 			w.must(udp(alice, 5000, server, 54), clientA, none)
 			w.flows[2].slot = 2
-			w.flows[2].publish()
+			w.flows[2].publish(external)
 			w.attach()
 			kept(w, 1, 1)
 		}},
@@ -154,16 +154,16 @@ func TestAttach(t *testing.T) {
 		}},
 		{"ports outside the range are discarded", func(w *world) {
 			ext := w.must(k, clientA, none)
-			w.opt.PortLow, w.opt.PortHigh = ext+1, ext+1
+			w.opt.PortLow, w.opt.PortHigh = ext.Port+1, ext.Port+1
 			w.attach()
 			kept(w, 0, 1)
 		}},
 		{"with another external address nothing goes on", func(w *world) {
 			w.must(k, clientA, none)
-			w.opt.External++
+			w.opt.Externals = []uint32{another}
 			w.attach()
 			kept(w, 0, 1)
-			w.opt.External--
+			w.opt.Externals = []uint32{external}
 			w.attach()
 			kept(w, 0, 0)
 		}},
@@ -177,12 +177,12 @@ func TestAttach(t *testing.T) {
 		{"a last-seen or a rest in the future counts as now", func(w *world) {
 			ext := w.must(k, clientA, none)
 			w.flows[1].seen = 1 << 31
-			w.rest[1][ext] = 1 << 31
-			w.rest[1][ext^1] = 1 << 31
+			w.rest[0][1][ext.Port] = 1 << 31
+			w.rest[0][1][ext.Port^1] = 1 << 31
 			w.attach()
 			w.wait(302 * time.Second)
 			w.want(w.in(UDP, ext, server, 53, none), Resting)
-			w.want(w.in(UDP, ext^1, server, 53, none), NoMapping)
+			w.want(w.in(UDP, Endpoint{external, ext.Port ^ 1}, server, 53, none), NoMapping)
 		}},
 		{"another size or version is refused, and left alone", func(w *world) {
 			w.must(k, clientA, none)
@@ -210,6 +210,9 @@ func TestAttach(t *testing.T) {
 				func(o *Options) { o.MaxClients = -1 },
 				func(o *Options) { o.UDP = -1 },
 				func(o *Options) { o.PortRest = 1 << 62 },
+				func(o *Options) { o.Externals = []uint32{external, 0} },
+				func(o *Options) { o.Externals = []uint32{external, another, external} },
+				func(o *Options) { o.Externals = make([]uint32, MaxExternals+1) },
 			} {
 				opt := w.opt
 				change(&opt)
@@ -232,11 +235,16 @@ func TestAttach(t *testing.T) {
 
 func TestDefaultSizeStaysUntouched(t *testing.T) {
 	mem := make([]byte, Layout(262144))
-	table, err := Attach(mem, Options{External: external, Seed: [32]byte{1}}, second)
+	table, err := Attach(mem, Options{Externals: []uint32{external}, Seed: [32]byte{1}}, second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	table.Out(udp(alice, 1, server, 1), clientA, none, second)
+	for at := headerSize + restSize/MaxExternals; at < headerSize+restSize; at++ {
+		if mem[at] != 0 {
+			t.Fatalf("octet %d, of an address that is none, written", at)
+		}
+	}
 	for at := headerSize + restSize + 2*flowSize; at < len(mem); at++ {
 		if mem[at] != 0 {
 			t.Fatalf("octet %d written", at)
@@ -247,7 +255,7 @@ func TestDefaultSizeStaysUntouched(t *testing.T) {
 // FuzzAttach puts anything into the memory of a small table: Attach and what
 // follows must survive it, and agree with themselves.
 func FuzzAttach(f *testing.F) {
-	opt := Options{External: external, MaxFlows: 8, MaxClients: 3, PortLow: 4000, PortHigh: 4007, Seed: [32]byte{3}}
+	opt := Options{Externals: []uint32{external, another}, MaxFlows: 8, MaxClients: 3, PortLow: 4000, PortHigh: 4007, Seed: [32]byte{3}}
 	f.Add([]byte{}, true)
 	f.Add(make([]byte, 9*flowSize), true)
 	w := newWorld(f, func(o *Options) { *o = opt })
@@ -267,8 +275,11 @@ func FuzzAttach(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entries []byte, sealed bool) {
 		clear(mem)
 		copy(mem[headerSize+restSize:], entries)
-		for i, v := range []uint32{layoutMagic, layoutVersion, flowSize, 8, external, 8} {
+		for i, v := range []uint32{layoutMagic, layoutVersion, flowSize, 8, 8} {
 			binary.NativeEndian.PutUint32(mem[4*i:], v)
+		}
+		for i, v := range []uint32{external, third, another, external} { // one is gone, one is torn
+			binary.NativeEndian.PutUint32(mem[headerSize/2+4*i:], v)
 		}
 		if len(entries) > 64 {
 			copy(mem[headerSize+4*4000:headerSize+4*4008], entries) // rests of TCP ports
@@ -280,7 +291,8 @@ func FuzzAttach(f *testing.F) {
 				t.Fatal(err)
 			}
 			for i := range raw.flows[1:] {
-				raw.flows[i+1].publish()
+				f := &raw.flows[i+1]
+				f.publish(raw.header.externals[f.place%MaxExternals])
 			}
 		}
 		w.attach()
@@ -293,12 +305,14 @@ func FuzzAttach(f *testing.F) {
 			if g.commit == 0 {
 				continue
 			}
-			if ext, v := w.OutError(Tuple{g.proto, g.addr, g.port, g.remote, g.remotePort}); v == Translated && ext != g.ext {
-				t.Fatalf("flow %d: port %d, not %d", i+1, ext, g.ext)
+			if ext, v := w.OutError(Tuple{g.proto, g.addr, g.port, g.remote, g.remotePort}); v == Translated && ext.Port != g.ext {
+				t.Fatalf("flow %d: port %d, not %d", i+1, ext.Port, g.ext)
 			}
-			w.in(g.proto, g.ext, g.remote, g.remotePort, Segment{Flags: FIN | ACK, Len: 1})
-			w.in(g.proto, g.ext, g.remote, g.remotePort+1, Segment{Flags: SYN})
+			ext := Endpoint{w.live[g.place], g.ext}
+			w.in(g.proto, ext, g.remote, g.remotePort, Segment{Flags: FIN | ACK, Len: 1})
+			w.in(g.proto, ext, g.remote, g.remotePort+1, Segment{Flags: SYN})
 		}
+		w.SetExternals([]uint32{another, third})
 		for i := range uint16(12) {
 			w.out(udp(bob, i, server, 1), clientB, none)
 			w.out(tcp(bob, i, server, 1+i), clientB, Segment{Flags: SYN})
@@ -309,10 +323,6 @@ func FuzzAttach(f *testing.F) {
 			t.Fatalf("%d mappings, %d flows are left", m, flows)
 		}
 		w.wait(200 * time.Second)
-		for p := range w.pools {
-			if n := len(w.pools[p].free); n != 8 {
-				t.Fatalf("pool %d has %d ports free", p, n)
-			}
-		}
+		allFree(t, w.Table, 8)
 	})
 }

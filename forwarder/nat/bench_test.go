@@ -9,8 +9,8 @@ import (
 
 // filled is a default-size table with n flows of 1000 clients, two thirds UDP,
 // and the tuples in random order with their external ports.
-func filled(t testing.TB, n int) (table *Table, tuples []Tuple, exts []uint16) {
-	opt := Options{External: external, Seed: [32]byte{9}}
+func filled(t testing.TB, n int) (table *Table, tuples []Tuple, exts []Endpoint) {
+	opt := Options{Externals: []uint32{external}, Seed: [32]byte{9}}
 	table, err := Attach(make([]byte, Layout(262144)), opt, second)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func BenchmarkOutNew(b *testing.B) {
 
 func BenchmarkAttach(b *testing.B) {
 	mem := make([]byte, Layout(262144))
-	opt := Options{External: external, Seed: [32]byte{9}}
+	opt := Options{Externals: []uint32{external}, Seed: [32]byte{9}}
 	table, err := Attach(mem, opt, second)
 	if err != nil {
 		b.Fatal(err)

@@ -41,12 +41,16 @@ func (t *Table) unschedule(i uint32) {
 // Expire ends what has run out, in at most budget steps (a flow or a second
 // each), and frees at most budget rested ports of each protocol. What is left
 // over is done by the next call. Before that, half as many flows end of those who
-// leave. Call it once a batch and at least once a second.
+// leave, and of addresses that went away. Call it once a batch and at least once a second.
 func (t *Table) Expire(now int64, budget int) {
 	t.clock(now)
 	t.depart(budget / 2)
-	for p := range t.pools {
-		t.pools[p].wake(t.second, budget)
+	t.sweepAway(budget / 2)
+	for i := range t.places {
+		if p := &t.places[i]; p.filled {
+			p.pools[0].wake(t.second, budget)
+			p.pools[1].wake(t.second, budget)
+		}
 	}
 	for t.wheelAt <= t.second && budget > 0 {
 		head := &t.wheel[t.wheelAt&uint32(len(t.wheel)-1)]

@@ -22,7 +22,7 @@ func (t *Table) insideOf(i uint32) uint32 {
 
 func (t *Table) outsideOf(i uint32) uint32 {
 	f := &t.flows[i]
-	return t.secret.flowIn(f.proto, f.ext, f.remote, f.remotePort)
+	return t.secret.flowIn(f.proto, Endpoint{t.places[f.place].addr, f.ext}, f.remote, f.remotePort)
 }
 
 func (t *Table) peerOf(i uint32) uint32 {
@@ -51,8 +51,11 @@ func (t *Table) inside(h uint32, k *Tuple) uint32 {
 	}
 }
 
-// outside is the flow with this tuple on the WAN.
-func (t *Table) outside(proto uint8, ext uint16, remote uint32, remotePort uint16) uint32 {
+// outside is the flow with this tuple on the WAN, at an address that takes part.
+func (t *Table) outside(proto uint8, ext Endpoint, remote uint32, remotePort uint16) uint32 {
+	if ext.Addr == 0 {
+		return 0 // what no address has
+	}
 	h := t.secret.flowIn(proto, ext, remote, remotePort)
 	x := &t.byOutside
 	for p := h & x.mask; ; p = (p + 1) & x.mask {
@@ -62,7 +65,7 @@ func (t *Table) outside(proto uint8, ext uint16, remote uint32, remotePort uint1
 		}
 		if n := s & x.number; x.slot(h, n) == s {
 			f := &t.flows[n]
-			if f.remote == remote && f.ext == ext && f.remotePort == remotePort && f.proto == proto {
+			if f.remote == remote && f.ext == ext.Port && f.remotePort == remotePort && f.proto == proto && t.live[f.place%MaxExternals] == ext.Addr {
 				return n
 			}
 		}
@@ -110,7 +113,7 @@ func (t *Table) add(k *Tuple, m, seen uint32, by guest) uint32 {
 	f, g := &t.flows[i], &t.mappings[m]
 	*f = flow{
 		seen: seen, addr: k.Addr, remote: k.Remote, port: k.Port, remotePort: k.RemotePort, ext: g.ext,
-		proto: k.Proto, owner: t.opt.Owner, slot: g.slot, generation: g.generation, guest: by,
+		proto: k.Proto, owner: t.opt.Owner, slot: g.slot, generation: g.generation, guest: by, place: g.place,
 	}
 	switch k.Proto {
 	case UDP:
@@ -121,7 +124,7 @@ func (t *Table) add(k *Tuple, m, seen uint32, by guest) uint32 {
 		f.state = opening
 		f.shift = [2]uint8{guessedShift, guessedShift}
 	}
-	f.publish()
+	f.publish(t.live[g.place])
 	t.hang(i, m)
 	return i
 }

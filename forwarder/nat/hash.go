@@ -20,8 +20,8 @@ func (s *secret) hash(proto uint8, addr uint32, port uint16, remote uint32, remo
 }
 
 // flowIn is the hash of a flow as the WAN sees it.
-func (s *secret) flowIn(proto uint8, ext uint16, remote uint32, remotePort uint16) uint32 {
-	return s.hash(proto, 0, ext, remote, remotePort)
+func (s *secret) flowIn(proto uint8, ext Endpoint, remote uint32, remotePort uint16) uint32 {
+	return s.hash(proto, ext.Addr, ext.Port, remote, remotePort)
 }
 
 // peer is the hash of a mapping and a remote address.

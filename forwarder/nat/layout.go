@@ -7,13 +7,13 @@ import (
 	"unsafe"
 )
 
-// The handed-in memory: a header, one word per TCP and per UDP port, then the
-// flows. All words are native-endian; the memory never leaves the machine.
+// The handed-in memory: a header, one word per TCP and per UDP port of each place,
+// then the flows. All words are native-endian; the memory never leaves the machine.
 const (
 	layoutMagic   = 0x4e415431 // "NAT1"
-	layoutVersion = 1
-	headerSize    = 64
-	restSize      = 2 * 65536 * 4
+	layoutVersion = 2
+	headerSize    = 128
+	restSize      = MaxExternals * 2 * 65536 * 4
 	flowSize      = 64
 )
 
@@ -23,19 +23,19 @@ var ErrLayout = errors.New("the memory is not a NAT table of this version and si
 
 // header starts the memory. The owner of the table writes all of it.
 type header struct {
-	magic    uint32 // written last when formatting
-	version  uint32
-	flowSize uint32 // bytes
-	flows    uint32 // entries that can hold a flow
-	external uint32 // the WAN address the flows were translated to
-	used     uint32 // entries above this one have never held a flow
-	_        [10]uint32
+	magic     uint32 // written last when formatting
+	version   uint32
+	flowSize  uint32 // bytes
+	flows     uint32 // entries that can hold a flow
+	used      uint32 // entries above this one have never held a flow
+	_         [11]uint32
+	externals [MaxExternals]uint32 // by place: the WAN address that its flows are translated to; 0: none yet
 }
 
 // flow is an entry. Number 0 is never used, so that 0 can mean none.
 //
-// The table's owner is the only writer. commit, from proto to generation, is
-// fixed while the flow lives; the rest changes with its packets, each field on
+// The table's owner is the only writer. commit, from addr to generation, and place
+// are fixed while the flow lives; the rest changes with its packets, each field on
 // its own.
 type flow struct {
 	commit     uint32 // checksum of the fixed part, never zero; zero: no flow here
@@ -55,7 +55,8 @@ type flow struct {
 	shift [2]uint8 // TCP: window scale per direction; 0xff before it is known
 	half  [2]half  // TCP: what each side has sent; see tcp.go
 	guest guest
-	_     [3]uint8
+	place uint8 // of the external address, which the commit word is about, too
+	_     [2]uint8
 }
 
 // guest says by which filter a remote was let in that the client has not sent to
@@ -75,16 +76,16 @@ const (
 	numStates
 )
 
-// sum is the commit word that fits the fixed part.
-func (f *flow) sum() uint32 {
+// sum is the commit word that fits the fixed part of a flow at an external address.
+func (f *flow) sum(external uint32) uint32 {
 	x := mum(uint64(f.addr)<<32|uint64(f.remote)^0x9e3779b97f4a7c15, uint64(f.slot)<<32|uint64(f.generation)^0xd1342543de82ef95)
 	y := uint64(f.port)<<48 | uint64(f.remotePort)<<32 | uint64(f.ext)<<16 | uint64(f.proto)<<8 | uint64(f.owner)
-	x = mum(x^0xa0761d6478bd642f, y^0xe7037ed1a0b428db)
+	x = mum(x^0xa0761d6478bd642f^uint64(external), y^0xe7037ed1a0b428db)
 	return uint32(x^x>>32) | 1
 }
 
 // publish makes the entry count; the fixed part is complete.
-func (f *flow) publish() { atomic.StoreUint32(&f.commit, f.sum()) }
+func (f *flow) publish(external uint32) { atomic.StoreUint32(&f.commit, f.sum(external)) }
 
 // withdraw makes the entry free.
 func (f *flow) withdraw() { atomic.StoreUint32(&f.commit, 0) }
@@ -104,7 +105,7 @@ func (t *Table) overlay(mem []byte, flows int) error {
 		return errors.New("the memory does not start on a multiple of 8")
 	}
 	t.header = (*header)(base)
-	t.rest = (*[2][65536]uint32)(unsafe.Add(base, headerSize))
+	t.rest = (*[MaxExternals][2][65536]uint32)(unsafe.Add(base, headerSize))
 	t.flows = unsafe.Slice((*flow)(unsafe.Add(base, headerSize+restSize)), flows+1)
 	return nil
 }
@@ -114,7 +115,7 @@ func (t *Table) format() error {
 	h := t.header
 	if atomic.LoadUint32(&h.magic) == 0 {
 		h.version, h.flowSize, h.flows = layoutVersion, flowSize, uint32(t.opt.MaxFlows)
-		h.external, h.used = t.opt.External, 0
+		h.used = 0
 		atomic.StoreUint32(&h.magic, layoutMagic)
 		return nil
 	}

@@ -33,8 +33,8 @@ func (t *Table) Leave(c Client, addr uint32) {
 	d.count++
 }
 
-// Leaving says whether somebody is.
-func (t *Table) Leaving() bool { return t.departures.count > 0 }
+// Leaving says whether somebody is, or an address went away that has flows yet.
+func (t *Table) Leaving() bool { return t.departures.count > 0 || t.sweep > 0 }
 
 // depart ends at most budget flows of those who leave.
 func (t *Table) depart(budget int) {

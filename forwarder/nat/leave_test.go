@@ -15,7 +15,7 @@ func (t *Table) Drop(c Client) {
 	for addr := range from {
 		t.Leave(c, addr)
 	}
-	for t.Leaving() {
+	for t.departures.count > 0 {
 		t.depart(1)
 	}
 }

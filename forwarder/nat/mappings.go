@@ -44,7 +44,7 @@ func (t *Table) mappingFor(k *Tuple) (m uint32, ok bool) {
 		return m, true
 	}
 	for range endpointTries {
-		if m == 0 || !t.taken(t.mappings[m].ext, k) {
+		if m == 0 || !t.taken(t.external(m), k) {
 			return m, true
 		}
 		m, at = t.nextEndpoint(k, h, at)
@@ -54,7 +54,7 @@ func (t *Table) mappingFor(k *Tuple) (m uint32, ok bool) {
 
 // taken says whether the external five-tuple is somebody's; one that has run
 // out is ended.
-func (t *Table) taken(ext uint16, k *Tuple) bool {
+func (t *Table) taken(ext Endpoint, k *Tuple) bool {
 	i := t.outside(k.Proto, ext, k.Remote, k.RemotePort)
 	if i != 0 && t.over(&t.flows[i]) {
 		t.remove(i)
@@ -63,9 +63,15 @@ func (t *Table) taken(ext uint16, k *Tuple) bool {
 	return i != 0
 }
 
-// choosePort finds an external port for a new mapping.
-func (t *Table) choosePort(k *Tuple) (ext uint16, ok bool) {
-	p := t.pool(k.Proto)
+// external is the external side of a mapping.
+func (t *Table) external(m uint32) Endpoint {
+	g := &t.mappings[m]
+	return Endpoint{t.places[g.place].addr, g.ext}
+}
+
+// choosePort finds an external port for a new mapping at a place.
+func (t *Table) choosePort(k *Tuple, place uint8) (ext uint16, ok bool) {
+	p := t.pool(place, k.Proto)
 	chance := uint32(t.chance.Uint64())
 	if ext, ok = p.draw(chance); ok || k.Proto != TCP {
 		return ext, ok
@@ -74,7 +80,7 @@ func (t *Table) choosePort(k *Tuple) (ext uint16, ok bool) {
 	at := uint64(chance) * n >> 32
 	for range min(n, sharedTries) {
 		ext = p.low + uint16(at)
-		if p.first(ext) != 0 && t.outside(k.Proto, ext, k.Remote, k.RemotePort) == 0 {
+		if p.first(ext) != 0 && t.outside(k.Proto, Endpoint{t.live[place], ext}, k.Remote, k.RemotePort) == 0 {
 			return ext, true
 		}
 		at = (at + 1) % n
@@ -82,8 +88,8 @@ func (t *Table) choosePort(k *Tuple) (ext uint16, ok bool) {
 	return 0, false
 }
 
-// newMapping puts an endpoint behind an external port that is not in the pool.
-func (t *Table) newMapping(k *Tuple, c Client, ext uint16) uint32 {
+// newMapping puts an endpoint behind an external port of a place that is not in the pool.
+func (t *Table) newMapping(k *Tuple, c Client, place uint8, ext uint16) uint32 {
 	m := t.freeMapping
 	if m != 0 {
 		t.freeMapping = t.mappings[m].extNext
@@ -91,15 +97,17 @@ func (t *Table) newMapping(k *Tuple, c Client, ext uint16) uint32 {
 		t.topMapping++
 		m = t.topMapping
 	}
-	p := t.pool(k.Proto)
+	p := t.pool(place, k.Proto)
 	head := &p.head[ext-p.low]
 	t.mappings[m] = mapping{
-		addr: k.Addr, port: k.Port, proto: k.Proto, ext: ext,
+		addr: k.Addr, port: k.Port, proto: k.Proto, place: place, ext: ext,
 		slot: c.Slot, generation: c.Generation, extNext: *head,
 	}
 	*head = m
 	t.byEndpoint.insert(t.endpointOf(m), m)
 	t.clients[c.Slot].mappings++
+	t.clients[c.Slot].place = place
+	t.places[place].mappings++
 	t.liveMappings++
 	return m
 }
@@ -107,7 +115,7 @@ func (t *Table) newMapping(k *Tuple, c Client, ext uint16) uint32 {
 // alone says whether a mapping has its external port to itself.
 func (t *Table) alone(m uint32) bool {
 	g := &t.mappings[m]
-	return g.extNext == 0 && t.pool(g.proto).first(g.ext) == m
+	return g.extNext == 0 && t.pool(g.place, g.proto).first(g.ext) == m
 }
 
 // rests says whether a mapping's port must rest once nobody is behind it.
@@ -123,14 +131,14 @@ func (t *Table) restEnd() uint32 { return t.second + t.resting + 1 }
 // comes before the last flow is withdrawn, so that a kill loses no rest.
 func (t *Table) markRest(m uint32) {
 	if g := &t.mappings[m]; t.rests(m) && t.alone(m) {
-		t.pool(g.proto).until[g.ext] = t.restEnd()
+		t.pool(g.place, g.proto).until[g.ext] = t.restEnd()
 	}
 }
 
 // freePort ends a mapping that has no flow left.
 func (t *Table) freePort(m uint32) {
 	g := &t.mappings[m]
-	p := t.pool(g.proto)
+	p := t.pool(g.place, g.proto)
 	rests := t.rests(m)
 	if at := &p.head[g.ext-p.low]; t.alone(m) {
 		*at = 0
@@ -146,6 +154,7 @@ func (t *Table) freePort(m uint32) {
 	}
 	t.byEndpoint.remove(t.endpointOf(m), m)
 	t.clients[g.slot].mappings--
+	t.places[g.place].mappings--
 	t.liveMappings--
 	g.extNext = t.freeMapping
 	t.freeMapping = m

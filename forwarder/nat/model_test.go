@@ -13,7 +13,7 @@ import (
 
 // modelFlow is what the model knows of a flow.
 type modelFlow struct {
-	ext    uint16
+	ext    Endpoint
 	client Client
 	seen   int64 // seconds
 	state  state
@@ -22,14 +22,20 @@ type modelFlow struct {
 	guest  guest  // by which filter it was let in and not answered since
 }
 
+// outer is an external port of a protocol.
+type outer struct {
+	proto uint8
+	ext   Endpoint
+}
+
 // model is the NAT as plain maps, with no regard for cost.
 type model struct {
 	t     *rapid.T
 	opt   Options
 	flows map[Tuple]*modelFlow
-	rest  map[[2]uint16]int64 // protocol, port → the second its rest ends
-	dirty map[[2]uint16]bool  // a TCP port that somebody left unclosed
-	now   int64               // seconds
+	rest  map[outer]int64 // the second a port's rest ends
+	dirty map[outer]bool  // a TCP port that somebody left unclosed
+	now   int64           // seconds
 }
 
 func (m *model) timeout(s state) int64 {
@@ -40,7 +46,7 @@ func (m *model) timeout(s state) int64 {
 func (m *model) end(k Tuple) {
 	f := m.flows[k]
 	delete(m.flows, k)
-	at := [2]uint16{uint16(k.Proto), f.ext}
+	at := outer{k.Proto, f.ext}
 	m.dirty[at] = m.dirty[at] || f.state != closing && f.state != reset
 	if len(m.behind(k.Proto, f.ext)) > 0 {
 		// An endpoint that keeps the port keeps its own mark; a mapping that
@@ -62,7 +68,7 @@ func (m *model) endWhere(match func(Tuple, *modelFlow) bool) {
 }
 
 // behind is the endpoints on an external port.
-func (m *model) behind(proto uint8, ext uint16) map[Tuple]Client {
+func (m *model) behind(proto uint8, ext Endpoint) map[Tuple]Client {
 	found := map[Tuple]Client{}
 	for k, f := range m.flows {
 		if k.Proto == proto && f.ext == ext {
@@ -72,7 +78,7 @@ func (m *model) behind(proto uint8, ext uint16) map[Tuple]Client {
 	return found
 }
 
-func (m *model) outside(proto uint8, ext uint16, remote uint32, port uint16) (Tuple, bool) {
+func (m *model) outside(proto uint8, ext Endpoint, remote uint32, port uint16) (Tuple, bool) {
 	for k, f := range m.flows {
 		if k.Proto == proto && f.ext == ext && k.Remote == remote && k.RemotePort == port {
 			return k, true
@@ -106,7 +112,7 @@ func (m *model) mappings() int {
 }
 
 // out checks one outbound packet's outcome; it may create the flow.
-func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
+func (m *model) out(k Tuple, c Client, flags uint8, ext Endpoint, v Verdict) {
 	if f := m.flows[k]; f != nil {
 		if f.client == c {
 			if k.Proto != TCP || flags&RST == 0 {
@@ -130,7 +136,7 @@ func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
 			break
 		}
 	}
-	var allowed []uint16 // ports of the endpoint's mappings
+	var allowed []Endpoint // ports of the endpoint's mappings
 	for o, f := range m.flows {
 		if o.Proto == k.Proto && o.Addr == k.Addr && o.Port == k.Port {
 			if _, taken := m.outside(k.Proto, f.ext, k.Remote, k.RemotePort); !taken {
@@ -151,25 +157,18 @@ func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
 		return
 	}
 	if allowed == nil {
-		var shared []uint16
-		for p := m.opt.PortLow; p <= m.opt.PortHigh; p++ {
-			_, taken := m.outside(k.Proto, p, k.Remote, k.RemotePort)
-			switch {
-			case len(m.behind(k.Proto, p)) == 0:
-				if m.rest[[2]uint16{uint16(k.Proto), p}] <= m.now {
-					allowed = append(allowed, p)
-				}
-			case k.Proto == TCP && !taken:
-				shared = append(shared, p)
-			}
+		if len(m.opt.Externals) == 0 {
+			m.expect(v, NoAddress)
+			return
 		}
-		if allowed == nil {
-			allowed = shared
+		refused := false // at one of several that are as good
+		for _, addr := range m.pairs(c) {
+			at := m.ports(k, addr)
+			allowed, refused = append(allowed, at...), refused || at == nil
 		}
-	}
-	if allowed == nil {
-		m.expect(v, NoPort)
-		return
+		if refused && v == NoPort {
+			return
+		}
 	}
 	if v != Translated || !slices.Contains(allowed, ext) {
 		m.t.Fatalf("%v: port %d %v, expected one of %v", k, ext, v, allowed)
@@ -177,8 +176,55 @@ func (m *model) out(k Tuple, c Client, flags uint8, ext uint16, v Verdict) {
 	m.flows[k] = &modelFlow{ext: ext, client: c, seen: m.now, state: map[uint8]state{UDP: udpFlow, ICMP: icmpQuery, TCP: opening}[k.Proto]}
 }
 
+// pairs is the addresses of which one is for a client's next mapping.
+func (m *model) pairs(c Client) (addrs []uint32) {
+	if c.Slot == 0 {
+		return m.opt.Externals[:1]
+	}
+	least, mappings := 1<<30, map[uint32]map[string]bool{}
+	for _, a := range m.opt.Externals {
+		mappings[a] = map[string]bool{}
+	}
+	for k, f := range m.flows {
+		if f.client == c {
+			return []uint32{f.ext.Addr}
+		}
+		mappings[f.ext.Addr][fmt.Sprint(k.Proto, k.Addr, k.Port, f.ext)] = true
+	}
+	for _, of := range mappings {
+		least = min(least, len(of))
+	}
+	for a, of := range mappings {
+		if len(of) == least {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// ports is what may serve a new mapping at an address.
+func (m *model) ports(k Tuple, addr uint32) (free []Endpoint) {
+	var shared []Endpoint
+	for p := m.opt.PortLow; p <= m.opt.PortHigh; p++ {
+		ext := Endpoint{addr, p}
+		_, taken := m.outside(k.Proto, ext, k.Remote, k.RemotePort)
+		switch {
+		case len(m.behind(k.Proto, ext)) == 0:
+			if m.rest[outer{k.Proto, ext}] <= m.now {
+				free = append(free, ext)
+			}
+		case k.Proto == TCP && !taken:
+			shared = append(shared, ext)
+		}
+	}
+	if free == nil {
+		return shared
+	}
+	return free
+}
+
 // in checks one unsolicited or answering inbound packet; TCP's is a bare SYN.
-func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uint32, to uint16, c Client, v Verdict) {
+func (m *model) in(proto uint8, ext Endpoint, remote uint32, port uint16, addr uint32, to uint16, c Client, v Verdict) {
 	if k, ok := m.outside(proto, ext, remote, port); ok {
 		if !m.welcome(k) {
 			m.expect(v, Filtered)
@@ -191,7 +237,7 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 	}
 	behind := m.behind(proto, ext)
 	if len(behind) == 0 {
-		if m.rest[[2]uint16{uint16(proto), ext}] > m.now {
+		if m.rest[outer{proto, ext}] > m.now && slices.Contains(m.opt.Externals, ext.Addr) {
 			m.expect(v, Resting)
 		} else {
 			m.expect(v, NoMapping)
@@ -206,7 +252,7 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 	var owner Client
 	for k, owner = range behind {
 	}
-	anybody := remote == m.opt.External || m.opt.Filtering == AnyRemote
+	anybody := slices.Contains(m.opt.Externals, remote) || m.opt.Filtering == AnyRemote
 	seen, allowed := int64(0), anybody
 	for o, f := range m.flows {
 		if o.Proto == proto && f.ext == ext && (anybody || o.Remote == remote && f.guest == 0 && m.opt.Filtering == ByAddress) {
@@ -242,7 +288,7 @@ func (m *model) in(proto uint8, ext uint16, remote uint32, port uint16, addr uin
 // it, or the filter of now lets it in, too.
 func (m *model) welcome(k Tuple) bool {
 	f, how := m.flows[k], m.opt.Filtering
-	if f.guest == 0 || f.guest == 1+guest(how) || k.Remote == m.opt.External || how == AnyRemote {
+	if f.guest == 0 || f.guest == 1+guest(how) || slices.Contains(m.opt.Externals, k.Remote) || how == AnyRemote {
 		return true
 	}
 	for o, g := range m.flows {
@@ -284,15 +330,14 @@ func (m *model) agree(table *Table) {
 // stateAt is where an entry has its state.
 const stateAt = int(unsafe.Offsetof(flow{}.state))
 
-// killed mixes the memory before and after one operation into what a process
+// killed mixes the entries' memory before and after one operation into what a process
 // killed in the middle of it may leave. Where a commit word changed, the flow
 // was about to come or had just gone: it is clear and the rest is any mixture.
 // Elsewhere each word is the old or the new one, but for the order of last-seen
 // and state.
 func killed(t *rapid.T, before, after []byte) (mem []byte, undecided []int) {
 	mem = slices.Clone(after)
-	start := headerSize + restSize
-	for at := start; at < len(mem); at += flowSize {
+	for at := 0; at < len(mem); at += flowSize {
 		b, a := before[at:at+flowSize], after[at:at+flowSize]
 		if slices.Equal(a, b) {
 			continue
@@ -309,10 +354,24 @@ func killed(t *rapid.T, before, after []byte) (mem []byte, undecided []int) {
 		}
 		if changed {
 			clear(mem[at : at+4])
-			undecided = append(undecided, (at-start)/flowSize)
+			undecided = append(undecided, at/flowSize)
 		}
 	}
 	return mem, undecided
+}
+
+// entriesAt is where the entries begin in the memory.
+const entriesAt = headerSize + restSize
+
+// patch makes to a copy of the memory with other entries, as far as the model's few
+// ports write to it.
+func patch(to, mem, entries []byte) {
+	copy(to[:headerSize], mem)
+	for i := range 2 * MaxExternals {
+		at := headerSize + 4*(65536*i+2000)
+		copy(to[at:at+4*8], mem[at:])
+	}
+	copy(to[entriesAt:], entries)
 }
 
 func TestModel(t *testing.T) { rapid.Check(t, runModel) }
@@ -321,21 +380,22 @@ func FuzzModel(f *testing.F) { f.Fuzz(rapid.MakeFuzz(runModel)) }
 
 func runModel(t *rapid.T) {
 	opt := Options{
-		External: external, PortLow: 2000, PortHigh: 2000 + uint16(rapid.IntRange(0, 7).Draw(t, "ports")),
+		Externals: []uint32{external, another, third}[:rapid.IntRange(0, 3).Draw(t, "externals")], PortLow: 2000, PortHigh: 2000 + uint16(rapid.IntRange(0, 7).Draw(t, "ports")),
 		MaxFlows: rapid.IntRange(1, 24).Draw(t, "flows"), FlowsPerClient: rapid.IntRange(1, 12).Draw(t, "flowsPerClient"),
 		Filtering:      Filtering(rapid.IntRange(0, 2).Draw(t, "filtering")),
 		PortsPerClient: rapid.IntRange(1, 8).Draw(t, "portsPerClient"), MaxClients: 3, Seed: [32]byte{1},
 	}
-	mem := make([]byte, Layout(opt.MaxFlows))
+	mem, torn := make([]byte, Layout(opt.MaxFlows)), make([]byte, Layout(opt.MaxFlows))
 	table, err := Attach(mem, opt, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{t: t, opt: opt, flows: map[Tuple]*modelFlow{}, rest: map[[2]uint16]int64{}, dirty: map[[2]uint16]bool{}}
+	m := &model{t: t, opt: opt, flows: map[Tuple]*modelFlow{}, rest: map[outer]int64{}, dirty: map[outer]bool{}}
 	generation := [4]uint32{}
 
 	proto := rapid.SampledFrom([]uint8{UDP, UDP, TCP, TCP, TCP, ICMP})
-	remote := rapid.SampledFrom([]uint32{server, server, other, external})
+	remote := rapid.SampledFrom([]uint32{server, server, other, external, another})
+	anyExternal := rapid.SampledFrom([]uint32{external, another, third})
 	port := rapid.Uint16Range(1, 4)
 	tuple := func() Tuple {
 		k := Tuple{proto.Draw(t, "proto"), alice + uint32(rapid.IntRange(0, 2).Draw(t, "addr")), port.Draw(t, "port"), remote.Draw(t, "remote"), port.Draw(t, "rport")}
@@ -371,13 +431,14 @@ func runModel(t *rapid.T) {
 	}
 	// step runs an operation of the table, and a kill in the middle of it.
 	step := func(operation func()) {
-		before := slices.Clone(mem)
+		before := slices.Clone(mem[entriesAt:])
 		was := maps.Clone(m.flows)
 		operation()
 		if !rapid.Bool().Draw(t, "kill") {
 			return
 		}
-		torn, undecided := killed(t, before, mem)
+		entries, undecided := killed(t, before, mem[entriesAt:])
+		patch(torn, mem, entries)
 		next, err := Attach(torn, opt, nanos())
 		if err != nil {
 			t.Fatal(err)
@@ -459,7 +520,7 @@ func runModel(t *rapid.T) {
 		},
 		"in": func(*rapid.T) {
 			p, r, rp := proto.Draw(t, "proto"), remote.Draw(t, "remote"), port.Draw(t, "rport")
-			ext := opt.PortLow + uint16(rapid.IntRange(0, int(opt.PortHigh-opt.PortLow)).Draw(t, "ext"))
+			ext := Endpoint{anyExternal.Draw(t, "external"), opt.PortLow + uint16(rapid.IntRange(0, int(opt.PortHigh-opt.PortLow)).Draw(t, "ext"))}
 			if p == ICMP {
 				rp = 0
 			}
@@ -478,9 +539,9 @@ func runModel(t *rapid.T) {
 			if !found {
 				return
 			}
-			k := Tuple{UDP, alice + uint32(rapid.IntRange(0, 2).Draw(t, "addr")), port.Draw(t, "port"), external, f.ext}
+			k := Tuple{UDP, alice + uint32(rapid.IntRange(0, 2).Draw(t, "addr")), port.Draw(t, "port"), f.ext.Addr, f.ext.Port}
 			c := Client{k.Addr - alice, generation[k.Addr-alice]}
-			var ext uint16
+			var ext Endpoint
 			var v Verdict
 			step(func() {
 				ext, v = table.Out(k, c, none, nanos())
@@ -493,8 +554,8 @@ func runModel(t *rapid.T) {
 				return
 			}
 			step(func() {
-				addr, at, owner, v := table.In(UDP, f.ext, external, ext, none, nanos())
-				m.in(UDP, f.ext, external, ext, addr, at, owner, v)
+				addr, at, owner, v := table.In(UDP, f.ext, ext.Addr, ext.Port, none, nanos())
+				m.in(UDP, f.ext, ext.Addr, ext.Port, addr, at, owner, v)
 				if flows, _ := m.held(f.client.Slot); v == Filtered || v == NoMapping || v == Translated && (addr != to.Addr || at != to.Port) || flows == 0 {
 					t.Fatalf("to port %d: %#x %d %v, the mapping is %v", f.ext, addr, at, v, to)
 				}
@@ -571,6 +632,18 @@ func runModel(t *rapid.T) {
 			}
 			clear(m.dirty)
 		},
+		"externals": func(*rapid.T) {
+			opt.Externals = rapid.SliceOfNDistinct(anyExternal, 0, 3, rapid.ID).Draw(t, "externals")
+			m.opt = opt
+			m.endWhere(func(_ Tuple, f *modelFlow) bool { return !slices.Contains(opt.Externals, f.ext.Addr) })
+			step(func() {
+				for table.SetExternals(opt.Externals) {
+				}
+				for table.sweep > 0 {
+					table.sweepAway(1)
+				}
+			})
+		},
 		"change": func(*rapid.T) {
 			opt.Filtering = Filtering(rapid.IntRange(0, 2).Draw(t, "filtering"))
 			opt.FlowsPerClient, opt.PortsPerClient = rapid.IntRange(1, 12).Draw(t, "flowsPerClient"), rapid.IntRange(1, 8).Draw(t, "portsPerClient")
@@ -594,9 +667,5 @@ func runModel(t *rapid.T) {
 	m.now += 10000
 	table.Expire(m.now*second, 1<<20)
 	table.Expire(m.now*second+200*second, 1<<20)
-	for p := range table.pools {
-		if len(table.pools[p].free) != int(opt.PortHigh-opt.PortLow)+1 {
-			t.Fatalf("pool %d has %d ports free at the end", p, len(table.pools[p].free))
-		}
-	}
+	allFree(t, table, int(opt.PortHigh-opt.PortLow)+1)
 }

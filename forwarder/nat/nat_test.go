@@ -7,6 +7,8 @@ import (
 
 const (
 	external = 0xcb007102 // 203.0.113.2
+	another  = external + 1
+	third    = external + 2
 	alice    = 0x0a0a0002
 	bob      = 0x0a0a0003
 	server   = 0xc6336401 // 198.51.100.1
@@ -30,7 +32,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB, change func(*Options)) *world {
-	opt := Options{External: external, MaxFlows: 1024, MaxClients: 16, Seed: [32]byte{7}}
+	opt := Options{Externals: []uint32{external}, MaxFlows: 1024, MaxClients: 16, Seed: [32]byte{7}}
 	if change != nil {
 		change(&opt)
 	}
@@ -56,10 +58,10 @@ func (w *world) wait(d time.Duration) {
 	w.Expire(w.now, 1<<20)
 }
 
-func (w *world) out(k Tuple, c Client, s Segment) (uint16, Verdict) { return w.Out(k, c, s, w.now) }
+func (w *world) out(k Tuple, c Client, s Segment) (Endpoint, Verdict) { return w.Out(k, c, s, w.now) }
 
 // must is out that has to be translated.
-func (w *world) must(k Tuple, c Client, s Segment) uint16 {
+func (w *world) must(k Tuple, c Client, s Segment) Endpoint {
 	w.t.Helper()
 	ext, v := w.out(k, c, s)
 	if v != Translated {
@@ -69,7 +71,7 @@ func (w *world) must(k Tuple, c Client, s Segment) uint16 {
 }
 
 // in is the verdict on an inbound packet.
-func (w *world) in(proto uint8, ext uint16, remote uint32, port uint16, s Segment) Verdict {
+func (w *world) in(proto uint8, ext Endpoint, remote uint32, port uint16, s Segment) Verdict {
 	_, _, _, v := w.In(proto, ext, remote, port, s, w.now)
 	return v
 }
@@ -111,14 +113,14 @@ func TestRFC(t *testing.T) {
 			}
 		}},
 		{"RFC 4787 REQ-3 no two endpoints get the same UDP port", nil, func(w *world) {
-			seen := map[uint16]bool{}
+			seen := map[Endpoint]bool{}
 			for i := range uint16(500) {
 				ext := w.must(udp(alice, 1+i, server, 53), clientA, none)
 				if seen[ext] {
-					w.t.Fatalf("port %d twice", ext)
+					w.t.Fatalf("port %d twice", ext.Port)
 				}
-				if seen[ext] = true; ext < 1024 {
-					w.t.Fatalf("port %d", ext)
+				if seen[ext] = true; ext.Port < 1024 {
+					w.t.Fatalf("port %d", ext.Port)
 				}
 			}
 		}},
@@ -164,7 +166,7 @@ func TestRFC(t *testing.T) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
 			w.want(w.in(UDP, ext, server, 54, none), Translated)
 			w.want(w.in(UDP, ext, other, 53, none), Filtered)
-			w.want(w.in(UDP, ext+1, server, 53, none), NoMapping)
+			w.want(w.in(UDP, Endpoint{external, ext.Port + 1}, server, 53, none), NoMapping)
 		}},
 		{"RFC 4787 REQ-8 inbound leads back to the endpoint and its client", nil, func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), Client{1, 77}, none)
@@ -177,7 +179,7 @@ func TestRFC(t *testing.T) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
 			w.want(w.in(UDP, ext, server, 54, none), Translated)
 			w.want(w.in(UDP, ext, other, 99, none), Translated)
-			w.want(w.in(UDP, ext+1, other, 99, none), NoMapping)
+			w.want(w.in(UDP, Endpoint{external, ext.Port + 1}, other, 99, none), NoMapping)
 		}},
 		{"RFC 4787 REQ-8 address- and port-dependent filtering lets in only whom was sent to", filters(ByAddressAndPort), func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
@@ -281,8 +283,8 @@ func TestRFC(t *testing.T) {
 		}},
 		{"RFC 4787 REQ-9 a hairpin reaches a mapping that sent elsewhere", nil, func(w *world) {
 			ext := w.must(udp(alice, 5000, server, 53), clientA, none)
-			back := w.must(udp(bob, 6000, external, ext), clientB, none)
-			addr, _, _, v := w.In(UDP, ext, external, back, none, w.now)
+			back := w.must(udp(bob, 6000, ext.Addr, ext.Port), clientB, none)
+			addr, _, _, v := w.In(UDP, ext, back.Addr, back.Port, none, w.now)
 			if w.want(v, Translated); addr != alice {
 				w.t.Errorf("to %#x", addr)
 			}
@@ -446,8 +448,8 @@ func TestRFC(t *testing.T) {
 			w.want(v, NotTranslatable)
 			_, v = w.out(udp(alice, 1, server, 1), Client{Slot: 17}, none)
 			w.want(v, NotTranslatable)
-			w.want(w.in(47, 2000, server, 0, none), NotTranslatable)
-			w.want(w.in(UDP, 80, server, 0, none), NoMapping)
+			w.want(w.in(47, Endpoint{external, 2000}, server, 0, none), NotTranslatable)
+			w.want(w.in(UDP, Endpoint{external, 80}, server, 0, none), NoMapping)
 			w.Drop(Client{Slot: 17})
 		}},
 		{"each owner has its own slice and together they have every port", func(o *Options) { o.Owners, o.Owner = 3, 1 }, func(w *world) {
@@ -464,8 +466,8 @@ func TestRFC(t *testing.T) {
 			}
 			low, high := w.opt.Slice(1)
 			for i := range uint16(200) {
-				if ext := w.must(udp(alice, 1+i, server, 53), clientA, none); ext < low || ext > high {
-					w.t.Fatalf("port %d outside %d to %d", ext, low, high)
+				if ext := w.must(udp(alice, 1+i, server, 53), clientA, none); ext.Port < low || ext.Port > high {
+					w.t.Fatalf("port %d outside %d to %d", ext.Port, low, high)
 				}
 			}
 			if low, high = w.opt.Slice(3); low != 0 || high != 0 {
@@ -475,7 +477,7 @@ func TestRFC(t *testing.T) {
 		{"ports are drawn by chance (RFC 6056)", nil, func(w *world) {
 			near, last := 0, 0
 			for i := range uint16(200) {
-				ext := int(w.must(udp(alice, 1+i, server, 53), clientA, none))
+				ext := int(w.must(udp(alice, 1+i, server, 53), clientA, none).Port)
 				if d := ext - last; d > -1000 && d < 1000 {
 					near++
 				}

@@ -32,7 +32,7 @@ const (
 
 // Options say how a Table behaves. Zero means the default wherever one is named.
 type Options struct {
-	External uint32 // the WAN address that all clients share
+	Externals []uint32 // the WAN addresses that the clients share, all different, at most MaxExternals; see SetExternals
 
 	Filtering Filtering // default ByAddress
 
@@ -114,6 +114,9 @@ func (o *Options) check() error {
 		return fmt.Errorf("%d flows, not 1 to %d", o.MaxFlows, maxFlows)
 	case o.FlowsPerClient < 0 || o.PortsPerClient < 0 || o.MaxClients < 0 || o.MaxClients > maxFlows:
 		return errors.New("a cap is negative, or too many clients")
+	}
+	if err := checkExternals(o.Externals); err != nil {
+		return err
 	}
 	for _, d := range []time.Duration{o.UDP, o.TCPEstablished, o.TCPTransitory, o.ICMP, o.PortRest} {
 		if d < 0 || d > 30*24*time.Hour {

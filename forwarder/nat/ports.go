@@ -6,8 +6,8 @@ import (
 	"gatewayd/forwarder/arena"
 )
 
-// pool holds the external ports of one protocol in the owner's slice: free,
-// resting or in use. Private memory; rebuilt at attach.
+// pool holds the ports of one protocol at one external address, as far as they are
+// in the owner's slice: free, resting or in use. Private memory; rebuilt at attach.
 type pool struct {
 	low   uint16
 	free  []uint16 // unordered; one is drawn by chance

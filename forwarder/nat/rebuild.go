@@ -2,20 +2,20 @@ package nat
 
 import "slices"
 
-// rebuild makes the private side from the entries: flows that fit together are
-// linked, all others freed.
+// rebuild makes the private side from the entries: flows that fit together, and are
+// at an address that is still there, are linked, all others freed.
 func (t *Table) rebuild() {
 	h := t.header
 	if h.used > uint32(t.opt.MaxFlows) { // torn: look at all
 		h.used = uint32(t.opt.MaxFlows)
 	}
-	moved := h.external != t.opt.External
+	t.returnTo(t.opt.Externals)
 	for i := h.used; i > 0; i-- {
 		f := &t.flows[i]
 		switch {
 		case f.commit == 0:
 			t.pushFree(i)
-		case moved || !t.sound(f) || !t.adopt(i):
+		case !t.sound(f) || !t.adopt(i):
 			f.withdraw()
 			t.pushFree(i)
 			t.discarded++
@@ -23,20 +23,40 @@ func (t *Table) rebuild() {
 			t.kept++
 		}
 	}
-	h.external = t.opt.External // only now: a kill half-way frees the others next time
-	for p := range t.pools {
-		t.pools[p].fill(t.second, t.restEnd())
+	for i := range t.live {
+		if t.live[i] != 0 {
+			t.fill(uint8(i))
+		}
+	}
+	for _, a := range t.opt.Externals { // only now: a kill half-way frees what is at others next time
+		if !t.owns(a) {
+			t.settle(a)
+		}
+	}
+	t.prefer(t.opt.Externals)
+}
+
+// returnTo has each address take part that has its place already.
+func (t *Table) returnTo(addrs []uint32) {
+	for i, a := range t.header.externals {
+		if a == 0 || slices.Contains(t.header.externals[:i], a) { // twice: torn
+			t.header.externals[i] = 0
+			continue
+		}
+		t.places[i].addr = a
+		if slices.Contains(addrs, a) {
+			t.live[i] = a
+		}
 	}
 }
 
 // sound says whether an entry can be a flow of this table; what changes with
 // packets is set right where it cannot be.
 func (t *Table) sound(f *flow) bool {
-	if f.commit != f.sum() || f.owner != t.opt.Owner || f.slot > uint32(t.opt.MaxClients) {
+	if f.place >= MaxExternals || t.live[f.place] == 0 || f.commit != f.sum(t.live[f.place]) || f.owner != t.opt.Owner || f.slot > uint32(t.opt.MaxClients) {
 		return false
 	}
-	p := t.pool(f.proto)
-	if p == nil || !p.covers(f.ext) {
+	if !translatable(f.proto) || !t.pool(f.place, f.proto).covers(f.ext) {
 		return false
 	}
 	switch {
@@ -55,15 +75,18 @@ func (t *Table) sound(f *flow) bool {
 func (t *Table) adopt(i uint32) bool {
 	f := &t.flows[i]
 	k := Tuple{f.proto, f.addr, f.port, f.remote, f.remotePort}
-	if t.inside(t.hashInside(&k), &k) != 0 || t.outside(f.proto, f.ext, f.remote, f.remotePort) != 0 {
+	if t.inside(t.hashInside(&k), &k) != 0 || t.outside(f.proto, Endpoint{t.live[f.place], f.ext}, f.remote, f.remotePort) != 0 {
+		return false
+	}
+	if own := &t.clients[f.slot]; f.slot != 0 && own.mappings > 0 && own.place != f.place {
 		return false
 	}
 	m := t.mappingOn(f)
 	if m == 0 {
-		if f.proto != TCP && (t.pool(f.proto).first(f.ext) != 0 || t.endpoint(&k) != 0) {
+		if f.proto != TCP && (t.pool(f.place, f.proto).first(f.ext) != 0 || t.endpoint(&k) != 0) {
 			return false
 		}
-		m = t.newMapping(&k, Client{f.slot, f.generation}, f.ext)
+		m = t.newMapping(&k, Client{f.slot, f.generation}, f.place, f.ext)
 	} else if t.mappings[m].slot != f.slot || t.mappings[m].generation != f.generation {
 		return false
 	}
@@ -77,7 +100,7 @@ func (t *Table) adopt(i uint32) bool {
 
 // mappingOn is the mapping of an entry's endpoint on the entry's external port.
 func (t *Table) mappingOn(f *flow) uint32 {
-	for m := t.pool(f.proto).first(f.ext); m != 0; m = t.mappings[m].extNext {
+	for m := t.pool(f.place, f.proto).first(f.ext); m != 0; m = t.mappings[m].extNext {
 		if g := &t.mappings[m]; g.addr == f.addr && g.port == f.port {
 			return m
 		}
@@ -88,6 +111,7 @@ func (t *Table) mappingOn(f *flow) uint32 {
 // fill sorts the ports nobody is behind into free and resting ones; no rest ends
 // later than latest.
 func (p *pool) fill(second, latest uint32) {
+	p.free, p.front, p.count = p.free[:0], 0, 0
 	for i, first := range p.head {
 		port := p.low + uint16(i)
 		switch {

@@ -24,7 +24,7 @@ type Table struct {
 
 	// The handed-in memory.
 	header *header
-	rest   *[2][65536]uint32 // TCP, UDP: the second a port's rest ends
+	rest   *[MaxExternals][2][65536]uint32 // by place, TCP and UDP: the second a port's rest ends
 	flows  []flow
 
 	// All below is private: rebuilt at attach, free of pointers, outside
@@ -40,7 +40,10 @@ type Table struct {
 	links      []link
 	mappings   []mapping
 	clients    []client
-	pools      [3]pool // TCP, UDP, ICMP
+	live       [MaxExternals]uint32 // by place: the external address; 0: none, or one that went away
+	places     [MaxExternals]place
+	first      uint8  // the place of the first address
+	sweep      uint32 // entries up to it may be of flows at addresses that went away; 0: none is
 	wheel      []uint32
 	departures departures
 	wheelAt    uint32 // the second the wheel stands at; all before it is done
@@ -72,6 +75,7 @@ type mapping struct {
 	port       uint16
 	ext        uint16
 	proto      uint8
+	place      uint8
 	unclosed   bool // a flow went that was not seen to close: the port rests
 }
 
@@ -81,12 +85,13 @@ type client struct {
 	flows      uint32
 	mappings   uint32
 	first      uint32 // of its flows
+	place      uint8  // of its mappings, if it has any; slot 0 may have several
 }
 
 // Attach makes a Table over memory that is zero, which it formats, or that
 // another Table over the same bytes, of this or of an ended process, has left:
 // its flows go on. Entries that are torn or contradict each other are freed and
-// counted; so are all when the external address has changed. The memory must
+// counted; so are those at external addresses that are not in the options any more. The memory must
 // start on a multiple of 8 and stay in place. An error wraps ErrLayout when the
 // memory is some other table's.
 func Attach(mem []byte, opt Options, now int64) (*Table, error) {
@@ -127,17 +132,14 @@ func Attach(mem []byte, opt Options, now int64) (*Table, error) {
 // makeTables makes the private side, empty.
 func (t *Table) makeTables() error {
 	a, n := t.opt.Arena, t.opt.MaxFlows
-	low, high := t.opt.Slice(int(t.opt.Owner))
 	return errors.Join(
+		t.makePlaces(),
 		t.byInside.init(a, n, t.insideOf), t.byOutside.init(a, n, t.outsideOf),
 		t.byPeer.init(a, n, t.peerOf), t.byEndpoint.init(a, n, t.endpointOf),
 		arena.Make(a, &t.links, n+1),
 		arena.Make(a, &t.mappings, n+1),
 		arena.Make(a, &t.clients, t.opt.MaxClients+1),
 		arena.Make(a, &t.departures.ring, maxLeaving),
-		t.pools[0].init(a, low, high, &t.rest[0]),
-		t.pools[1].init(a, low, high, &t.rest[1]),
-		t.pools[2].init(a, low, high, nil),
 		arena.Make(a, &t.wheel, wheelSize(slices.Max(t.timeouts[:]))))
 }
 
@@ -167,15 +169,17 @@ func (t *Table) clock(now int64) {
 	}
 }
 
-// pool is the ports of a protocol, nil when it cannot be translated.
-func (t *Table) pool(proto uint8) *pool {
+// translatable says whether a protocol is.
+func translatable(proto uint8) bool { return proto == TCP || proto == UDP || proto == ICMP }
+
+// pool is the ports of a protocol, which is translatable, at a place.
+func (t *Table) pool(place, proto uint8) *pool {
+	p := &t.places[place].pools
 	switch proto {
 	case TCP:
-		return &t.pools[0]
+		return &p[0]
 	case UDP:
-		return &t.pools[1]
-	case ICMP:
-		return &t.pools[2]
+		return &p[1]
 	}
-	return nil
+	return &p[2]
 }

@@ -10,7 +10,7 @@ type call struct {
 	*world
 	k        Tuple
 	c        Client
-	ext      uint16
+	ext      Endpoint
 	cs, ss   uint32 // next sequence number of client and server
 	cw, sw   uint16 // windows
 	cwS, swS uint8

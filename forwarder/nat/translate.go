@@ -1,9 +1,9 @@
 package nat
 
-// Out translates a packet from the LAN: the external port that stands for its
-// internal one. It opens a flow, and a mapping, where there is none; what an
+// Out translates a packet from the LAN: the external address and port that stand for
+// its internal ones. It opens a flow, and a mapping, where there is none; what an
 // address's former client had open on it is ended. seg is read for TCP only.
-func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Verdict) {
+func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext Endpoint, v Verdict) {
 	t.clock(now)
 	i := t.inside(t.hashInside(&k), &k)
 	if i == 0 {
@@ -14,8 +14,11 @@ func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Ve
 		t.dropAddress(f.slot, f.generation, k.Addr)
 		return t.open(&k, c, &seg)
 	}
+	if ext = (Endpoint{t.live[f.place%MaxExternals], f.ext}); ext.Addr == 0 { // it went away
+		return t.open(&k, c, &seg)
+	}
 	if f.proto == TCP && t.track(i, f, outbound, &seg) {
-		return f.ext, Translated
+		return ext, Translated
 	}
 	if f.guest != 0 {
 		t.welcome(i)
@@ -23,7 +26,7 @@ func (t *Table) Out(k Tuple, c Client, seg Segment, now int64) (ext uint16, v Ve
 	if f.seen != t.second {
 		t.refresh(i)
 	}
-	return f.ext, Translated
+	return ext, Translated
 }
 
 // refresh notes that a flow's client has just sent.
@@ -47,18 +50,19 @@ func (t *Table) dropAddress(slot, generation, addr uint32) {
 }
 
 // open makes the flow of an outbound packet that has none.
-func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext uint16, v Verdict) {
-	if t.pool(k.Proto) == nil || c.Slot > uint32(t.opt.MaxClients) {
-		return 0, NotTranslatable
+func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext Endpoint, v Verdict) {
+	if !translatable(k.Proto) || c.Slot > uint32(t.opt.MaxClients) {
+		return ext, NotTranslatable
 	}
 	if k.Proto == TCP && seg.Flags&RST != 0 {
-		return 0, NoMapping // nothing to open, and nothing to close
+		return ext, NoMapping // nothing to open, and nothing to close
 	}
 	own := &t.clients[c.Slot]
 	if own.generation != c.Generation { // the slot was reused
 		t.dropWhere(c.Slot, func(f *flow) bool { return f.generation != c.Generation })
 		own.generation = c.Generation
 	}
+	t.abandon(c.Slot)
 	if m := t.endpoint(k); m != 0 {
 		if g := &t.mappings[m]; g.slot != c.Slot || g.generation != c.Generation {
 			t.dropAddress(g.slot, g.generation, k.Addr)
@@ -66,26 +70,30 @@ func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext uint16, v Verdict) {
 	}
 	m, ok := t.mappingFor(k)
 	if !ok {
-		return 0, NoPort
+		return ext, NoPort
 	}
 	if v = t.room(c.Slot); v != Translated {
-		return 0, v
+		return ext, v
 	}
 	if m == 0 {
 		if c.Slot != 0 && own.mappings >= uint32(t.opt.PortsPerClient) {
-			return 0, ClientPorts
+			return ext, ClientPorts
 		}
-		port, ok := t.choosePort(k)
+		at, ok := t.pair(c.Slot)
 		if !ok {
-			return 0, NoPort
+			return ext, NoAddress
 		}
-		m = t.newMapping(k, c, port)
+		port, ok := t.choosePort(k, at)
+		if !ok {
+			return ext, NoPort
+		}
+		m = t.newMapping(k, c, at, port)
 	}
 	i := t.add(k, m, t.second, 0)
 	if k.Proto == TCP {
 		t.track(i, &t.flows[i], outbound, seg)
 	}
-	return t.flows[i].ext, Translated
+	return t.external(m), Translated
 }
 
 // room says whether a slot may have one more flow.
@@ -99,10 +107,10 @@ func (t *Table) room(slot uint32) Verdict {
 	return Translated
 }
 
-// In translates a packet from the WAN: the endpoint behind an external port,
+// In translates a packet from the WAN: the endpoint behind an external one,
 // and the client as it was when the flow was opened; the caller compares its
 // generation with the slot's.
-func (t *Table) In(proto uint8, ext uint16, remote uint32, remotePort uint16, seg Segment, now int64) (addr uint32, port uint16, c Client, v Verdict) {
+func (t *Table) In(proto uint8, ext Endpoint, remote uint32, remotePort uint16, seg Segment, now int64) (addr uint32, port uint16, c Client, v Verdict) {
 	t.clock(now)
 	i := t.outside(proto, ext, remote, remotePort)
 	if i != 0 && t.over(&t.flows[i]) {
@@ -128,17 +136,18 @@ func (t *Table) In(proto uint8, ext uint16, remote uint32, remotePort uint16, se
 
 // admit opens the flow of an inbound packet that has none, where the filter
 // lets it in.
-func (t *Table) admit(proto uint8, ext uint16, remote uint32, remotePort uint16, seg *Segment) (i uint32, v Verdict) {
-	p := t.pool(proto)
-	if p == nil {
+func (t *Table) admit(proto uint8, ext Endpoint, remote uint32, remotePort uint16, seg *Segment) (i uint32, v Verdict) {
+	if !translatable(proto) {
 		return 0, NotTranslatable
 	}
-	if !p.covers(ext) {
+	at, ok := t.placeOf(ext.Addr)
+	p := t.pool(at, proto)
+	if !ok || !p.covers(ext.Port) {
 		return 0, NoMapping
 	}
-	m := p.first(ext)
+	m := p.first(ext.Port)
 	if m == 0 {
-		if p.resting(ext, t.second) {
+		if p.resting(ext.Port, t.second) {
 			return 0, Resting
 		}
 		return 0, NoMapping
@@ -173,7 +182,7 @@ func (t *Table) asGuest() guest { return 1 + guest(t.opt.Filtering) }
 func (t *Table) lets(m, remote uint32) (seen uint32, ok bool) {
 	g := &t.mappings[m]
 	seen = g.seen
-	if remote != t.opt.External && t.opt.Filtering != AnyRemote {
+	if t.opt.Filtering != AnyRemote && !t.owns(remote) {
 		head := t.peer(m, remote)
 		if head == 0 || t.over(&t.flows[head]) || t.opt.Filtering == ByAddressAndPort {
 			return 0, false
@@ -186,27 +195,27 @@ func (t *Table) lets(m, remote uint32) (seen uint32, ok bool) {
 	return seen, seen+t.timeouts[udpFlow] >= t.second
 }
 
-// OutError finds the external port for an ICMP error that a client sends about
+// OutError finds the external endpoint for an ICMP error that a client sends about
 // a packet of the flow k. It changes nothing (RFC 5508 REQ-5).
-func (t *Table) OutError(k Tuple) (ext uint16, v Verdict) {
+func (t *Table) OutError(k Tuple) (ext Endpoint, v Verdict) {
 	i := t.inside(t.hashInside(&k), &k)
-	if i == 0 || t.over(&t.flows[i]) {
-		return 0, NoMapping
+	if i == 0 || t.over(&t.flows[i]) || t.live[t.flows[i].place] == 0 {
+		return ext, NoMapping
 	}
-	return t.flows[i].ext, Translated
+	return Endpoint{t.live[t.flows[i].place], t.flows[i].ext}, Translated
 }
 
 // Known says whether there is a flow of this tuple on the WAN. It changes
 // nothing.
-func (t *Table) Known(proto uint8, ext uint16, remote uint32, remotePort uint16) bool {
+func (t *Table) Known(proto uint8, ext Endpoint, remote uint32, remotePort uint16) bool {
 	i := t.outside(proto, ext, remote, remotePort)
 	return i != 0 && !t.over(&t.flows[i])
 }
 
 // InError finds the endpoint and client for an ICMP error from the WAN about a
-// packet that went from the external port to the remote. It changes nothing
+// packet that went from the external endpoint to the remote. It changes nothing
 // (RFC 5508 REQ-4).
-func (t *Table) InError(proto uint8, ext uint16, remote uint32, remotePort uint16) (addr uint32, port uint16, c Client, v Verdict) {
+func (t *Table) InError(proto uint8, ext Endpoint, remote uint32, remotePort uint16) (addr uint32, port uint16, c Client, v Verdict) {
 	i := t.outside(proto, ext, remote, remotePort)
 	if i == 0 || t.over(&t.flows[i]) {
 		return 0, 0, Client{}, NoMapping

@@ -13,13 +13,14 @@ const (
 	NoMapping                      // nobody is behind that port, or there is no such flow
 	Filtered                       // the mapping has not sent to that remote
 	Resting                        // nobody is behind that port, and it was freed a moment ago
+	NoAddress                      // there is no external address just now
 	NotTranslatable                // neither UDP, TCP nor ICMP, or an impossible client
 	NumVerdicts     = iota
 )
 
 var verdictNames = [NumVerdicts]string{
 	"translated", "no port", "flows full", "client flows", "client ports",
-	"no mapping", "filtered", "resting", "not translatable",
+	"no mapping", "filtered", "resting", "no address", "not translatable",
 }
 
 // String is the verdict in words.

@@ -155,7 +155,7 @@ func TestStatusHasEveryKey(t *testing.T) {
 	_, body := call(newFake(), "GET", api.Base+"/status", "")
 	port := `{"name":"","mac":"","up":false,"mtu":0,"rx_packets":0,"rx_bytes":0,"tx_packets":0,"tx_bytes":0,"refused":0,"overflow":0}`
 	sameJSON(t, body, `{"ready":true,"degraded":[],"ports":{"lan":`+port+`,"wan":`+port+`,"host":`+port+`},"sessions":{},`+
-		`"clients":{"bound":0,"connected":0},"nat":{"mappings":0,"flows":0},"drops":{},"billed_bytes":0,"exempt_bytes":0,`+
+		`"clients":{"bound":0,"connected":0},"nat":{"mappings":0,"flows":0,"addresses":[]},"drops":{},"billed_bytes":0,"exempt_bytes":0,`+
 		`"version":"1.2.3","uptime_secs":0,"processes":[],"config":{"file":"","read_at":"0001-01-01T00:00:00Z","needs_restart":[],"refused":""}}`)
 }
 

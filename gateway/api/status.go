@@ -58,8 +58,15 @@ type Clients struct {
 
 // NAT counts the translations in use.
 type NAT struct {
-	Mappings int `json:"mappings" doc:"external ports in use"`
-	Flows    int `json:"flows" doc:"conversations on them"`
+	Mappings  int          `json:"mappings" doc:"external ports in use"`
+	Flows     int          `json:"flows" doc:"conversations on them"`
+	Addresses []NATAddress `json:"addresses" nullable:"false" doc:"the gateway's own on the WAN, which the clients share; the first is that of its own traffic"`
+}
+
+// NATAddress is one of the gateway's own on the WAN.
+type NATAddress struct {
+	Address  string `json:"address"`
+	Mappings int    `json:"mappings" doc:"ports of it in use, as of at most 100 ms ago"`
 }
 
 // Process is one of gatewayd's own.
@@ -76,6 +83,9 @@ func registerStatus(api huma.API, status func(context.Context) Status) {
 			s := status(ctx)
 			if s.Degraded == nil {
 				s.Degraded = []string{}
+			}
+			if s.NAT.Addresses == nil {
+				s.NAT.Addresses = []NATAddress{}
 			}
 			if s.Processes == nil {
 				s.Processes = []Process{}

@@ -24,13 +24,30 @@ func (c *Config) Adopt(next *Config) (taken, stay []string) {
 			stay = append(stay, k.path)
 		}
 	}
+	for c.giveUp(&old, &taken, &stay) {
+	}
+	slices.SortFunc(stay, func(a, b string) int { return position(a) - position(b) })
+	return taken, stay
+}
+
+// giveUp puts back, of what was taken over, one value that contradicts another; false
+// if there is none.
+func (c *Config) giveUp(old *Config, taken, stay *[]string) bool {
 	for _, p := range c.problems() {
-		if i := slices.Index(taken, p.key); i >= 0 {
-			field(c, p.key).Set(field(&old, p.key))
-			taken, stay = slices.Delete(taken, i, i+1), append(stay, p.key)
+		for _, path := range append([]string{p.key}, p.with...) {
+			if i := slices.Index(*taken, path); i >= 0 {
+				field(c, path).Set(field(old, path))
+				*taken, *stay = slices.Delete(*taken, i, i+1), append(*stay, path)
+				return true
+			}
 		}
 	}
-	return taken, stay
+	return false
+}
+
+// position is where a key is in the example.
+func position(path string) int {
+	return slices.IndexFunc(keys, func(k key) bool { return k.path == path })
 }
 
 // LiveKeys returns the keys that Adopt takes over, in the order of the example.

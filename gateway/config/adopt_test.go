@@ -17,7 +17,7 @@ var other = map[string]func(*Config){
 	"lan.address":                      func(c *Config) { c.LAN.Address = netip.MustParsePrefix("10.11.0.1/16") },
 	"wan.interface":                    func(c *Config) { c.WAN.Interface = "eth3" },
 	"wan.tap":                          func(c *Config) { c.WAN.Interface, c.WAN.TAP = "", "gwwan0" },
-	"wan.address":                      func(c *Config) { c.WAN.Address = netip.MustParsePrefix("203.0.113.3/24") },
+	"wan.address":                      func(c *Config) { c.WAN.Addresses = prefixes("203.0.113.3/24", "203.0.113.2/24") },
 	"wan.gateway":                      func(c *Config) { c.WAN.Gateway = netip.MustParseAddr("203.0.113.9") },
 	"host.default_route":               func(c *Config) { c.Host.DefaultRoute = true },
 	"host.ports":                       func(c *Config) { c.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 80}}} },
@@ -45,9 +45,17 @@ var other = map[string]func(*Config){
 	"kernel.without":                   func(c *Config) { c.Kernel.Without = []string{Ring} },
 }
 
+// prefixes parses them.
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, t := range texts {
+		all = append(all, netip.MustParsePrefix(t))
+	}
+	return all
+}
+
 // atOnce are the keys that a running gateway changes.
 var atOnce = []string{
-	"host.ports", "nat.filtering",
+	"wan.address", "wan.gateway", "host.ports", "nat.filtering",
 	"bandwidth.total.down", "bandwidth.total.up", "bandwidth.global.down", "bandwidth.global.up",
 	"sessions.resume_on_restart", "sessions.ledger_keep", "sessions.idle_pause", "sessions.pause_on_carrier_loss",
 	"sessions.pause_on_silent_gateway", "store.checkpoint", "metrics.listen", "log.level", "log.format",
@@ -112,9 +120,13 @@ func TestAdopt(t *testing.T) {
 		{"not more flows of a client than the table that stays has", func(c *Config) {
 			c.Limits.NATFlows, c.Limits.FlowsPerClient, c.Limits.PortsPerClient = 1000000, 500000, 10
 		}, []string{"limits.ports_per_client"}, []string{"limits.nat_flows", "limits.flows_per_client"}},
-		{"not what contradicts a value that stays", func(c *Config) {
-			c.WAN.Address, c.Metrics.Listen, c.Log.Level = netip.MustParsePrefix("203.0.113.3/24"), "203.0.113.2:9464", "debug"
-		}, []string{"log.level"}, []string{"wan.address", "metrics.listen"}},
+		{"another network on the WAN, whole", func(c *Config) {
+			c.WAN.Addresses, c.WAN.Gateway, c.Metrics.Listen = prefixes("198.51.100.5/28", "198.51.100.6/28"), netip.MustParseAddr("198.51.100.1"), "203.0.113.2:9464"
+		}, []string{"wan.address", "wan.gateway", "metrics.listen"}, nil},
+		{"not what contradicts a value that stays, nor what then contradicts that", func(c *Config) {
+			c.LAN.Address, c.WAN.Addresses, c.WAN.Gateway = netip.MustParsePrefix("192.168.0.1/16"), prefixes("10.10.3.2/24"), netip.MustParseAddr("10.10.3.1")
+			c.Metrics.Listen, c.Log.Level = "203.0.113.2:9464", "debug"
+		}, []string{"log.level"}, []string{"lan.address", "wan.address", "wan.gateway", "metrics.listen"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			now, next := usual(), usual()

@@ -23,6 +23,7 @@ const (
 	minQueue, maxQueue           = 1 * MB, 1 * GB
 	maxPortsPerClient            = 64512 // all ports but the first 1024
 	maxInterface                 = 15    // IFNAMSIZ less the closing NUL
+	maxAddresses                 = 16    // of the gateway's own on the WAN
 	maxSocket                    = 107   // sun_path less the closing NUL, unix(7)
 	shortestPrefix               = 8     // no side is larger than 10.0.0.0/8
 	longestLAN, longestWAN       = 30, 31
@@ -107,7 +108,7 @@ func (c *Config) problems() []problem {
 		k.say("api.socket", fmt.Sprintf("%s is store.path, a directory; write a file such as %s", p, Default().API.Socket), "store.path")
 	}
 	k.say("metrics.listen", checkListen(c.Metrics.Listen))
-	if a, err := netip.ParseAddrPort(c.Metrics.Listen); err == nil && a.Addr() == c.WAN.Address.Addr() {
+	if a, err := netip.ParseAddrPort(c.Metrics.Listen); err == nil && c.WAN.has(a.Addr()) {
 		k.say("metrics.listen", fmt.Sprintf("%v is wan.address, where gatewayd serves nothing; write an address such as %s",
 			a.Addr(), Default().Metrics.Listen), "wan.address")
 	}
@@ -151,33 +152,6 @@ func checkOff(d, least, most time.Duration) string {
 		return ""
 	}
 	return fmt.Sprintf("%s is out of range; write %s to %s, or 0 for never", FormatDuration(d), FormatDuration(least), FormatDuration(most))
-}
-
-// addresses looks at both sides' addresses, alone and against each other.
-func (c *Config) addresses(k *checker) {
-	lan, wan, gateway := c.LAN.Address, c.WAN.Address, c.WAN.Gateway
-	lanReason, wanReason := "", ""
-	if !lan.IsValid() {
-		lanReason = missing + "write the gateway's own address and the clients' prefix, such as 10.10.0.1/16"
-	} else {
-		lanReason = checkOwn(lan, longestLAN)
-	}
-	if !wan.IsValid() {
-		wanReason = missing + "write the box's own address and prefix on that side, such as 203.0.113.2/24"
-	} else {
-		wanReason = checkOwn(wan, longestWAN)
-	}
-	k.say("lan.address", lanReason)
-	k.say("wan.address", wanReason)
-	if lanReason == "" && wanReason == "" && lan.Overlaps(wan) {
-		k.say("lan.address", fmt.Sprintf("%v overlaps wan.address %v, so nobody could say which side an address is on; "+
-			"use another prefix for the clients, such as %v", lan, wan, apartFrom(wan)), "wan.address")
-	}
-	if wanReason == "" {
-		k.say("wan.gateway", checkGateway(gateway, wan), "wan.address")
-	} else if !gateway.IsValid() {
-		k.say("wan.gateway", missing+"write the next router's address")
-	}
 }
 
 func (c *Config) hostPorts(k *checker) {
@@ -250,50 +224,6 @@ func checkInterface(name, where string) string {
 		return fmt.Sprintf("%q is not a port's name: it has no blank, slash or colon (ip link lists them)", name)
 	case name == "lo":
 		return "lo is the loopback; name the Ethernet port " + where
-	}
-	return ""
-}
-
-// checkOwn says why an address cannot be the gateway's own, in a prefix of at most longest bits.
-func checkOwn(own netip.Prefix, longest int) string {
-	a := own.Addr()
-	switch {
-	case !a.Is4():
-		return fmt.Sprintf("%v is not IPv4; gatewayd forwards IPv4", own)
-	case thisNetwork.Contains(a), reserved.Contains(a):
-		return fmt.Sprintf("%v is reserved and cannot be a host's address (RFC 6890)", a)
-	case a.IsLoopback():
-		return fmt.Sprintf("%v is a loopback address and never leaves the box", a)
-	case a.IsMulticast():
-		return fmt.Sprintf("%v is a multicast address and cannot be a host's own", a)
-	case a.IsLinkLocalUnicast():
-		return fmt.Sprintf("%v is link-local and must not be forwarded (RFC 3927)", a)
-	case own.Bits() < shortestPrefix || own.Bits() > longest:
-		return fmt.Sprintf("the prefix length /%d is out of range; write /%d to /%d", own.Bits(), shortestPrefix, longest)
-	case own.Bits() <= 30 && a == own.Masked().Addr():
-		return fmt.Sprintf("%v is the network's address in %v; write a host's, such as %v", a, own.Masked(), firstHost(own, a))
-	case own.Bits() <= 30 && a == broadcast(own):
-		return fmt.Sprintf("%v is the broadcast address in %v; write a host's, such as %v", a, own.Masked(), firstHost(own, a))
-	}
-	return ""
-}
-
-// checkGateway says why gateway cannot be the next router on the side of wan, which is sound.
-func checkGateway(gateway netip.Addr, wan netip.Prefix) string {
-	right := fmt.Sprintf("write the next router's address inside %v, such as %v", wan.Masked(), firstHost(wan, wan.Addr()))
-	if wan.Bits() >= 30 {
-		right = fmt.Sprintf("write %v, the only other host in %v", firstHost(wan, wan.Addr()), wan.Masked())
-	}
-	edge := wan.Bits() <= 30 && (gateway == wan.Masked().Addr() || gateway == broadcast(wan))
-	switch {
-	case !gateway.IsValid():
-		return missing + right
-	case gateway == wan.Addr():
-		return fmt.Sprintf("%v is wan.address, this box itself; %s", gateway, right)
-	case !wan.Contains(gateway):
-		return fmt.Sprintf("%v is not inside wan.address %v; %s", gateway, wan, right)
-	case edge:
-		return fmt.Sprintf("%v is the network's or the broadcast address in %v; %s", gateway, wan.Masked(), right)
 	}
 	return ""
 }

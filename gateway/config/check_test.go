@@ -216,6 +216,49 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml:2:33: lan.address: 10.10.0.1/16 overlaps wan.address 10.10.3.2/24, so nobody could say which side an address is on; use another prefix for the clients, such as 172.20.0.1/16\n" +
 				"    2 | wan: {interface: eth0, address: 10.10.3.2/24, gateway: 10.10.3.1}\n" +
 				"      |                                 ^"},
+		{"a second WAN address of another prefix",
+			lanSide + "wan: {interface: eth0, address: [203.0.113.2/24, 203.0.114.3/24], gateway: 203.0.113.1}\n",
+			"gw.yaml:2:50: wan.address[1]: 203.0.114.3/24 is not in 203.0.113.0/24 as the first is; all are in one prefix, whose length each has: write it as the others, or remove it\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.114.3/24], gateway: 203.0.113.1}\n" +
+				"      |                                                  ^"},
+		{"a second WAN address of another length",
+			lanSide + "wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.3/25], gateway: 203.0.113.1}\n",
+			"gw.yaml:2:50: wan.address[1]: 203.0.113.3/25 is not in 203.0.113.0/24 as the first is; all are in one prefix, whose length each has: write it as the others, or remove it\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.3/25], gateway: 203.0.113.1}\n" +
+				"      |                                                  ^"},
+		{"a WAN address twice, on lines of their own",
+			lanSide + "wan:\n  interface: eth0\n  address:\n    - 203.0.113.2/24\n    - 203.0.113.2/24\n  gateway: 203.0.113.1\n",
+			"gw.yaml:6:7: wan.address[1]: 203.0.113.2 is in the list already; remove one\n" +
+				"    6 |     - 203.0.113.2/24\n" +
+				"      |       ^"},
+		{"a WAN address in a list that is none",
+			lanSide + "wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.255/24, dhcp], gateway: 203.0.113.1}\n",
+			"gw.yaml:2:50: wan.address[1]: 203.0.113.255 is the broadcast address in 203.0.113.0/24; write a host's, such as 203.0.113.1\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.255/24, dhcp], gateway: 203.0.113.1}\n" +
+				"      |                                                  ^\n" +
+				"gw.yaml:2:68: wan.address[2]: \"dhcp\" is not an address with a prefix length; write it such as 203.0.113.2/24\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.255/24, dhcp], gateway: 203.0.113.1}\n" +
+				"      |                                                                    ^"},
+		{"the gateway is among the WAN addresses",
+			lanSide + "wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.1/24], gateway: 203.0.113.1}\n",
+			"gw.yaml:2:76: wan.gateway: 203.0.113.1 is wan.address, this box itself; write the next router's address inside 203.0.113.0/24, such as 203.0.113.3\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.1/24], gateway: 203.0.113.1}\n" +
+				"      |                                                                            ^"},
+		{"all hosts of the WAN's prefix",
+			lanSide + "wan: {interface: eth0, address: [203.0.113.2/31, 203.0.113.3/31], gateway: 203.0.113.3}\n",
+			"gw.yaml:2:33: wan.address: 2 addresses leave none in 203.0.113.2/31 for the next router; remove one\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/31, 203.0.113.3/31], gateway: 203.0.113.3}\n" +
+				"      |                                 ^"},
+		{"no WAN address in a list",
+			lanSide + "wan: {interface: eth0, address: [], gateway: 203.0.113.1}\n",
+			"gw.yaml:2:33: wan.address: missing; write the box's own address and prefix on that side, such as 203.0.113.2/24\n" +
+				"    2 | wan: {interface: eth0, address: [], gateway: 203.0.113.1}\n" +
+				"      |                                 ^"},
+		{"more WAN addresses than there may be",
+			lanSide + "wan: {interface: eth0, address: [" + strings.Repeat("203.0.113.2/24, ", 17) + "], gateway: 203.0.113.1}\n",
+			"gw.yaml:2:33: wan.address: 17 addresses are more than 16; remove some\n" +
+				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.2/24, 203.0.113.2/24, 203.0.113.2/24, 203…\n" +
+				"      |                                 ^"},
 		{"no gateway",
 			lanSide + "wan: {interface: eth0, address: 203.0.113.2/24}\n",
 			"gw.yaml:2:33: wan.gateway: missing; write the next router's address inside 203.0.113.0/24, such as 203.0.113.1\n" +

@@ -50,11 +50,15 @@ type LAN struct {
 }
 
 // WAN is the side of the internet. Neither address can be guessed, so both are required.
+// The clients share all of the gateway's own addresses; each client has one at a time.
 type WAN struct {
-	Interface string       `json:"interface"` // an Ethernet port's name, or else
-	TAP       string       `json:"tap"`       // the name of a TAP device that gatewayd makes
-	Address   netip.Prefix `json:"address"`   // the gateway's own address, IPv4, /8 to /31 (RFC 3021); required
-	Gateway   netip.Addr   `json:"gateway"`   // the next router, inside Address; required
+	Interface string `json:"interface"` // an Ethernet port's name, or else
+	TAP       string `json:"tap"`       // the name of a TAP device that gatewayd makes
+	// Addresses are the gateway's own, IPv4, /8 to /31 (RFC 3021), at most 16, all different
+	// and of one prefix; the gateway's own traffic comes from the first. At least one is
+	// required. In JSON it is a list, too.
+	Addresses []netip.Prefix `json:"address"`
+	Gateway   netip.Addr     `json:"gateway"` // the next router, inside their prefix; required
 }
 
 // Port is the name of the interface or TAP device.
@@ -62,6 +66,27 @@ func (l LAN) Port() string { return cmp.Or(l.Interface, l.TAP) }
 
 // Port is the name of the interface or TAP device.
 func (w WAN) Port() string { return cmp.Or(w.Interface, w.TAP) }
+
+// Address is the first of the addresses; the zero Prefix if there is none.
+func (w WAN) Address() (first netip.Prefix) {
+	if len(w.Addresses) > 0 {
+		first = w.Addresses[0]
+	}
+	return first
+}
+
+// has says whether an address is one of the gateway's own.
+func (w WAN) has(a netip.Addr) bool {
+	return slices.ContainsFunc(w.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
+}
+
+// Own is the addresses without their prefix.
+func (w WAN) Own() (own []netip.Addr) {
+	for _, p := range w.Addresses {
+		own = append(own, p.Addr())
+	}
+	return own
+}
 
 // HostLink is the name of the box's own way to the clients, a device that
 // gatewayd makes.

@@ -22,10 +22,16 @@ func ExampleParse() {
 	//       |                                                 ^
 }
 
+func ExampleWAN() {
+	w := config.WAN{Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24"), netip.MustParsePrefix("203.0.113.3/24")}}
+	fmt.Println(w.Address(), w.Own())
+	// Output: 203.0.113.2/24 [203.0.113.2 203.0.113.3]
+}
+
 func ExampleConfig_Check() {
 	c := config.Default()
 	c.LAN.Interface, c.WAN.Interface = "eth1", "eth0"
-	c.WAN.Address, c.WAN.Gateway = netip.MustParsePrefix("203.0.113.2/24"), netip.MustParseAddr("203.0.113.1")
+	c.WAN.Addresses, c.WAN.Gateway = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, netip.MustParseAddr("203.0.113.1")
 	fmt.Println(c.Check())
 	c.Store.Checkpoint = time.Hour
 	fmt.Println(c.Check())
@@ -46,7 +52,7 @@ func ExampleConfig_Adopt() {
 func ExampleLiveKeys() {
 	fmt.Println(config.LiveKeys()[:2])
 	// Output:
-	// [host.ports nat.filtering]
+	// [wan.address wan.gateway]
 }
 
 func ExampleRestartKeys() {

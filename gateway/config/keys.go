@@ -51,8 +51,8 @@ var keys = []key{
 	{path: "lan.address", when: forPorts, set: into(prefixLike("10.10.0.1/16"), func(c *Config) *netip.Prefix { return &c.LAN.Address })},
 	{path: "wan.interface", when: forPorts, set: into(parseText, func(c *Config) *string { return &c.WAN.Interface })},
 	{path: "wan.tap", when: forPorts, set: into(parseText, func(c *Config) *string { return &c.WAN.TAP })},
-	{path: "wan.address", when: forPorts, set: into(prefixLike("203.0.113.2/24"), func(c *Config) *netip.Prefix { return &c.WAN.Address })},
-	{path: "wan.gateway", when: forPorts, set: into(parseAddr, func(c *Config) *netip.Addr { return &c.WAN.Gateway })},
+	{path: "wan.address", when: atReload, set: setAddress, size: sizeAddresses, item: setAddressAt},
+	{path: "wan.gateway", when: atReload, set: into(parseAddr, func(c *Config) *netip.Addr { return &c.WAN.Gateway })},
 	{path: "host.default_route", when: forHost, set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},
 	{path: "host.ports", when: atReload, set: setPorts, size: sizePorts, item: setPort},
 	{path: "nat.filtering", when: atReload, set: into(parseText, func(c *Config) *string { return &c.NAT.Filtering })},
@@ -208,6 +208,25 @@ func parseAddr(v value) (netip.Addr, error) {
 		return a, fmt.Errorf("%v has a prefix length, which belongs to wan.address; write %v", p, p.Addr())
 	}
 	return a, fmt.Errorf("%q is not an IPv4 address; write it such as 203.0.113.1", v.text)
+}
+
+// wanPrefix parses one of the WAN's addresses.
+var wanPrefix = prefixLike("203.0.113.2/24")
+
+func setAddress(c *Config, v value) error {
+	sizeAddresses(c, 1)
+	return setAddressAt(0)(c, v)
+}
+
+func sizeAddresses(c *Config, n int) {
+	c.WAN.Addresses = nil
+	if n > 0 {
+		c.WAN.Addresses = make([]netip.Prefix, n)
+	}
+}
+
+func setAddressAt(i int) func(*Config, value) error {
+	return into(wanPrefix, func(c *Config) *netip.Prefix { return &c.WAN.Addresses[i] })
 }
 
 func setWithout(_ *Config, v value) error {

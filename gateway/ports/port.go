@@ -46,10 +46,10 @@ type Options struct {
 
 // A Side is what belongs to gatewayd on one side.
 type Side struct {
-	Name    string     // of the interface, or of the TAP device
-	TAP     bool       // a TAP device that Open makes, not an interface that is there
-	Own     netip.Addr // gatewayd's own address on this side
-	Clients bool       // it is the clients' side
+	Name    string       // of the interface, or of the TAP device
+	TAP     bool         // a TAP device that Open makes, not an interface that is there
+	Own     []netip.Addr // gatewayd's own addresses on this side
+	Clients bool         // it is the clients' side
 }
 
 // A Port is a side that belongs to gatewayd. Its methods may be called by
@@ -243,6 +243,13 @@ func (p *Port) Name() string { return p.side.Name }
 
 // TAP says whether the port is a TAP device.
 func (p *Port) TAP() bool { return p.side.TAP }
+
+// Claim says that gatewayd has other addresses of its own on this side from now on.
+func (p *Port) Claim(own []netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.side.Own = own
+}
 
 // MAC is gatewayd's address on this side, as of the last Open or Reopen: the
 // interface's own, or that of our end of a TAP.

@@ -3,7 +3,9 @@ package ports
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -60,7 +62,7 @@ func tapConflicts(l netlink.Link, side Side) ([]Conflict, error) {
 	}
 	var found []Conflict
 	for _, a := range addresses {
-		if a.IP.Equal(side.Own.AsSlice()) {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok && slices.Contains(side.Own, ip.Unmap()) {
 			found = append(found, Conflict{
 				What: fmt.Sprintf("%s has gatewayd's own address %v", which, a.IPNet),
 				Mend: fmt.Sprintf("ip addr del %v dev %s", a.IPNet, name),
@@ -80,7 +82,7 @@ func tapConflicts(l netlink.Link, side Side) ([]Conflict, error) {
 	quiet, err := answersOnlyItsOwn(name)
 	if err == nil && !quiet && end != l { // on the device itself Open sets it
 		found = append(found, Conflict{
-			What: fmt.Sprintf("%s answers ARP for gatewayd's address %v", which, side.Own),
+			What: fmt.Sprintf("%s answers ARP for gatewayd's address %v", which, side.Own[0]),
 			Mend: setting(name, "arp_ignore", "1"),
 		})
 	}
