@@ -86,10 +86,7 @@ func adjustPartial(field []byte, difference uint32) {
 	put16(field, fold(uint32(get16(field))+difference))
 }
 
-// pseudoHeader is the sum of p's pseudo-header for a layer 4 of length bytes.
+// pseudoHeader is the sum of p's pseudo-header for a layer 4 of length bytes; of one version's addresses there are none.
 func (p *Packet) pseudoHeader(length int) uint32 {
-	if p.Version == 6 {
-		return p.addressSum() + uint32(p.Proto) + uint32(length)
-	}
-	return p.Src>>16 + p.Src&0xffff + p.Dst>>16 + p.Dst&0xffff + uint32(p.Proto) + uint32(length)
+	return p.Src>>16 + p.Src&0xffff + p.Dst>>16 + p.Dst&0xffff + uint32(p.addresses) + uint32(p.Proto) + uint32(length)
 }

@@ -25,16 +25,12 @@ func (p *Packet) Decode(raw []byte) Reason {
 	p.SrcMAC = MAC(raw[VirtioLen+6:])
 	p.EtherType = get16(raw[VirtioLen+12:])
 	if p.EtherType != EtherTypeIPv4 {
-		l3 = p.untag()
+		if l3 = p.untag(); p.EtherType != EtherTypeIPv4 {
+			return p.decodeOther()
+		}
 	}
 	if !p.checkVirtio() {
 		return Malformed
-	}
-	if p.EtherType != EtherTypeIPv4 {
-		if p.EtherType == EtherTypeIPv6 {
-			return p.decodeIPv6()
-		}
-		return Kept
 	}
 
 	ip := raw[l3:]
@@ -97,6 +93,17 @@ func (p *Packet) untag() int {
 		p.L3 += VLANLen
 	}
 	return p.L3
+}
+
+// decodeOther reads what is not IPv4.
+func (p *Packet) decodeOther() Reason {
+	if !p.checkVirtio() {
+		return Malformed
+	}
+	if p.EtherType == EtherTypeIPv6 {
+		return p.decodeIPv6()
+	}
+	return Kept
 }
 
 // decodeL4 reads the header behind the IP headers and sets Payload behind it.

@@ -142,7 +142,7 @@ func TestDecodeReadsIPv6(t *testing.T) {
 	want := Packet{
 		L3: 28, L4: 84, Payload: 112, Len: 94, HeaderLen: 84, WireLen: 94, Segments: 1,
 		SrcMAC: 0x020000000005, DstMAC: 0x020000000001, EtherType: EtherTypeIPv6, VLAN: 0xe123, Tagged: true,
-		Version: 6, Proto: TCP, TTL: 64, SrcPort: 40000, DstPort: 443, DontFragment: true,
+		Version: 6, addresses: ^Checksum(slices.Concat(clientIP6, serverIP6), 0), Proto: TCP, TTL: 64, SrcPort: 40000, DstPort: 443, DontFragment: true,
 		Flags: SYN | ACK | ECE | CWR, Seq: 0xfffffff0, Ack: 7, Window: 500, WScale: 7,
 	}
 	if !same(p, &want) {

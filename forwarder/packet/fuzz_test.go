@@ -50,8 +50,8 @@ func exercise(t *testing.T, raw []byte, ip uint32, port, size uint16) {
 		return
 	}
 	if p.L3 > p.L4 || p.L4 > p.Payload || p.Payload > len(p.Raw) || p.Segments < 1 || p.WireLen < p.Len ||
-		int(p.final)+16 > len(p.Raw) && p.final > hidden || p.Segments > 1 && p.Payload > MaxHeaders ||
-		(p.Version == 0) != (p.HeaderLen == 0) || p.Version != 0 && p.L3+p.Len != len(p.Raw) || p.Version == 6 && p.Src|p.Dst != 0 {
+		p.Segments > 1 && p.Payload > MaxHeaders ||
+		(p.Version == 0) != (p.HeaderLen == 0) || p.Version != 0 && p.L3+p.Len != len(p.Raw) || p.Version == 6 && p.Src|p.Dst != 0 || p.Version != 6 && p.addresses != 0 {
 		t.Fatalf("%+v", p)
 	}
 	consistent(t, &p)

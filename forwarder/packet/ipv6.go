@@ -28,9 +28,6 @@ const (
 	segmentRouting = 4
 )
 
-// hidden is the final of a packet whose routing header leads to an address that cannot be told.
-const hidden = 1
-
 // decodeIPv6 reads what is behind Ethernet and the VLAN tag (RFC 8200, 3). A packet longer than its header can say, a
 // jumbogram (RFC 2675), claims no payload: its hop-by-hop header is then behind the end.
 func (p *Packet) decodeIPv6() Reason {
@@ -45,6 +42,7 @@ func (p *Packet) decodeIPv6() Reason {
 	p.Raw = p.Raw[:p.L3+p.Len]
 	p.L4 = p.L3 + ipv6Len
 	p.Proto, p.TTL, p.DontFragment = ip[6], ip[7], true
+	p.addresses = uint16(sum(ip[8:ipv6Len]))
 	if r := p.skipExtensions(); r != Kept {
 		return r
 	}
@@ -117,12 +115,13 @@ func (p *Packet) followRouting(h []byte) Reason {
 	case left == 0:
 		return Kept
 	case kind != homeAddress && kind != segmentRouting:
-		p.final = hidden
+		p.hidden = true
 		return Kept
 	case len(h) < extensionLen+16:
 		return Malformed
 	}
-	p.final = uint16(p.L4 + extensionLen) // the last of a segment list is the first in it
+	from, final := p.Raw[p.L3+8:p.L3+24], h[extensionLen:extensionLen+16] // the last of a segment list is the first in it
+	p.addresses, p.hidden = fold(sum(from)+sum(final)), false
 	return Kept
 }
 
@@ -186,13 +185,4 @@ func (p *Packet) Hosts() uint64 {
 		h = bits.RotateLeft64((h^binary.BigEndian.Uint64(b))*0x9e3779b97f4a7c15, 29)
 	}
 	return h
-}
-
-// addressSum is the sum of the addresses in the pseudo-header of IPv6.
-func (p *Packet) addressSum() uint32 {
-	addresses := p.Raw[p.L3+8 : p.L3+ipv6Len]
-	if p.final <= hidden {
-		return sum(addresses)
-	}
-	return sum(addresses[:16]) + sum(p.Raw[p.final:p.final+16])
 }

@@ -16,6 +16,7 @@ type Merger struct {
 	size            int // layer 4 payload of all packets but the last, bytes
 	seq             uint32
 	id              uint16
+	addresses       uint16
 	version, proto  uint8
 	flags           uint8 // FIN and PSH of the last packet
 	open            bool  // may be joined by another
@@ -31,7 +32,7 @@ func (m *Merger) Begin(p *Packet) {
 	m.open = p.mergeable() && p.Flags&(FIN|PSH) == 0
 	m.first, m.buffer, m.packets = p.Raw, nil, 1
 	m.l3, m.l4, m.payload, m.size = p.L3, p.L4, p.Payload, len(p.Raw)-p.Payload
-	m.version, m.proto = p.Version, p.Proto
+	m.version, m.proto, m.addresses = p.Version, p.Proto, p.addresses
 	m.seq, m.id, m.flags = p.Seq+uint32(m.size), p.ID+1, 0
 	m.sure = p.Verified || p.Partial()
 }
@@ -132,7 +133,7 @@ func (m *Merger) Frame() []byte {
 	}
 	p := Packet{
 		Raw: m.buffer[:m.end], L3: m.l3, L4: m.l4, Payload: m.payload, Len: len(m.first) - m.l3, HeaderLen: m.payload - m.l3,
-		Version: m.version, Proto: m.proto,
+		Version: m.version, Proto: m.proto, addresses: m.addresses,
 	}
 	if p.Version == 4 {
 		ip := p.Raw[p.L3:]

@@ -165,8 +165,15 @@ func bare(t testing.TB, raw []byte) []byte {
 	ip := bytes.Clone(raw[p.L3 : p.L3+40])
 	put16(ip[4:], uint16(len(p.Raw)-p.L4))
 	ip[6] = p.Proto
-	if p.final != 0 {
-		copy(ip[24:], raw[p.final:p.final+16])
+	for next, at := raw[p.L3+6], p.L3+40; at < p.L4; {
+		if next == routing && raw[at+3] != 0 {
+			copy(ip[24:], raw[at+8:at+24])
+		}
+		n := 8
+		if next != fragment {
+			n += int(raw[at+1]) * 8
+		}
+		next, at = raw[at], at+n
 	}
 	return append(append(out, ip...), raw[p.L4:len(p.Raw)]...)
 }

@@ -110,17 +110,18 @@ type Packet struct {
 
 	ICMPType, ICMPCode uint8
 
-	Segments    int // wire packets it becomes
-	SegmentSize int // layer 4 payload of all segments but the last, bytes; 0 for a single one
-	WireLen     int // layer 3 bytes of all segments together: what is billed
-
 	// Of a Malformed packet, the octet of its IPv4 header that makes nothing of its options; 0: that is not why. What the
 	// header says is read then, and layer 4 if HeaderLen is not 0.
 	BadOption uint8
 
 	Verified bool // whoever received it has verified the layer 4 checksum
 
-	final uint16 // offset in Raw of the address that an IPv6 routing header still leads to; 0: it leads to none
+	hidden    bool   // nobody can tell where an IPv6 routing header leads, and so what the layer 4 checksum is over
+	addresses uint16 // their sum in the pseudo-header of IPv6
+
+	Segments    int // wire packets it becomes
+	SegmentSize int // layer 4 payload of all segments but the last, bytes; 0 for a single one
+	WireLen     int // layer 3 bytes of all segments together: what is billed
 
 	tail tail // what Cut took off
 }

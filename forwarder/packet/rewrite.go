@@ -115,7 +115,7 @@ func (p *Packet) FinishChecksum() {
 // ValidChecksum verifies the checksum of ICMP, ICMPv6, TCP or UDP. It holds where there is nothing to verify: partial
 // checksums, UDP without one, fragments, other protocols, and where a routing header hides what the sum is over.
 func (p *Packet) ValidChecksum() bool {
-	if p.HeaderLen == 0 || p.IsFragment() || p.Partial() || p.final == hidden {
+	if p.HeaderLen == 0 || p.IsFragment() || p.Partial() || p.hidden {
 		return true
 	}
 	b := p.Raw[p.L4:]

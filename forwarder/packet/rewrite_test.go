@@ -73,7 +73,7 @@ func same(a, b *Packet) bool {
 }
 
 func (p *Packet) equal(q *Packet) bool {
-	return p.VLAN == q.VLAN && p.Tagged == q.Tagged && p.Version == q.Version && p.final == q.final && p.L3 == q.L3 && p.L4 == q.L4 && p.Payload == q.Payload && p.Len == q.Len && p.HeaderLen == q.HeaderLen &&
+	return p.VLAN == q.VLAN && p.Tagged == q.Tagged && p.Version == q.Version && p.hidden == q.hidden && p.addresses == q.addresses && p.L3 == q.L3 && p.L4 == q.L4 && p.Payload == q.Payload && p.Len == q.Len && p.HeaderLen == q.HeaderLen &&
 		p.SrcMAC == q.SrcMAC && p.DstMAC == q.DstMAC && p.EtherType == q.EtherType && p.Proto == q.Proto && p.TTL == q.TTL &&
 		p.Src == q.Src && p.Dst == q.Dst && p.SrcPort == q.SrcPort && p.DstPort == q.DstPort && p.ID == q.ID &&
 		p.FragOffset == q.FragOffset && p.MoreFragments == q.MoreFragments && p.DontFragment == q.DontFragment &&

@@ -85,7 +85,7 @@ func (p *Packet) checkOffloads() bool {
 	if h[gsoTypeAt] == gsoNone {
 		return true
 	}
-	if p.Payload > MaxHeaders || p.final == hidden {
+	if p.Payload > MaxHeaders || p.hidden {
 		return false // no header is too long for who passes a part, and none of unknown sum
 	}
 	switch h[gsoTypeAt] &^ gsoECN {
