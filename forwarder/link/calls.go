@@ -101,7 +101,7 @@ func (p *Packet) auxiliary(i int) tag {
 		return tag{}
 	}
 	aux := (*unix.TpacketAuxdata)(unsafe.Pointer(&at[unix.CmsgLen(0)]))
-	return tagOf(&unix.Tpacket2Hdr{Status: aux.Status, Snaplen: aux.Snaplen, Vlan_tci: aux.Vlan_tci, Vlan_tpid: aux.Vlan_tpid})
+	return tagOf(&unix.Tpacket2Hdr{Status: aux.Status, Snaplen: aux.Snaplen, Vlan_tci: aux.Vlan_tci, Vlan_tpid: aux.Vlan_tpid}, p.priority)
 }
 
 // charged says whether frames wait for which the socket is charged at least as

@@ -22,7 +22,7 @@
 //     in their place among the others. A VLAN tag, which the kernel keeps beside
 //     the frame, is put back in front of the EtherType, so that whoever decodes
 //     the frame sees it; a priority tag (VLAN 0, IEEE 802.1Q 6.9) is no VLAN and
-//     stays away.
+//     stays away, unless the link is a bridge's (KeepPriority).
 //     Where the kernel gives a port no ring, where none is wanted, and from when
 //     one stands still, Receive is one recvmmsg(2) into those buffers.
 //  3. The caller rewrites it in place. It belongs to the caller until the next

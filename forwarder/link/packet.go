@@ -32,6 +32,7 @@ type Packet struct {
 	rx        [Batch]mmsghdr // for frames longer than a slot, or all
 	rxVectors [Batch]unix.Iovec
 	tags      [Batch]tag // theirs
+	priority  bool       // priority tags are kept
 
 	tx        [Batch]mmsghdr
 	txVectors [Batch]unix.Iovec
@@ -73,6 +74,9 @@ func NewPacket(fd int, ringless bool) (*Packet, error) {
 	}
 	return p, nil
 }
+
+// KeepPriority has frames keep their priority tags, too, as in a bridge.
+func (p *Packet) KeepPriority() { p.priority = true }
 
 // Denied is why the kernel gave the port no ring to receive from, and none to send by;
 // nil when it did, or was not asked for one.

@@ -14,36 +14,42 @@ func TestVLANTagsComeBackInPlace(t *testing.T) {
 	offloaded := "\x01\x01\x36\x00\xa8\x05\x22\x00\x10\x00" // NEEDS_CSUM, TCPv4, 54, 1448, 34, 16
 	moved := "\x01\x01\x3a\x00\xa8\x05\x26\x00\x10\x00"     // 58, 1448, 38, 16
 	for _, row := range []struct {
-		name   string
-		in     string
-		slot   unix.Tpacket2Hdr
-		want   string
-		tagged bool
+		name     string
+		in       string
+		slot     unix.Tpacket2Hdr
+		want     string
+		tagged   bool
+		priority bool // such tags are kept
 	}{
 		{"no tag: as it came", plain + addresses + "\x08\x00IP",
-			unix.Tpacket2Hdr{}, plain + addresses + "\x08\x00IP", false},
+			unix.Tpacket2Hdr{}, plain + addresses + "\x08\x00IP", false, false},
 		{"a tag goes behind the addresses", plain + addresses + "\x08\x00IP",
 			unix.Tpacket2Hdr{Status: valid | tpid, Vlan_tci: 0x6064, Vlan_tpid: 0x8100},
-			plain + addresses + "\x81\x00\x60\x64\x08\x00IP", true},
+			plain + addresses + "\x81\x00\x60\x64\x08\x00IP", true, false},
 		{"a service tag keeps its protocol", plain + addresses + "\x81\x00\x00\x05",
 			unix.Tpacket2Hdr{Status: valid | tpid, Vlan_tci: 7, Vlan_tpid: 0x88a8},
-			plain + addresses + "\x88\xa8\x00\x07\x81\x00\x00\x05", true},
+			plain + addresses + "\x88\xa8\x00\x07\x81\x00\x00\x05", true, false},
 		{"a kernel that tells no protocol means 802.1Q", plain + addresses + "\x08\x00IP",
 			unix.Tpacket2Hdr{Status: valid, Vlan_tci: 7},
-			plain + addresses + "\x81\x00\x00\x07\x08\x00IP", true},
+			plain + addresses + "\x81\x00\x00\x07\x08\x00IP", true, false},
 		{"a priority tag is no VLAN", plain + addresses + "\x08\x00IP",
 			unix.Tpacket2Hdr{Status: valid | tpid, Vlan_tci: 0xe000, Vlan_tpid: 0x8100},
-			plain + addresses + "\x08\x00IP", false},
+			plain + addresses + "\x08\x00IP", false, false},
+		{"a priority tag is kept where it is wanted", plain + addresses + "\x08\x00IP",
+			unix.Tpacket2Hdr{Status: valid | tpid, Vlan_tci: 0xe000, Vlan_tpid: 0x8100},
+			plain + addresses + "\x81\x00\xe0\x00\x08\x00IP", true, true},
+		{"no tag at all is none where priority tags are kept", plain + addresses + "\x08\x00IP",
+			unix.Tpacket2Hdr{}, plain + addresses + "\x08\x00IP", false, true},
 		{"offsets in the header move along", offloaded + addresses + "\x08\x00IP",
 			unix.Tpacket2Hdr{Status: valid | tpid, Vlan_tci: 7, Vlan_tpid: 0x8100},
-			moved + addresses + "\x81\x00\x00\x07\x08\x00IP", true},
+			moved + addresses + "\x81\x00\x00\x07\x08\x00IP", true, false},
 		{"a frame without addresses has no place for one", plain + "short",
-			unix.Tpacket2Hdr{Status: valid, Vlan_tci: 7}, plain + "short", false},
+			unix.Tpacket2Hdr{Status: valid, Vlan_tci: 7}, plain + "short", false, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.slot.Snaplen = uint32(len(row.in) - HeaderLen)
 			got := []byte(row.in)
-			tagged := tagOf(&row.slot)
+			tagged := tagOf(&row.slot, row.priority)
 			if tagged.valid {
 				got = tagged.put(append(make([]byte, 4), row.in...))
 			}

@@ -137,7 +137,7 @@ func (p *Packet) Receive() ([][]byte, error) {
 		}
 		bytes += int(min(h.Len, MaxFrame))
 		if status&unix.TP_STATUS_COPY != 0 {
-			p.tags[long] = tagOf(h)
+			p.tags[long] = tagOf(h, p.priority)
 			p.frames[kept] = nil // in its place among the others
 			long++
 			kept++
@@ -165,7 +165,7 @@ func (p *Packet) short(h *unix.Tpacket2Hdr, b []byte) []byte {
 		return nil
 	}
 	frame := b[start : start+HeaderLen+int(h.Snaplen)]
-	if t := tagOf(h); t.valid {
+	if t := tagOf(h, p.priority); t.valid {
 		p.stats.Tagged++
 		frame = t.put(b[start-4:][:len(frame)+4])
 	}

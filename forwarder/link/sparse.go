@@ -83,8 +83,8 @@ func (r *ring) forget() {
 // slotFlow is the flow of a frame, and that of all fragments between its hosts.
 type slotFlow struct{ ports, hosts uint16 }
 
-// flowAt is the flow of the frame in a slot; whole is false for a fragment, and for
-// what is neither IPv4 nor ARP.
+// flowAt is the flow of the frame in a slot; whole is false for a fragment, for what
+// has IPv6 extension headers, and for what is neither IP nor ARP.
 func flowAt(h *unix.Tpacket2Hdr, b []byte) (flow slotFlow, whole bool) {
 	const ethernet, ip, ports = 14, 20, 4
 	flow = slotFlow{noFlow, noFlow}
@@ -97,6 +97,8 @@ func flowAt(h *unix.Tpacket2Hdr, b []byte) (flow slotFlow, whole bool) {
 	case unix.ETH_P_ARP:
 		return flow, true
 	case unix.ETH_P_IP:
+	case unix.ETH_P_IPV6:
+		return flowAt6(b[ethernet:])
 	default:
 		return flow, false
 	}
@@ -113,6 +115,33 @@ func flowAt(h *unix.Tpacket2Hdr, b []byte) (flow slotFlow, whole bool) {
 		flow.ports = placeOf(hosts ^ binary.NativeEndian.Uint32(b[header:])*0xc2b2ae35)
 	}
 	return flow, true
+}
+
+// flowAt6 is flowAt for IPv6. What is between two hosts and shows no ports has one flow,
+// whatever it is, which nothing between them overtakes.
+func flowAt6(b []byte) (flow slotFlow, whole bool) {
+	const ip, ports, nextHeader = 40, 4, 6
+	flow = slotFlow{noFlow, noFlow}
+	if len(b) < ip {
+		return flow, false
+	}
+	var hosts uint32
+	for at := 8; at < ip; at += 4 {
+		hosts = (hosts ^ binary.NativeEndian.Uint32(b[at:])) * 0x9e3779b1
+	}
+	flow.hosts = placeOf(hosts)
+	flow.ports = flow.hosts
+	switch b[nextHeader] {
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+		if len(b) < ip+ports {
+			return flow, false
+		}
+		flow.ports = placeOf(hosts ^ uint32(b[nextHeader]) ^ binary.NativeEndian.Uint32(b[ip:])*0xc2b2ae35)
+		return flow, true
+	case unix.IPPROTO_ICMPV6:
+		return flow, true
+	}
+	return flow, false
 }
 
 // placeOf is a hash's place among flows.

@@ -25,6 +25,19 @@ func ip4(proto byte, flow, offset uint16, number uint32, n int) []byte {
 	return f
 }
 
+// ip6 is ip4 for IPv6; with a fragment header if the protocol is 44.
+func ip6(proto byte, flow uint16, number uint32, n int) []byte {
+	f := ip4(0, 0, 0, number, n)
+	e := f[HeaderLen:]
+	binary.BigEndian.PutUint16(e[12:], unix.ETH_P_IPV6)
+	e = e[14:]
+	clear(e[:min(40, len(e)-4)])
+	e[0], e[6], e[8], e[24] = 0x60, proto, 0xfd, 0xfd
+	binary.BigEndian.PutUint16(e[40:], flow)
+	binary.BigEndian.PutUint16(e[42:], 53)
+	return f
+}
+
 func arp(number uint32) []byte {
 	f := ip4(0, 0, 0, number, 60)
 	binary.BigEndian.PutUint16(f[HeaderLen+12:], unix.ETH_P_ARP)
@@ -44,7 +57,7 @@ func (p *Packet) write(t testing.TB, queue, slot int, frame []byte) {
 }
 
 func TestWhoIsSparseGoesFirst(t *testing.T) {
-	const tcp, udp, icmp, more = unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, 0x2000
+	const tcp, udp, icmp, icmp6, more = unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, 0x2000
 	long := func(flow uint16) []byte { return ip4(tcp, flow, 0, 0, 9000) }
 	long6 := ip4(tcp, 1, 0, 0, 9000)
 	binary.BigEndian.PutUint16(long6[HeaderLen+12:], unix.ETH_P_IPV6)
@@ -66,7 +79,12 @@ func TestWhoIsSparseGoesFirst(t *testing.T) {
 		{"behind a long one of its own", long(1), [][]byte{ip4(udp, 2, 0, 1, 1400), ip4(udp, 2, 0, 2, 60)}, nil},
 		{"a fragment", long(1), [][]byte{ip4(udp, 2, more, 1, 60), ip4(udp, 2, 1, 2, 60)}, nil},
 		{"behind a fragment between its hosts", long(1), [][]byte{ip4(udp, 0, 7, 1, 60), ip4(udp, 2, 0, 2, 60), ip4(icmp, 2, 0, 3, 60)}, []uint32{3}},
-		{"IPv6", long(1), [][]byte{long6[:HeaderLen+60]}, nil},
+		{"IPv6 with an extension header", long(1), [][]byte{long6[:HeaderLen+60]}, nil},
+		{"other flows over IPv6", long(1), [][]byte{ip6(tcp, 2, 1, 80), ip6(udp, 2, 2, 80), ip6(icmp6, 0, 3, 80)}, []uint32{1, 2, 3}},
+		{"the flow over IPv6 that is held", ip6(tcp, 1, 0, 9000), [][]byte{ip6(tcp, 1, 1, 80), ip6(tcp, 2, 2, 80)}, []uint32{2}},
+		{"the flow over IPv6 that waits", long(1), [][]byte{ip6(udp, 2, 0, 9000), ip6(udp, 2, 1, 80)}, nil},
+		{"a fragment over IPv6", long(1), [][]byte{ip6(unix.IPPROTO_FRAGMENT, 2, 1, 80)}, nil},
+		{"behind a fragment between its hosts over IPv6", long(1), [][]byte{ip6(unix.IPPROTO_FRAGMENT, 0, 1, 80), ip6(udp, 2, 2, 80), ip6(icmp6, 2, 3, 80), ip4(udp, 2, 0, 4, 60)}, []uint32{4}},
 		{"behind IPv6", long6, [][]byte{ip4(tcp, 1, 0, 1, 60)}, []uint32{1}},
 		{"too short for a header", long(1), [][]byte{ip4(tcp, 2, 0, 1, 60)[:HeaderLen+33]}, nil},
 	} {

@@ -15,10 +15,10 @@ type tag struct {
 	tci   uint16
 }
 
-// tagOf reads a slot's tag. A priority tag (VLAN 0, IEEE 802.1Q 6.9) is none; a
-// kernel that tells no protocol means 802.1Q.
-func tagOf(h *unix.Tpacket2Hdr) tag {
-	if h.Status&unix.TP_STATUS_VLAN_VALID == 0 || h.Vlan_tci&0x0fff == 0 || h.Snaplen < addressesLen {
+// tagOf reads a slot's tag. A priority tag (VLAN 0, IEEE 802.1Q 6.9) is none unless
+// such are kept; a kernel that tells no protocol means 802.1Q.
+func tagOf(h *unix.Tpacket2Hdr, priority bool) tag {
+	if h.Status&unix.TP_STATUS_VLAN_VALID == 0 || h.Vlan_tci&0x0fff == 0 && !priority || h.Snaplen < addressesLen {
 		return tag{}
 	}
 	t := tag{true, 0x8100, h.Vlan_tci}
