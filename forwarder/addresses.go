@@ -46,7 +46,9 @@ func (f *Forwarder) takeAddressing() (former []*neighbour) {
 	f.addressed, f.externals = number, a.Addresses
 	net, mask := f.wanNet, f.wanMask
 	f.wan, f.wanNet, f.wanMask = 0, 0, maskOf(32)
-	if len(a.Addresses) > 0 {
+	if f.cfg.Bridge { // the box's own network is there, too
+		f.wan, f.wanNet, f.wanMask = f.lan, f.lanNet, f.lanMask
+	} else if len(a.Addresses) > 0 {
 		f.wan, f.wanMask = a.Addresses[0], maskOf(a.Bits)
 		f.wanNet = f.wan & f.wanMask
 	}

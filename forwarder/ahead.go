@@ -20,8 +20,8 @@ type ahead struct {
 
 const line = 64 // bytes of a cache line
 
-// aheadFlows is from how many conversations on looking ahead pays: fewer are in
-// the cache as it is.
+// aheadFlows is from how many conversations on looking ahead pays, or, in bridge mode,
+// clients: fewer are in the cache as it is.
 const aheadFlows = 1024
 
 // lookAhead reads what the frames of a batch will need of the tables: one step
@@ -29,6 +29,10 @@ const aheadFlows = 1024
 // before. What it makes of headers that nobody has checked is a guess, and
 // nothing but time depends on it.
 func (f *Forwarder) lookAhead(port int, frames [][]byte) {
+	if f.cfg.Bridge {
+		f.lookAheadByMAC(port, frames)
+		return
+	}
 	const l3, l4 = packet.VirtioLen + packet.EthernetLen, packet.VirtioLen + packet.EthernetLen + 20
 	if _, flows := f.nat.Counts(); flows < f.aheadFrom {
 		return
@@ -61,6 +65,30 @@ func (f *Forwarder) lookAhead(port int, frames [][]byte) {
 		}
 		sum += uint64(slot)
 	}
+	f.ahead.sum = sum + f.readClients(frames, direction)
+}
+
+// lookAheadByMAC is lookAhead in bridge mode, where a MAC says whose a frame is.
+func (f *Forwarder) lookAheadByMAC(port int, frames [][]byte) {
+	if f.bound < f.aheadFrom {
+		return
+	}
+	direction, at := up, packet.VirtioLen+6
+	if port == clients.WAN {
+		direction, at = down, packet.VirtioLen
+	}
+	for i, raw := range frames {
+		f.ahead.slots[i] = 0
+		if len(raw) >= packet.VirtioLen+packet.EthernetLen {
+			f.ahead.slots[i] = f.byMAC.guess(packet.MAC(raw[at:]))
+		}
+	}
+	f.ahead.sum += f.readClients(frames, direction)
+}
+
+// readClients reads what the frames of a batch will need of their clients.
+func (f *Forwarder) readClients(frames [][]byte, direction int) (sum uint64) {
+	a := &f.ahead
 	for i := range frames {
 		c := unsafe.Pointer(&f.clients[a.slots[i]])
 		sum += read(c) + read(unsafe.Add(c, line)) + f.pacer.Ahead(limiter.SideOf(a.slots[i], uint8(direction)))
@@ -69,7 +97,7 @@ func (f *Forwarder) lookAhead(port int, frames [][]byte) {
 		s := f.table.Slot(int(a.slots[i]))
 		sum += uint64(s.LastSeen.Load()) + s.Record(f.clients[a.slots[i]].active).Up.Load()
 	}
-	a.sum = sum
+	return sum
 }
 
 func read(at unsafe.Pointer) uint64 { return *(*uint64)(at) }

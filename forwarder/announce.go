@@ -27,7 +27,11 @@ func (f *Forwarder) announce(port uint8) { f.announcements[port] = announcement{
 
 // mindAnnouncements says what is due on the ports whose link works.
 func (f *Forwarder) mindAnnouncements() {
-	for port, own := range [][]uint32{clients.LAN: {f.lan}, clients.WAN: f.externals} {
+	outside := f.externals
+	if f.cfg.Bridge && f.cfg.HostRoute {
+		outside = []uint32{f.lan}
+	}
+	for port, own := range [][]uint32{clients.LAN: {f.lan}, clients.WAN: outside} {
 		a := &f.announcements[port]
 		if a.left == 0 || f.now < a.next || f.unlinked(uint8(port)) {
 			continue

@@ -117,7 +117,11 @@ func (f *Forwarder) answer(fr *frame) Reason {
 	a := &f.arpIO.arp
 	target := be32(a.DstProtAddress)
 	if a.Operation == layers.ARPRequest && target != f.lan {
-		if mac := f.holder(target); mac != 0 && f.mayAnswer(clients.Host, nil) {
+		mac := f.holder(target)
+		if mac == 0 && f.cfg.Bridge {
+			return f.askOutside(fr)
+		}
+		if mac != 0 && f.mayAnswer(clients.Host, nil) {
 			f.reply(clients.Host, mac, target, fr.SrcMAC, be32(a.SourceProtAddress))
 		}
 	}

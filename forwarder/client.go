@@ -108,6 +108,7 @@ func (f *Forwarder) take(i int) {
 	if s.State.Load() == clients.SlotBound {
 		mac, ip = s.MAC.Load(), uint32(s.IP.Load())
 	}
+	f.strangers = strangers{}
 	if c.mac != mac || c.id.Generation != gen {
 		f.byMAC.drop(c.mac, uint32(i))
 	}
@@ -122,6 +123,12 @@ func (f *Forwarder) take(i int) {
 	}
 	if c.id.Slot == 0 || c.id.Generation != gen {
 		f.adopt(c, s, nat.Client{Slot: uint32(i), Generation: gen})
+	}
+	if c.mac != 0 {
+		f.bound--
+	}
+	if mac != 0 {
+		f.bound++
 	}
 	c.mac, c.ip = mac, ip
 	f.byMAC.put(mac, uint32(i))

@@ -12,6 +12,7 @@ type Config struct {
 	LAN         netip.Prefix // the gateway's own address and the LAN's prefix
 	LANMAC      uint64       // of the LAN port and the host link; first octet highest
 	WANMAC      uint64
+	Bridge      bool // one network on both sides; WANMAC means nothing
 	HostRoute   bool // the box's own traffic goes out through the WAN
 	NATFlows    int  // flows in the table
 	QueueMemory int  // bytes for what waits for its rate, of all workers together; 0: 32 MiB

@@ -30,6 +30,8 @@ type crew struct {
 	ways   [][]*crossing // by who sends and who takes; nil from one to itself
 	beds   []bed
 	tables arena.Arena // of the ways
+
+	commons *commons // of a bridge
 }
 
 func (c *crew) size() int { return len(c.beds) }
@@ -83,7 +85,7 @@ func newCrew(cfg Config, links []Links, table *clients.Table, bell *clients.Bell
 
 func newShared(table *clients.Table) (*crew, error) {
 	n := table.Workers()
-	s := &crew{spread: table.Spread(), beds: make([]bed, n)}
+	s := &crew{spread: table.Spread(), beds: make([]bed, n), commons: newCommons()}
 	for from := range n {
 		s.ways = append(s.ways, make([]*crossing, n))
 		for to := range n {
@@ -192,10 +194,13 @@ func (f *Forwarder) sit(s seat) error {
 	f.ledTo = make(map[fragmentKey]led)
 	o, n := &f.others, f.table.Slots()
 	o.changes = f.header.Changes.Load() - 1 // whatever it is, it was not taken in
-	var err [3]error
+	var err [4]error
 	o.byIP, err[0] = newIndex(&f.tables, n-1)
 	o.byMAC, err[1] = newIndex(&f.tables, n-1)
 	err[2] = arena.Make(&f.tables, &o.known, n)
+	if f.cfg.Bridge {
+		o.all, err[3] = newIndex(&f.tables, n-1)
+	}
 	return errors.Join(err[:]...)
 }
 

@@ -22,6 +22,11 @@
 //
 //	decode ▸ resolve ▸ restore ▸ admit ▸ route ▸ pace ▸ quota ▸ send
 //
+// In bridge mode, where one network is on both sides and nothing is translated:
+//
+//	decode ▸ sift ▸ identify ▸ toBox ▸ admit ▸ fit ▸ pace ▸ quota ▸ send
+//	decode ▸ sift ▸ find ▸ admit ▸ fit ▸ pace ▸ quota ▸ send
+//
 // The box's own packets, from the host link, are exempt and neither admitted
 // nor limited. Sent frames wait in one batch a port, in which wire packets of one
 // flow are joined (join.go); what the kernel took of a batch is billed, what it

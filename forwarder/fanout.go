@@ -37,11 +37,24 @@ func portOwner(port uint16, workers int) int {
 }
 
 // FanOutLAN gives a frame to the worker of its source MAC: clients.Spread.Of.
-func FanOutLAN(s clients.Spread) []bpf.Instruction {
+func FanOutLAN(s clients.Spread) []bpf.Instruction { return spreadMAC(s, linkLayer+6) }
+
+// FanOutBridge gives a frame from the WAN of a bridge to the worker of its destination
+// MAC; one for many to worker 0.
+func FanOutBridge(s clients.Spread) []bpf.Instruction {
+	return append([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: linkLayer, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: 1, SkipTrue: 1}, // the group bit
+		bpf.RetConstant{Val: 0},
+	}, spreadMAC(s, linkLayer)...)
+}
+
+// spreadMAC gives a frame to the worker of the MAC at an offset.
+func spreadMAC(s clients.Spread, at uint32) []bpf.Instruction {
 	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: linkLayer + 10, Size: 2}, // the MAC's last two octets
+		bpf.LoadAbsolute{Off: at + 4, Size: 2}, // the MAC's last two octets
 		bpf.StoreScratch{Src: bpf.RegA, N: 0},
-		bpf.LoadAbsolute{Off: linkLayer + 6, Size: 4}, // its first four
+		bpf.LoadAbsolute{Off: at, Size: 4}, // its first four
 		bpf.ALUOpConstant{Op: bpf.ALUOpXor, Val: s.Keys[0]},
 		bpf.ALUOpConstant{Op: bpf.ALUOpMul, Val: s.Keys[1]},
 		bpf.TAX{},

@@ -167,3 +167,24 @@ func sameWorker(t *testing.T, raw []byte, said, home int) int {
 	}
 	return said
 }
+
+// What the kernel is told of a bridge's WAN is what the workers say.
+func TestTheFanOutOfABridge(t *testing.T) {
+	for _, n := range []int{2, 3, 16} {
+		spread := clients.NewSpread(uint64(n), n)
+		vm := wholeFrames(t, FanOutBridge(spread))
+		for i := range uint64(200) {
+			w := home
+			w.dstMAC = 0x020000000000 | i*0x1234567&0xffffffff
+			for _, raw := range [][]byte{w.udp(10), w.six(17, 10), tagged(w.udp(10), 7), arp{from: routerMAC, to: w.dstMAC, op: 2, mac: routerMAC}.raw()} {
+				if said, err := vm.Run(raw[packet.VirtioLen:]); err != nil || said != spread.Of(w.dstMAC) {
+					t.Fatalf("%d workers, to %x: worker %d, want %d; %v", n, w.dstMAC, said, spread.Of(w.dstMAC), err)
+				}
+			}
+			w.dstMAC |= 1 << 40
+			if said, err := vm.Run(w.udp(10)[packet.VirtioLen:]); err != nil || said != 0 {
+				t.Fatalf("%d workers, to the group %x: worker %d; %v", n, w.dstMAC, said, err)
+			}
+		}
+	}
+}

@@ -32,9 +32,12 @@ type Forwarder struct {
 	first     int             // of its slots; the next ones follow at step
 	step      int
 	others    others              // their clients
+	strangers strangers           // who is none, in bridge mode
+	bridge    *bridge             // nil in route mode
 	ledTo     map[fragmentKey]led // fragments that are others'
 	tables    arena.Arena         // of what follows by client
 	clients   []client
+	bound     int      // clients with a MAC
 	policy    []uint64 // policy generations taken in
 	changes   uint64
 	unscanned int // first slot that the present look for changes has not come to; 0: none is on
@@ -132,6 +135,9 @@ func regionBytes(flows int) int { return (nat.Layout(flows) + 63) &^ 63 }
 
 // attach attaches one worker.
 func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, wake func(), clock func() time.Duration, at seat) (*Forwarder, error) {
+	if cfg.Bridge {
+		cfg.WANMAC = cfg.LANMAC // it is one station
+	}
 	f := &Forwarder{
 		cfg: cfg, links: links, bell: bell, wake: wake, clock: clock,
 		table: table, header: table.Header(), said: table.Worker(at.worker),
@@ -147,6 +153,11 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	}
 	if err := f.sit(at); err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	if cfg.Bridge {
+		if err := f.makeBridge(); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	f.turn.last, f.turn.mixed = nobody, -2*alone
 	f.lanMask = maskOf(cfg.LAN.Bits())

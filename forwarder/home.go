@@ -27,12 +27,7 @@ func (f *Forwarder) away(fr *frame) Reason {
 func (f *Forwarder) home(fr *frame) int {
 	switch fr.from {
 	case clients.LAN:
-		if f.others.strays > 0 {
-			if slot, ok := f.others.byMAC.find(fr.SrcMAC); ok {
-				return f.table.Owner(int(slot))
-			}
-		}
-		return f.crew.spread.Of(fr.SrcMAC)
+		return f.homeOf(fr.SrcMAC)
 	case clients.WAN:
 		return f.homeWAN(fr)
 	}
@@ -43,7 +38,11 @@ func (f *Forwarder) home(fr *frame) int {
 // no telling, and worker 0 for what it alone can tell.
 func (f *Forwarder) homeWAN(fr *frame) int {
 	switch {
-	case fr.isARP():
+	case f.cfg.Bridge && f.forAll(fr):
+		return 0
+	case f.cfg.Bridge:
+		return f.homeOf(fr.DstMAC)
+	case f.isARP(fr):
 		return 0
 	case fr.EtherType != packet.EtherTypeIPv4 || fr.Tagged:
 		return f.worker
@@ -72,7 +71,7 @@ func (f *Forwarder) portOwner(port uint16) int {
 // cross hands a frame to another worker.
 func (f *Forwarder) cross(to int, fr *frame) Reason {
 	packets, bytes := fr.Segments, fr.layer3()
-	if fr.isARP() { // not layer 3: not counted unless it is dropped
+	if f.isARP(fr) { // not layer 3: not counted unless it is dropped
 		packets, bytes = 0, 0
 	}
 	c := crossed{port: fr.from, packets: packets, bytes: bytes, raw: fr.Raw}

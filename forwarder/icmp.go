@@ -25,6 +25,10 @@ func (f *Forwarder) timeExceeded(fr *frame) {
 
 // tooBig answers a packet over the MTU (RFC 1191).
 func (f *Forwarder) tooBig(fr *frame, mtu int) {
+	if f.cfg.Bridge {
+		f.tellTooBig(fr, mtu)
+		return
+	}
 	f.sendError(fr, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded), uint32(mtu))
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/packet"
 )
 
 // leastMTU is what every link carries whole (RFC 791, 3.2), bytes.
@@ -26,6 +27,9 @@ func readMTU(word *atomic.Uint64) int { return int(min(max(word.Load(), leastMTU
 func (f *Forwarder) mtuOf(fr *frame) int {
 	if fr.hairpin {
 		return f.mtu[clients.LAN] // it leaves by no other port
+	}
+	if fr.Tagged && fr.outerType() == packet.EtherTypeQinQ {
+		return f.mtu[fr.to] - packet.VLANLen // ports give room beside their MTU to customers' tags only
 	}
 	return f.mtu[fr.to]
 }
@@ -96,7 +100,7 @@ func (f *Forwarder) routeSingly(fr *frame) Reason {
 func (f *Forwarder) sendPieces(fr *frame, charge uint8) {
 	to, what := fr.to, queued{fr.client, 0, 1, charge, fr.direction}
 	pieces, bytes := 0, 0
-	fr.Fragment(f.mtu[to], f.scratch, func(raw []byte) {
+	fr.Fragment(f.mtuOf(fr), f.scratch, func(raw []byte) {
 		pieces++
 		what.bytes = uint32(len(raw) - fr.L3)
 		bytes += len(raw) - fr.L3

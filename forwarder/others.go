@@ -10,6 +10,7 @@ type others struct {
 	known   []other // by slot
 	byIP    index
 	byMAC   index // strays
+	all     index // MACs of other workers' clients, in bridge mode
 	strays  int
 }
 
@@ -45,6 +46,10 @@ func (f *Forwarder) takeOther(i int) {
 		o.strays--
 	}
 	o.byIP.drop(uint64(k.ip), uint32(i))
+	f.strangers = strangers{}
+	if f.cfg.Bridge {
+		o.all.drop(k.mac, uint32(i))
+	}
 	k.mac, k.ip, k.stray = 0, 0, false
 	if s.State.Load() != clients.SlotBound {
 		return
@@ -52,6 +57,9 @@ func (f *Forwarder) takeOther(i int) {
 	k.mac, k.ip = s.MAC.Load(), uint32(s.IP.Load())
 	if owner != f.worker {
 		o.byIP.put(uint64(k.ip), uint32(i))
+		if f.cfg.Bridge {
+			o.all.put(k.mac, uint32(i))
+		}
 	}
 	if k.mac != 0 && f.crew.spread.Of(k.mac) != owner {
 		k.stray = true

@@ -32,6 +32,10 @@ type step func(*frame) Reason
 
 // The life of a packet, in order. A new step goes here and nowhere else.
 func (f *Forwarder) list() {
+	if f.cfg.Bridge {
+		f.listBridge()
+		return
+	}
 	f.paths[clients.LAN] = []step{
 		f.decode,
 		f.resolve,   // ARP and DHCP have no client yet
@@ -104,9 +108,6 @@ func (fr *frame) layer3() int {
 	return max(len(fr.Raw)-max(fr.L3, packet.VirtioLen+packet.EthernetLen), 0)
 }
 
-// isARP says whether a frame is ARP, which is not layer 3, in no VLAN.
-func (fr *frame) isARP() bool { return fr.EtherType == packet.EtherTypeARP && !fr.Tagged }
-
 // served says whether frames of this kind are, whatever is in them. Others are resolve's to drop.
 func (fr *frame) served() bool { return fr.EtherType != packet.EtherTypeIPv6 && !fr.Tagged }
 
@@ -116,10 +117,10 @@ func (f *Forwarder) decode(fr *frame) Reason {
 	if fr.Segments == 0 {
 		fr.Segments = 1
 	}
-	if r != Kept && !fr.served() {
+	if r != Kept && !fr.served() && !f.cfg.Bridge {
 		r, fr.BadOption = Kept, 0
 	}
-	if !f.again && (!fr.isARP() || r != Kept) {
+	if !f.again && (!f.isARP(fr) || r != Kept) {
 		f.counters.received(fr.from, fr.Segments, fr.layer3())
 	}
 	if f.crew != nil && (r == Kept || fr.BadOption != 0 && !fr.IsFragment()) {
@@ -127,7 +128,7 @@ func (f *Forwarder) decode(fr *frame) Reason {
 			return a
 		}
 	}
-	if fr.BadOption != 0 {
+	if fr.BadOption != 0 && !f.cfg.Bridge {
 		f.badOption(fr)
 	}
 	return r
@@ -189,6 +190,9 @@ func (f *Forwarder) broadcastsWAN(ip uint32) bool {
 
 // host says whether an address can be a client's.
 func (f *Forwarder) host(ip uint32) bool {
+	if f.cfg.Bridge { // whose prefixes are on a bridged network is not ours to know
+		return ip>>24 != 0 && ip>>24 != 127 && ip>>28 < 14 && ip>>16 != 0xa9fe && ip != f.lan
+	}
 	return f.inLAN(ip) && ip != f.lan && (f.lanMask >= 0xfffffffe || ip != f.lanNet && ip != f.lanNet|^f.lanMask)
 }
 
@@ -204,6 +208,14 @@ func (f *Forwarder) identify(fr *frame) Reason {
 		f.touch(c)
 		fr.client, fr.direction, fr.to = c, up, clients.WAN
 		return Kept
+	}
+	if f.bridge != nil {
+		if r := f.forged(fr, ok); r != Kept {
+			return r
+		}
+		if fr.Version == 6 {
+			return f.identify6(fr, slot, ok)
+		}
 	}
 	if ok {
 		f.table.Slot(int(slot)).Foreign.Store(uint64(fr.Src))

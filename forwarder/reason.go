@@ -51,6 +51,11 @@ const (
 	NoLink          // the port's cable is out, or its other end down
 	HandoverFull    // it was another worker's, and the way there was full
 	NoAddress       // the gateway has no address on the WAN just now
+	LinkLocalGroup  // for a group that no bridge passes on
+	Looped          // the sides of a bridge are joined elsewhere, too
+	RogueServer     // a DHCP server among the clients of a bridge
+	RogueRouter     // likewise an IPv6 router (RFC 6105)
+	Storm           // more for many, or without a session, than a bridge passes
 	numReasons
 )
 
@@ -64,7 +69,8 @@ var reasonNames = [numReasons]string{
 	NoMapping: "no_mapping", Filtered: "filtered", NoPort: "no_port", FlowsFull: "flows_full", ClientCap: "client_cap",
 	StrayFragment: "stray_fragment", FragmentsFull: "fragments_full", TxRefused: "tx_refused", HostUnknown: "host_unknown",
 	NoHost: "no_host", ForwarderEnded: "forwarder_ended", NoLink: "no_link", HandoverFull: "handover_full",
-	NoAddress: "no_address",
+	NoAddress: "no_address", LinkLocalGroup: "link_local_group", Looped: "looped", RogueServer: "rogue_server", RogueRouter: "rogue_router",
+	Storm: "storm",
 }
 
 // String returns the reason's name in metrics and in status.

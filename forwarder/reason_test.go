@@ -164,6 +164,22 @@ var dropRows = map[Reason]struct {
 		b.addressed()
 		b.in(clients.LAN, aliceUp.udp(10))
 	}},
+	LinkLocalGroup: {"spanning tree", bridged, func(b *bench) { w := across; w.dstMAC = linkLocalGroups; b.in(clients.LAN, w.udp(10)) }},
+	Looped: {"a client's own frame comes in by the WAN", bridged, func(b *bench) {
+		b.heard(bob)
+		w := home
+		w.srcMAC = bobMAC
+		b.in(clients.WAN, w.udp(10))
+	}},
+	RogueServer: {"a DHCP server among the clients", bridged, func(b *bench) { b.in(clients.LAN, dhcp4(across, true, aliceMAC, 2, aliceIP)) }},
+	RogueRouter: {"an IPv6 router among the clients", bridged, func(b *bench) {
+		b.in(clients.LAN, discovery(aliceMAC, alice6, allNodes6, 255, 134, 0, make([]byte, 12)...))
+	}},
+	Storm: {"more questions than pass", bridged, func(b *bench) {
+		for range 100 {
+			b.in(clients.LAN, arp{from: aliceMAC, to: broadcast, op: 1, mac: aliceMAC, ip: aliceIP, target: 0x0a0000fe}.raw())
+		}
+	}},
 	HandoverFull: {"too much at once for one worker comes to another", nil, func(b *bench) {
 		b.team.astray()
 		for range 40 {
@@ -174,7 +190,7 @@ var dropRows = map[Reason]struct {
 }
 
 // nobodys are reasons whose packets are no client's, as far as can be told.
-var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded, HandoverFull}
+var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded, HandoverFull, Looped}
 
 func TestEveryReasonIsReached(t *testing.T) {
 	for r, name := range Reasons() {

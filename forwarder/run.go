@@ -249,7 +249,11 @@ func (f *Forwarder) mind() {
 	f.sayUse()
 	if f.worker == 0 {
 		f.mindAnnouncements()
+		if f.bridge != nil {
+			f.mindLoop()
+		}
 	}
+	f.strangers = strangers{} // who speaks on and on is heard on and on (heardOutside)
 	f.mindLed()
 	f.fragments.expire(f.now)
 	f.giveUp()

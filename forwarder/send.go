@@ -51,7 +51,12 @@ func (f *Forwarder) send(fr *frame) Reason {
 	if fr.hairpin {
 		return f.turnRound(fr, charge)
 	}
-	fr.SetMACs(fr.next, f.mac[fr.to])
+	switch {
+	case !f.cfg.Bridge:
+		fr.SetMACs(fr.next, f.mac[fr.to])
+	case f.isARP(fr):
+		charge = unbilled
+	}
 	if fr.added != 0 {
 		f.sendPieces(fr, charge)
 		return Taken

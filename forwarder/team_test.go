@@ -43,8 +43,12 @@ type team struct {
 
 func newTeam(b *bench) *team {
 	tm := &team{b: b, links: make([]Links, teamSize)}
+	outside := FanOutWAN(teamSize)
+	if b.cfg.Bridge {
+		outside = FanOutBridge(b.table.Spread())
+	}
 	for port, program := range [][]bpf.Instruction{
-		clients.LAN: FanOutLAN(b.table.Spread()), clients.WAN: FanOutWAN(teamSize), clients.Host: {bpf.RetConstant{Val: 0}},
+		clients.LAN: FanOutLAN(b.table.Spread()), clients.WAN: outside, clients.Host: {bpf.RetConstant{Val: 0}},
 	} {
 		tm.programs[port] = wholeFrames(b, program)
 		var ends []link.Link

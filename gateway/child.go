@@ -174,6 +174,9 @@ func openLinks(files []*os.File, order *forwardOrder, spread clients.Spread) ([]
 		for port, f := range []*os.File{clients.LAN: files[i], clients.WAN: files[order.Workers+i], clients.Host: files[2*order.Workers]} {
 			group.Go(func() (err error) {
 				links[i][port], err = openLink(f, sender(files, order, port, i), order.TAP[port], order.Ringless)
+				if p, ok := links[i][port].(*link.Packet); ok && order.Config.Bridge {
+					p.KeepPriority()
+				}
 				return err
 			})
 		}
@@ -185,7 +188,11 @@ func openLinks(files []*os.File, order *forwardOrder, spread clients.Spread) ([]
 	if err != nil || len(links) == 1 {
 		return links, err
 	}
-	for port, program := range [][]bpf.Instruction{clients.LAN: forwarder.FanOutLAN(spread), clients.WAN: forwarder.FanOutWAN(order.Workers)} {
+	outside := forwarder.FanOutWAN(order.Workers)
+	if order.Config.Bridge {
+		outside = forwarder.FanOutBridge(spread)
+	}
+	for port, program := range [][]bpf.Instruction{clients.LAN: forwarder.FanOutLAN(spread), clients.WAN: outside} {
 		var sockets []*link.Packet
 		for i := range links {
 			if p, ok := links[i][port].(*link.Packet); ok {

@@ -60,6 +60,7 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 	opt := sessionOptions(cfg)
 	opt.Table, opt.Store, opt.RingForwarder = table, c.store, forward.Ring
 	opt.Now, opt.Boot = time.Now, c.clock.Now
+	opt.Bridge = cfg.Bridges()
 	opt.LAN, opt.Gateway, opt.Log = cfg.LAN.Address.Masked(), cfg.LAN.Address.Addr(), c.log
 	opt.RateReasons, opt.Checkpointed = rateReasons(), c.metrics.Checkpoint
 	c.manager = sessions.New(opt)
@@ -68,11 +69,15 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 
 // sessionOptions is what of the config sessions are run by, and may change meanwhile.
 func sessionOptions(cfg *config.Config) sessions.Options {
+	silence := cfg.Sessions.PauseOnSilentGateway
+	if cfg.Bridges() && !cfg.WAN.Gateway.IsValid() { // nobody is listened for
+		silence = 0
+	}
 	return sessions.Options{
 		GlobalDown: limiter.Rate(cfg.Bandwidth.Global.Down.BytesPerSecond()), GlobalUp: limiter.Rate(cfg.Bandwidth.Global.Up.BytesPerSecond()),
 		ResumeOnRestart: cfg.Sessions.ResumeOnRestart, Checkpoint: cfg.Store.Checkpoint,
 		LedgerKeep: cfg.Sessions.LedgerKeep, IdlePause: cfg.Sessions.IdlePause,
-		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: cfg.Sessions.PauseOnSilentGateway,
+		PauseOnCarrierLoss: cfg.Sessions.PauseOnCarrierLoss, PauseOnSilence: silence,
 	}
 }
 

@@ -27,7 +27,7 @@ type traffic struct{ packets, bytes uint64 } // bytes of layer 3
 type counter struct {
 	t    *testing.T
 	ns   *namespace
-	wire *ebpf.Map // packets, bytes
+	wire *ebpf.Map // packets, bytes; and of IPv6, without neighbour discovery, for one and for many
 }
 
 // kinds is what nftables counts apart.
@@ -48,7 +48,7 @@ func newCounter(n *namespace) *counter {
 	}
 	c := &counter{t: n.t, ns: n}
 	var err error
-	c.wire, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2})
+	c.wire, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 6})
 	check(n.t, err)
 	n.t.Cleanup(func() { c.wire.Close() })
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: counting(c.wire.FD())})
@@ -96,6 +96,8 @@ const (
 //	segments = (len - 14 - header + gso_size - 1) / gso_size, at least 1
 //	packets += segments
 //	bytes   += len - 14 + (segments - 1) * header
+//
+// IPv6, whose header of 40 bytes has no options here, is counted apart.
 func counting(wire int) asm.Instructions {
 	const eth = 14
 	add := func(key int64, what asm.Register, next string) asm.Instructions {
@@ -113,6 +115,7 @@ func counting(wire int) asm.Instructions {
 		asm.Mov.Reg(asm.R6, asm.R1), // the loads from the packet want it there
 		asm.LoadMem(asm.R0, asm.R6, skbProtocol, asm.Word),
 		asm.HostTo(asm.BE, asm.R0, asm.Half),
+		asm.JEq.Imm(asm.R0, 0x86dd, "six"),
 		asm.JNE.Imm(asm.R0, 0x0800, "pass"),
 		asm.LoadMem(asm.R8, asm.R6, skbLen, asm.Word), // R8: bytes
 		asm.Sub.Imm(asm.R8, eth),
@@ -146,6 +149,46 @@ func counting(wire int) asm.Instructions {
 	}
 	program = append(program, add(0, asm.R9, "count")...)
 	program = append(program, add(1, asm.R8, "bytes")...)
+	program = append(program, asm.Ja.Label("pass"))
+	program = append(program, asm.Instructions{
+		asm.LoadAbs(eth+6, asm.Byte).WithSymbol("six"),
+		asm.Mov.Reg(asm.R7, asm.R0), // R7: protocol
+		asm.LoadAbs(eth+40, asm.Byte),
+		asm.JNE.Imm(asm.R7, 58, "billed"),
+		asm.JLT.Imm(asm.R0, 133, "billed"),
+		asm.JLE.Imm(asm.R0, 137, "pass"),
+		asm.LoadMem(asm.R8, asm.R6, skbLen, asm.Word).WithSymbol("billed"),
+		asm.Sub.Imm(asm.R8, eth),
+		asm.Mov.Imm(asm.R9, 1),
+		asm.LoadAbs(0, asm.Byte),
+		asm.And.Imm(asm.R0, 1),
+		asm.JNE.Imm(asm.R0, 0, "group6"),
+		asm.LoadMem(asm.R1, asm.R6, skbGSOSize, asm.Word),
+		asm.JEq.Imm(asm.R1, 0, "count6"),
+		asm.JNE.Imm(asm.R7, 6, "short6"),
+		asm.LoadAbs(eth+40+12, asm.Byte),
+		asm.RSh.Imm(asm.R0, 4),
+		asm.LSh.Imm(asm.R0, 2),
+		asm.Mov.Reg(asm.R7, asm.R0), // R7: header
+		asm.Add.Imm(asm.R7, 40),
+		asm.Ja.Label("segments6"),
+		asm.Mov.Imm(asm.R7, 48).WithSymbol("short6"),
+		asm.LoadMem(asm.R1, asm.R6, skbGSOSize, asm.Word).WithSymbol("segments6"),
+		asm.Mov.Reg(asm.R9, asm.R8),
+		asm.Sub.Reg(asm.R9, asm.R7),
+		asm.Add.Reg(asm.R9, asm.R1),
+		asm.Sub.Imm(asm.R9, 1),
+		asm.Div.Reg(asm.R9, asm.R1),
+		asm.Mov.Reg(asm.R1, asm.R9),
+		asm.Sub.Imm(asm.R1, 1),
+		asm.Mul.Reg(asm.R1, asm.R7),
+		asm.Add.Reg(asm.R8, asm.R1),
+	}...)
+	program = append(program, add(2, asm.R9, "count6")...)
+	program = append(program, add(3, asm.R8, "bytes6")...)
+	program = append(program, asm.Ja.Label("pass"))
+	program = append(program, add(4, asm.R9, "group6")...)
+	program = append(program, add(5, asm.R8, "groupBytes6")...)
 	return append(program,
 		asm.Mov.Imm(asm.R0, -1).WithSymbol("pass"), // TCX_NEXT
 		asm.Return(),
@@ -158,6 +201,16 @@ func (c *counter) read() (now traffic) {
 	check(c.t, c.wire.Lookup(uint32(0), &now.packets))
 	check(c.t, c.wire.Lookup(uint32(1), &now.bytes))
 	return now
+}
+
+// read6 is read of IPv6, neighbour discovery aside: for one station, and for many.
+func (c *counter) read6() (one, many traffic) {
+	c.t.Helper()
+	check(c.t, c.wire.Lookup(uint32(2), &one.packets))
+	check(c.t, c.wire.Lookup(uint32(3), &one.bytes))
+	check(c.t, c.wire.Lookup(uint32(4), &many.packets))
+	check(c.t, c.wire.Lookup(uint32(5), &many.bytes))
+	return one, many
 }
 
 // nft returns what nftables has counted of a kind.

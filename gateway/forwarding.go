@@ -21,7 +21,7 @@ import (
 // openPorts takes both ports away from the kernel and makes the host link.
 func (k *keeper) openPorts() error {
 	opt := ports.Options{StateDir: k.stateDir(), Sockets: k.table.Workers(), Transmit: !k.cfg.Kernel.Lacks(config.TransmitRing),
-		ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP)}
+		ClassicDrop: k.cfg.Kernel.Lacks(config.TCX), CutUDP: k.cfg.Kernel.Lacks(config.TapUDP), Promiscuous: k.cfg.Bridges()}
 	for i, port := range []**ports.Port{clients.LAN: &k.lan, clients.WAN: &k.wan} {
 		p, err := ports.Open(sides(k.cfg)[i], opt)
 		for end := time.Now().Add(formerPatience); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
@@ -63,7 +63,7 @@ func (k *keeper) stateDir() string { return k.cfg.API.Socket + ".ports" }
 func (k *keeper) openHost() error {
 	host, err := ports.OpenHost(ports.HostOptions{
 		Name: config.HostLink, MAC: k.lan.MAC(), MTU: ports.HostMTU(k.lan.MTU()), Address: k.cfg.LAN.Address, DefaultRoute: k.cfg.Host.DefaultRoute,
-		CutUDP: k.cfg.Kernel.Lacks(config.TapUDP),
+		CutUDP: k.cfg.Kernel.Lacks(config.TapUDP), NextRouter: nextRouter(k.cfg),
 	})
 	if err != nil {
 		return err
@@ -72,6 +72,15 @@ func (k *keeper) openHost() error {
 	k.host = host
 	k.mu.Unlock()
 	return nil
+}
+
+// nextRouter is whom the box's kernel asks for by ARP; invalid where the forwarder is
+// its router.
+func nextRouter(cfg *config.Config) (a netip.Addr) {
+	if cfg.Bridges() {
+		a = cfg.WAN.Gateway
+	}
+	return a
 }
 
 // closePorts puts back what openPorts changed.
@@ -209,11 +218,22 @@ func (k *keeper) beginForward() error {
 // forwardConfig is what the forwarder needs to know of the config when it starts.
 func forwardConfig(cfg *config.Config) forwarder.Config {
 	return forwarder.Config{
-		LAN:       cfg.LAN.Address,
-		HostRoute: cfg.Host.DefaultRoute, NATFlows: cfg.Limits.NATFlows, QueueMemory: int(cfg.Limits.QueueMemory),
+		LAN: cfg.LAN.Address, Bridge: cfg.Bridges(),
+		HostRoute: cfg.Host.DefaultRoute, NATFlows: natFlows(cfg), QueueMemory: int(cfg.Limits.QueueMemory),
 		Single: cfg.Kernel.Lacks(config.Joining),
 	}
 }
+
+// natFlows is how many translations there is room for. A bridge translates nothing.
+func natFlows(cfg *config.Config) int {
+	if cfg.Bridges() {
+		return leastNATFlows
+	}
+	return cfg.Limits.NATFlows
+}
+
+// leastNATFlows is room enough for every worker to have some.
+const leastNATFlows = 64 * clients.MaxWorkers
 
 // watchAgain is how long nobody watches the ports when that has failed.
 const watchAgain = time.Second

@@ -15,7 +15,11 @@ var filterings = map[string]nat.Filtering{
 }
 
 // addressing is where the config says that the gateway is on the WAN.
-func addressing(w *config.WAN) clients.Addressing {
+func addressing(cfg *config.Config) clients.Addressing {
+	w := &cfg.WAN
+	if cfg.Bridges() {
+		return clients.Addressing{Bits: cfg.LAN.Address.Bits(), Gateway: nextRouterBits(w)}
+	}
 	if len(w.Addresses) == 0 {
 		return clients.Addressing{}
 	}
@@ -24,6 +28,14 @@ func addressing(w *config.WAN) clients.Addressing {
 		a.Addresses = append(a.Addresses, bits(own))
 	}
 	return a
+}
+
+// nextRouterBits is wan.gateway; 0: there is none.
+func nextRouterBits(w *config.WAN) uint32 {
+	if !w.Gateway.IsValid() {
+		return 0
+	}
+	return bits(w.Gateway)
 }
 
 // bits is an IPv4 address as the table has it.
@@ -47,7 +59,7 @@ func (c *control) instruct(cfg *config.Config) {
 		open = append(open, clients.PortRange{UDP: p.Protocol == "udp", First: p.First, Last: p.Last})
 	}
 	h.SetOpen(cfg.Host.Ports.All, open)
-	h.SetAddressing(addressing(&cfg.WAN))
+	h.SetAddressing(addressing(cfg))
 	c.table.Changed(clients.HostSlot)
 	c.forward.Ring()
 }

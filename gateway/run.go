@@ -47,7 +47,7 @@ func RunConfig(ctx context.Context, path string, reload <-chan os.Signal) error 
 		select {
 		case <-k.announced:
 			fmt.Fprintf(os.Stdout, "gatewayd: ready: lan %s %v, wan %s %v, api %s\n",
-				cfg.LAN.Port(), cfg.LAN.Address, cfg.WAN.Port(), words(cfg.WAN.Addresses), cfg.API.Socket)
+				cfg.LAN.Port(), cfg.LAN.Address, cfg.WAN.Port(), outside(cfg), cfg.API.Socket)
 		case <-until.Done():
 		}
 	}()
@@ -67,6 +67,14 @@ func CheckConfig(path string) (warnings []string, err error) {
 		return nil, err
 	}
 	return cfg.Warnings(), checkSides(cfg)
+}
+
+// outside is where the gateway is on the WAN, in words.
+func outside(cfg *config.Config) string {
+	if cfg.Bridges() {
+		return "bridged"
+	}
+	return words(cfg.WAN.Addresses)
 }
 
 // words is prefixes in words.

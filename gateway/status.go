@@ -80,11 +80,15 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	forwards := c.forwards(h)
 	if !forwards {
 		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
-	} else if a, _ := h.Addressing(); len(a.Addresses) == 0 {
+	} else if a, _ := h.Addressing(); len(a.Addresses) == 0 && !c.cfg.Load().Bridges() {
 		degraded = append(degraded, "the gateway has no address on the WAN: nothing goes out")
-	} else if !h.Resolved() {
+	} else if a.Gateway != 0 && !h.Resolved() {
 		degraded = append(degraded, "the next router "+c.cfg.Load().WAN.Gateway.String()+" does not answer ARP on "+
 			c.cfg.Load().WAN.Port()+": check the cable and wan.gateway")
+	}
+	if h.Looped(c.clock.Now()) {
+		degraded = append(degraded, "the LAN and the WAN are joined elsewhere, too, so frames would go round for ever: nothing is bridged until 30 s after that way is gone; "+
+			"look for a cable or an access point that joins "+c.cfg.Load().LAN.Port()+"'s network with "+c.cfg.Load().WAN.Port()+"'s")
 	}
 	degraded = append(degraded, c.manager.Degraded()...)
 	before := c.losses.oldest()

@@ -31,7 +31,7 @@ type scene struct {
 	lan, wan api.Port
 	forwards bool // the forwarder goes round
 	stopped  bool // admission, as a whole
-	resolved bool // the next router answers ARP
+	resolved bool // the next router answers ARP, or none is known
 	flows    int
 	global   bool            // its speed is the global one
 	speed    [2]limiter.Rate // of the moment, by sessions.WaitedUp and WaitedDown
@@ -68,6 +68,27 @@ var walk = []stage{
 	{"return", []string{"restore"}, (*scene).back},
 }
 
+// bridgeWalk is walk of a bridge, which translates nothing.
+var bridgeWalk = []stage{
+	{"link", []string{"decode", "sift"}, (*scene).link},
+	{"client", []string{"identify"}, (*scene).client},
+	{"address", []string{"identify"}, (*scene).address},
+	{"local", []string{"toBox"}, (*scene).local},
+	{"admit", []string{"admit"}, (*scene).admit},
+	{"route", []string{"fit"}, (*scene).route},
+	{"limit", []string{"pace", "quota"}, (*scene).limit},
+	{"send", []string{"send"}, (*scene).send},
+	{"return", []string{"find"}, (*scene).back},
+}
+
+// way is the walk of the mode.
+func (sc *scene) way() []stage {
+	if sc.cfg.Bridges() {
+		return bridgeWalk
+	}
+	return walk
+}
+
 // why walks what decides about the packets of the device that key names.
 func (c *control) why(ctx context.Context, key string) (api.Why, error) {
 	s, err := c.manager.Standing(ctx, key)
@@ -79,7 +100,7 @@ func (c *control) why(ctx context.Context, key string) (api.Why, error) {
 	_, flows := h.Translations()
 	sc := &scene{
 		Standing: s, asked: key, cfg: c.cfg.Load(), lan: state.Ports["lan"], wan: state.Ports["wan"],
-		forwards: c.forwards(h), stopped: h.Stop.Load() != 0, resolved: h.Resolved(), flows: int(flows),
+		forwards: c.forwards(h), stopped: h.Stop.Load() != 0, resolved: h.Resolved() || c.cfg.Load().Bridges() && !c.cfg.Load().WAN.Gateway.IsValid(), flows: int(flows),
 	}
 	if s.Passing != nil {
 		sc.global = s.Passing.Session.UseGlobalSpeed
@@ -108,7 +129,7 @@ func (c *control) measure(ctx context.Context, sc *scene) {
 func (sc *scene) tell() api.Why {
 	w := api.Why{Now: sc.Now, Device: sc.Device, Steps: []api.WhyStep{}}
 	var stops, holds *api.WhyStep
-	for _, st := range walk {
+	for _, st := range sc.way() {
 		f := st.look(sc)
 		step := api.WhyStep{Step: st.name, Path: st.path, State: f.state, Seen: f.seen, Do: f.do, Drops: sc.dropped(st.name)}
 		if !f.at.IsZero() {

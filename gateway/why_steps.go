@@ -55,8 +55,11 @@ func (sc *scene) link() finding {
 
 // client: is its MAC known?
 func (sc *scene) client() finding {
-	join := fmt.Sprintf("on the client: is it on this network, with an address of %v and the default route %v?",
-		sc.cfg.LAN.Address.Masked(), sc.cfg.LAN.Address.Addr())
+	join := "on the client: is it on this network?"
+	if !sc.cfg.Bridges() {
+		join = fmt.Sprintf("on the client: is it on this network, with an address of %v and the default route %v?",
+			sc.cfg.LAN.Address.Masked(), sc.cfg.LAN.Address.Addr())
+	}
 	switch {
 	case sc.Device == nil && sc.Full:
 		return stops("raise limits.clients in the config and restart gatewayd", "it is not known, and the client table is full: newcomers are not served")
@@ -123,6 +126,9 @@ func (sc *scene) local() finding {
 		return unasked("")
 	}
 	if l, ok := sc.lost(forwarder.LANDestination); ok {
+		if sc.cfg.Bridges() {
+			return holds("look for a switch on the LAN's side that floods frames", "it speaks with its neighbours through this port, too; such frames end here, the last %s", sc.ago(l.Last)).on(l.Last)
+		}
 		return holds("its netmask has to be that of "+sc.cfg.LAN.Address.Masked().String(),
 			"it sends packets for its neighbours to the gateway, which does not pass them on; the last %s", sc.ago(l.Last)).on(l.Last)
 	}
@@ -191,6 +197,9 @@ func (sc *scene) route() finding {
 	}
 	if l, ok := sc.lost(forwarder.Unresolved); ok {
 		return holds("", "it spoke to a neighbour of the WAN port that does not answer ARP; the last %s", sc.ago(l.Last)).on(l.Last)
+	}
+	if !sc.cfg.WAN.Gateway.IsValid() {
+		return fine("WAN port %s is up", port)
 	}
 	return fine("WAN port %s is up and the next router %v answers ARP", port, sc.cfg.WAN.Gateway)
 }
@@ -281,6 +290,9 @@ func (sc *scene) back() finding {
 	case sc.Passing == nil:
 		return unasked("")
 	case u.UpPackets > 0 && u.DownPackets == 0 && sc.Now.Sub(sc.Passing.Started) > held:
+		if sc.cfg.Bridges() {
+			return holds("does what is behind the WAN port answer it?", "%d packets have gone out and none has come back", u.UpPackets)
+		}
 		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.cfg.WAN.Gateway, words(sc.cfg.WAN.Addresses)),
 			"%d packets have gone out and none has come back", u.UpPackets)
 	case sc.Came.IsZero():
@@ -292,6 +304,9 @@ func (sc *scene) back() finding {
 // isLAN says whether an address can be a client's.
 func (sc *scene) isLAN(ip string) bool {
 	a, err := netip.ParseAddr(ip)
+	if sc.cfg.Bridges() {
+		return err == nil
+	}
 	return err == nil && sc.cfg.LAN.Address.Masked().Contains(a) && a != sc.cfg.LAN.Address.Addr()
 }
 

@@ -17,22 +17,67 @@ import (
 
 // A packet's way as it is told is the way that it goes.
 func TestTheWalkIsThePath(t *testing.T) {
-	var told []string
-	for _, st := range walk {
-		for _, step := range st.path {
-			if len(told) == 0 || told[len(told)-1] != step { // client and address share one
-				told = append(told, step)
+	for _, row := range []struct {
+		mode  string
+		walk  []stage
+		steps func(port int) []string
+	}{{config.ModeRoute, walk, forwarder.Steps}, {config.ModeBridge, bridgeWalk, forwarder.BridgeSteps}} {
+		var told []string
+		for _, st := range row.walk {
+			for _, step := range st.path {
+				if len(told) == 0 || told[len(told)-1] != step { // client and address share one
+					told = append(told, step)
+				}
 			}
 		}
-	}
-	way := slices.Clone(forwarder.Steps(clients.LAN))
-	for _, step := range forwarder.Steps(clients.WAN) {
-		if !slices.Contains(way, step) {
-			way = append(way, step)
+		way := slices.Clone(row.steps(clients.LAN))
+		for _, step := range row.steps(clients.WAN) {
+			if !slices.Contains(way, step) {
+				way = append(way, step)
+			}
+		}
+		if !slices.Equal(told, way) {
+			t.Errorf("mode %s: the walk is %v, the packet path %v", row.mode, told, way)
 		}
 	}
-	if !slices.Equal(told, way) {
-		t.Errorf("the walk is %v, the packet path %v", told, way)
+}
+
+// What is said in bridge mode speaks of no address and no router that the box does not have.
+func TestVerdictsOfABridge(t *testing.T) {
+	const name = "device 3 (02:00:00:00:00:0c, 10.10.0.2) "
+	for _, row := range []struct {
+		name, step, verdict, do string
+		change                  func(*scene)
+	}{
+		{"all is well", "", name + "is online", "", func(*scene) {}},
+		{"a MAC never seen", "client", "MAC 02:00:00:00:00:77 is NOT online: no packet of this MAC has come", "is it on this network?", unknown("02:00:00:00:00:77", "", "02:00:00:00:00:77")},
+		{"an address of elsewhere that is not its own", "address", name + "is NOT online: it sends from 198.51.100.7, which is not its own", "wait a second", func(sc *scene) {
+			sc.Foreign, sc.Sent = "198.51.100.7", aMoment.Add(-time.Minute)
+			loses(forwarder.Spoofed)(sc)
+		}},
+		{"frames for its neighbours", "local", name + "is online, but held back: it speaks with its neighbours", "a switch", loses(forwarder.LANDestination)},
+		{"the WAN cable is out", "route", name + "is NOT online: the WAN port eth0 has no link", "ip link show eth0", func(sc *scene) { sc.wan.Up = false }},
+		{"nothing comes back", "return", name + "is online, but held back: 10 packets have gone out and none has come back", "behind the WAN port", func(sc *scene) { sc.Passing.Use.DownPackets = 0 }},
+	} {
+		sc := sceneOf(func(sc *scene) {
+			sc.cfg.Mode = config.ModeBridge
+			sc.cfg.WAN.Addresses, sc.cfg.WAN.Gateway = nil, netip.Addr{}
+			row.change(sc)
+		})
+		w := sc.tell()
+		if !strings.HasPrefix(w.Verdict, row.verdict) || !strings.Contains(w.Do, row.do) {
+			t.Errorf("%s: %q, do %q", row.name, w.Verdict, w.Do)
+		}
+		for _, st := range w.Steps {
+			if decides := st.State == api.WhyStops || st.State == api.WhyHolds; decides && row.step != st.Step && st.Step != "send" {
+				t.Errorf("%s: step %s %s: %s", row.name, st.Step, st.State, st.Seen)
+			}
+			for _, word := range []string{"10.10.0.1", "203.0.113", "invalid", "conversations"} {
+				if strings.Contains(st.Seen+st.Do, word) {
+					t.Errorf("%s: step %s says %q, do %q", row.name, st.Step, st.Seen, st.Do)
+				}
+			}
+		}
 	}
 }
 

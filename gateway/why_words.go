@@ -42,5 +42,10 @@ var endings = [...]struct{ stage, words string }{
 	forwarder.ForwarderEnded:  {"send", "it waited in a forwarder that ended"},
 	forwarder.NoLink:          {"send", "the port had no link"},
 	forwarder.NoAddress:       {"route", "the gateway had no address on the WAN"},
+	forwarder.LinkLocalGroup:  {"link", "for a group that no bridge passes on, as spanning tree's"},
+	forwarder.Looped:          {"link", "LAN and WAN are joined elsewhere, too"},
+	forwarder.RogueServer:     {"link", "an answer of a DHCP server, which is nobody's to give on the LAN's side"},
+	forwarder.RogueRouter:     {"link", "an IPv6 router's word, which is nobody's to give on the LAN's side"},
+	forwarder.Storm:           {"link", "more ARP, DHCP or neighbour discovery than passes without a session"},
 	forwarder.HandoverFull:    {"link", "more for one worker than the others could hand over"},
 }

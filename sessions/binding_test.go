@@ -53,6 +53,31 @@ func TestSightings(t *testing.T) {
 	}
 }
 
+// Behind a bridge any one host's address may be a client's.
+func TestAddressesBehindABridge(t *testing.T) {
+	for ip, want := range map[uint32]bool{
+		0xc0a80002: true, 0x08080808: true, 0x0a0affff: true, 0x0a0a0001: false, 0x7f000001: false, 0xa9fe0001: false,
+		0x00000001: false, 0xe0000001: false, 0xffffffff: false,
+	} {
+		t.Run(ipText(ip), func(t *testing.T) {
+			w := newWorld(t)
+			w.opt.Bridge = true
+			w.boots().runs()
+			w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwA, IP: ip})
+			w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwC, IP: ip3})
+			w.until("the one behind is bound", func() bool { return w.fake.addressOf(hwC) == ip3 })
+			if got := w.fake.addressOf(hwA) == ip; got != want {
+				t.Errorf("bound: %v, want %v", got, want)
+			}
+			if want {
+				return
+			}
+			_, _, err := w.m.AddDevice(bg(), macB, ipText(ip), "")
+			w.wants(err, ErrBadDevice)
+		})
+	}
+}
+
 func TestBindingRule(t *testing.T) {
 	t.Parallel()
 	rows := []struct {

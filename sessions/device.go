@@ -197,13 +197,19 @@ func (m *Manager) parseIP(text string) (uint32, error) {
 	if ip := packIP(a); m.isClientIP(ip) {
 		return ip, nil
 	}
+	if m.opt.Bridge {
+		return 0, fmt.Errorf("%w: IP %v is no host's address, or the gateway's own (%v)", ErrBadDevice, a, m.opt.Gateway)
+	}
 	return 0, fmt.Errorf("%w: IP %v is not a client's in %v (gateway %v)", ErrBadDevice, a, m.opt.LAN, m.opt.Gateway)
 }
 
 // isClientIP: inside the LAN prefix, and neither the gateway's, the network's
-// nor the broadcast address.
+// nor the broadcast address. Behind a bridge: any one host's.
 func (m *Manager) isClientIP(ip uint32) bool {
 	a := unpackIP(ip)
+	if m.opt.Bridge {
+		return a != m.opt.Gateway && ip>>24 != 0 && ip>>28 < 14 && !a.IsLoopback() && !a.IsLinkLocalUnicast()
+	}
 	if !m.opt.LAN.Contains(a) || a == m.opt.Gateway {
 		return false
 	}

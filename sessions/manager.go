@@ -59,6 +59,7 @@ type Options struct {
 	LedgerKeep         time.Duration                       // how long a ledger is kept after its session's end; 0: 90 days
 	LAN                netip.Prefix                        // the clients'
 	Gateway            netip.Addr                          // the gateway's own address
+	Bridge             bool                                // clients may have addresses outside of LAN, too
 	RateReasons        []int                               // the forwarder's reasons for which packets are dropped because of their client's rate
 	Log                *slog.Logger                        // nil: none
 	Checkpointed       func(took time.Duration, err error) // told of each checkpoint; nil: nobody

@@ -103,7 +103,8 @@ type Worker struct {
 	// By direction, up and down: what the other workers share the total by.
 	Spent    [2]atomic.Uint64 // layer-3 bytes charged to the total, ever
 	Demand   [2]atomic.Uint64 // weights of the clients with something waiting, summed
-	_        [3]uint64
+	Looped   atomic.Int64     // bridge mode: until when its sides count as joined elsewhere, ns since boot; 0: never yet
+	_        [2]uint64
 	counters [2]published
 	use      [MaxAddresses]atomic.Uint64 // external address << 32 | mappings at it
 

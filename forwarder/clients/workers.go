@@ -39,6 +39,10 @@ func (h *Header) Resolved() bool {
 	return true
 }
 
+// Looped says whether the sides of a bridge count as joined elsewhere at a moment since
+// boot.
+func (h *Header) Looped(now time.Duration) bool { return int64(now) < h.Worker[0].Looped.Load() }
+
 // HopHeard returns when a worker last heard the WAN's next hop, since boot; 0:
 // never.
 func (h *Header) HopHeard() (last time.Duration) {

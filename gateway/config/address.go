@@ -17,6 +17,10 @@ func (c *Config) addresses(k *checker) {
 		lanReason = checkOwn(lan, longestLAN)
 	}
 	k.say("lan.address", lanReason)
+	if c.Bridges() {
+		c.bridged(k, lanReason == "")
+		return
+	}
 	sound := k.wanAddresses(c.WAN.Addresses)
 	if lanReason == "" && sound && lan.Overlaps(wan) {
 		k.say("lan.address", fmt.Sprintf("%v overlaps wan.address %v, so nobody could say which side an address is on; "+
@@ -27,6 +31,34 @@ func (c *Config) addresses(k *checker) {
 	} else if !c.WAN.Gateway.IsValid() {
 		k.say("wan.gateway", missing+"write the next router's address")
 	}
+}
+
+// bridged looks at what of the WAN has a meaning where one network is on both sides.
+func (c *Config) bridged(k *checker, lanSound bool) {
+	if len(c.WAN.Addresses) > 0 {
+		k.say("wan.address", "mode: bridge has one network on both sides, where lan.address is the box's only address; remove wan.address", "mode")
+	}
+	switch gateway := c.WAN.Gateway; {
+	case !gateway.IsValid() && c.Host.DefaultRoute:
+		k.say("wan.gateway", missing+"host.default_route needs the next router's address, inside lan.address's prefix", "host.default_route")
+	case gateway.IsValid() && lanSound:
+		k.say("wan.gateway", c.checkNextRouter(), "lan.address", "mode")
+	}
+}
+
+// checkNextRouter says why wan.gateway cannot be on the bridged network; lan.address is sound.
+func (c *Config) checkNextRouter() string {
+	gateway, lan := c.WAN.Gateway, c.LAN.Address
+	right := fmt.Sprintf("write the next router's address inside %v, such as %v", lan.Masked(), firstHost(lan, lan.Addr()))
+	switch {
+	case gateway == lan.Addr():
+		return fmt.Sprintf("%v is lan.address, this box itself; %s", gateway, right)
+	case !lan.Contains(gateway):
+		return fmt.Sprintf("%v is not inside lan.address %v, which is on both sides in mode: bridge; %s", gateway, lan, right)
+	case gateway == lan.Masked().Addr() || gateway == broadcast(lan):
+		return fmt.Sprintf("%v is the network's or the broadcast address in %v; %s", gateway, lan.Masked(), right)
+	}
+	return ""
 }
 
 // wanAddresses looks at the gateway's own addresses on the WAN, and says whether

@@ -17,7 +17,7 @@ func (c *Config) Adopt(next *Config) (taken, stay []string) {
 	for _, k := range keys {
 		switch {
 		case same(k.path, c, next):
-		case k.when == atReload:
+		case k.when == atReload && !c.keeps(k.path):
 			field(c, k.path).Set(field(next, k.path))
 			taken = append(taken, k.path)
 		default:
@@ -28,6 +28,12 @@ func (c *Config) Adopt(next *Config) (taken, stay []string) {
 	}
 	slices.SortFunc(stay, func(a, b string) int { return position(a) - position(b) })
 	return taken, stay
+}
+
+// keeps says whether a key that a reload changes elsewhere stays here: the box's route
+// to the next router of a bridge is made with its link.
+func (c *Config) keeps(path string) bool {
+	return path == "wan.gateway" && c.Bridges() && c.Host.DefaultRoute
 }
 
 // giveUp puts back, of what was taken over, one value that contradicts another; false

@@ -10,7 +10,7 @@ import (
 
 // other returns the usual config with another value, which Check takes, of one key.
 var other = map[string]func(*Config){
-	"mode":                             func(c *Config) { c.Mode = "bridge" }, // there is no other one yet
+	"mode":                             func(c *Config) { c.Mode = ModeBridge },
 	"workers":                          func(c *Config) { c.Workers = 2 },
 	"lan.interface":                    func(c *Config) { c.LAN.Interface = "eth2" },
 	"lan.tap":                          func(c *Config) { c.LAN.Interface, c.LAN.TAP = "", "gwlan0" },
@@ -107,6 +107,20 @@ func TestEveryKeyIsTakenAtReloadOrAtRestart(t *testing.T) {
 	}
 }
 
+// The router of a bridge is who is listened for, and taken at a reload, unless the box's own
+// route leads to it.
+func TestAdoptBehindABridge(t *testing.T) {
+	for route, want := range map[bool][]string{false: {"wan.gateway"}, true: nil} {
+		now := usual()
+		now.Mode, now.WAN.Addresses, now.WAN.Gateway, now.Host.DefaultRoute = ModeBridge, nil, netip.MustParseAddr("10.10.0.254"), route
+		next := now
+		next.WAN.Gateway = netip.MustParseAddr("10.10.0.253")
+		if taken, stay := now.Adopt(&next); !slices.Equal(taken, want) || len(taken)+len(stay) != 1 {
+			t.Errorf("default route %v: taken %v, stay %v", route, taken, stay)
+		}
+	}
+}
+
 func TestAdopt(t *testing.T) {
 	for _, row := range []struct {
 		name        string
@@ -127,6 +141,9 @@ func TestAdopt(t *testing.T) {
 			c.LAN.Address, c.WAN.Addresses, c.WAN.Gateway = netip.MustParsePrefix("192.168.0.1/16"), prefixes("10.10.3.2/24"), netip.MustParseAddr("10.10.3.1")
 			c.Metrics.Listen, c.Log.Level = "203.0.113.2:9464", "debug"
 		}, []string{"log.level"}, []string{"lan.address", "wan.address", "wan.gateway", "metrics.listen"}},
+		{"no other mode, nor what only it allows", func(c *Config) {
+			c.Mode, c.WAN.Addresses, c.WAN.Gateway, c.Log.Level = ModeBridge, nil, netip.Addr{}, "debug"
+		}, []string{"log.level"}, []string{"mode", "wan.address", "wan.gateway"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			now, next := usual(), usual()

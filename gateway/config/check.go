@@ -35,6 +35,7 @@ const missing = "missing; "
 
 var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
+	modes      = []string{ModeRoute, ModeBridge}
 	logFormats = []string{"text", "json"}
 	filterings = []string{FilterEndpoint, FilterAddress, FilterAddressPort}
 	features   = []string{TCX, Ring, TransmitRing, Joining, TapUDP, Landlock}
@@ -80,7 +81,7 @@ func (k *checker) say(key, reason string, with ...string) {
 
 func (c *Config) problems() []problem {
 	var k checker
-	k.say("mode", oneOf(c.Mode, []string{ModeRoute}))
+	k.say("mode", oneOf(c.Mode, modes))
 	k.workers(c)
 	k.side("lan", c.LAN.Interface, c.LAN.TAP, "towards the clients, such as eth1")
 	k.side("wan", c.WAN.Interface, c.WAN.TAP, "towards the internet, such as eth0")

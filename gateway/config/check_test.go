@@ -18,6 +18,29 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:2:1: wan.gateway: missing; write the next router's address\n" +
 				"    2 | wan: {interface: eth0}\n" +
 				"      | ^"},
+		{"an address on the WAN of a bridge",
+			"mode: bridge\n" + sides,
+			"gw.yaml:3:33: wan.address: mode: bridge has one network on both sides, where lan.address is the box's only address; remove wan.address\n" +
+				"    3 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
+				"      |                                 ^\n" +
+				"gw.yaml:3:58: wan.gateway: 203.0.113.1 is not inside lan.address 10.10.0.1/16, which is on both sides in mode: bridge; write the next router's address inside 10.10.0.0/16, such as 10.10.0.2\n" +
+				"    3 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
+				"      |                                                          ^"},
+		{"a bridge whose router is the box",
+			"mode: bridge\n" + lanSide + "wan: {interface: eth0, gateway: 10.10.0.1}\n",
+			"gw.yaml:3:33: wan.gateway: 10.10.0.1 is lan.address, this box itself; write the next router's address inside 10.10.0.0/16, such as 10.10.0.2\n" +
+				"    3 | wan: {interface: eth0, gateway: 10.10.0.1}\n" +
+				"      |                                 ^"},
+		{"a bridge whose router is everybody",
+			"mode: bridge\n" + lanSide + "wan: {interface: eth0, gateway: 10.10.255.255}\n",
+			"gw.yaml:3:33: wan.gateway: 10.10.255.255 is the network's or the broadcast address in 10.10.0.0/16; write the next router's address inside 10.10.0.0/16, such as 10.10.0.2\n" +
+				"    3 | wan: {interface: eth0, gateway: 10.10.255.255}\n" +
+				"      |                                 ^"},
+		{"a bridge with a default route to nobody",
+			"mode: bridge\n" + lanSide + "wan: {interface: eth0}\nhost: {default_route: true}\n",
+			"gw.yaml:4:23: wan.gateway: missing; host.default_route needs the next router's address, inside lan.address's prefix\n" +
+				"    4 | host: {default_route: true}\n" +
+				"      |                       ^"},
 		{"too many workers",
 			sides + "workers: 17\n",
 			"gw.yaml:3:10: workers: 17 is out of range; write 1 to 16, or auto\n" +

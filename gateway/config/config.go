@@ -13,8 +13,11 @@ import (
 // DefaultPath is the file that is read when none is named.
 const DefaultPath = "/etc/gatewayd/gatewayd.yaml"
 
-// ModeRoute is NAT44 between two networks.
-const ModeRoute = "route"
+// The modes.
+const (
+	ModeRoute  = "route"  // NAT44 between two networks
+	ModeBridge = "bridge" // transparent: one network on both sides
+)
 
 // Example is a commented file that names every key. Its ports and its WAN
 // addresses are placeholders; everything else is the default.
@@ -26,7 +29,7 @@ var Example []byte
 // it can be built in Go from Default, compared, and carried as JSON. Rates are
 // in JSON as bits per second, durations as nanoseconds, sizes as bytes.
 type Config struct {
-	Mode      string    `json:"mode"`    // ModeRoute
+	Mode      string    `json:"mode"`    // ModeRoute or ModeBridge
 	Workers   int       `json:"workers"` // threads that forward, 1 to 16; 0: as many as there are cores
 	LAN       LAN       `json:"lan"`
 	WAN       WAN       `json:"wan"`
@@ -49,7 +52,9 @@ type LAN struct {
 	Address   netip.Prefix `json:"address"`   // the gateway's own address and the clients' prefix, IPv4, /8 to /30
 }
 
-// WAN is the side of the internet. Neither address can be guessed, so both are required.
+// WAN is the side of the internet. Neither address can be guessed, so both are required
+// in ModeRoute. In ModeBridge there are no Addresses, and Gateway is for what the box
+// itself has to say (Host.DefaultRoute) and hear (Sessions.PauseOnSilentGateway).
 // The clients share all of the gateway's own addresses; each client has one at a time.
 type WAN struct {
 	Interface string `json:"interface"` // an Ethernet port's name, or else
@@ -60,6 +65,9 @@ type WAN struct {
 	Addresses []netip.Prefix `json:"address"`
 	Gateway   netip.Addr     `json:"gateway"` // the next router, inside their prefix; required
 }
+
+// Bridges says whether the mode is ModeBridge.
+func (c *Config) Bridges() bool { return c.Mode == ModeBridge }
 
 // Port is the name of the interface or TAP device.
 func (l LAN) Port() string { return cmp.Or(l.Interface, l.TAP) }
@@ -221,7 +229,7 @@ func (c *Config) Warnings() []string {
 		warnings = append(warnings, fmt.Sprintf("metrics.listen: every client can read %s; set metrics.listen to an address such as %s",
 			c.Metrics.Listen, Default().Metrics.Listen))
 	}
-	if !isShared(c.LAN.Address) {
+	if !c.Bridges() && !isShared(c.LAN.Address) {
 		warnings = append(warnings, fmt.Sprintf("lan.address: %v is not a private prefix (RFC 1918), so clients cannot reach "+
 			"the real owners of those addresses; use one such as 10.10.0.1/16", c.LAN.Address))
 	}

@@ -70,6 +70,13 @@ func ExampleConfig_Warnings() {
 	// 0 [tcp/80]
 }
 
+func ExampleConfig_Bridges() {
+	c, err := config.Parse("gatewayd.yaml", []byte("mode: bridge\nlan: {interface: eth1, address: 10.10.0.1/16}\nwan: {interface: eth0}\n"))
+	fmt.Println(c.Bridges(), err)
+	// Output:
+	// true <nil>
+}
+
 func ExampleParseRate() {
 	r, err := config.ParseRate("1.5 Mbit")
 	fmt.Println(int64(r), "bits a second,", r.BytesPerSecond(), "bytes,", r, err)

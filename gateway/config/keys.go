@@ -29,7 +29,7 @@ const (
 	forMemory  when = "the memory is taken at the start"
 	forProcess when = "processes and their sockets are made by it"
 	forStore   when = "what was sold lies there"
-	forMode    when = "there is one mode only"
+	forMode    when = "what is between the ports is made at the start"
 )
 
 // key is one key of the file and how its value gets into a Config. A key with

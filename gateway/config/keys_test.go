@@ -63,9 +63,9 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"    3 | sessions: {lan_pause: 0}\n" +
 				"      |            ^"},
 		{"a mode that does not work yet",
-			sides + "mode: bridge\n",
-			"gw.yaml:3:7: mode: \"bridge\" is not known; it can be route\n" +
-				"    3 | mode: bridge\n" +
+			sides + "mode: switch\n",
+			"gw.yaml:3:7: mode: \"switch\" is not known; it can be route, bridge\n" +
+				"    3 | mode: switch\n" +
 				"      |       ^"},
 		{"a WAN address that does not work yet",
 			lanSide + "wan: {interface: eth0, address: dhcp, gateway: 203.0.113.1}\n",
@@ -83,7 +83,7 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"gw.yaml: lan.interface: missing; name the Ethernet port towards the clients, such as eth1"},
 		{"a last value over several lines stands at its key",
 			sides + "mode: a\n  -\n",
-			"gw.yaml:3:1: mode: \"a -\" is not known; it can be route\n" +
+			"gw.yaml:3:1: mode: \"a -\" is not known; it can be route, bridge\n" +
 				"    3 | mode: a\n" +
 				"      | ^"},
 		{"a key written twice",
@@ -138,9 +138,9 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"    3 | host: {\"é\": 1, default_route: 2}\n" +
 				"      |                               ^"},
 		{"the caret stands under a value after a tab",
-			sides + "mode:\tbridge\n",
-			"gw.yaml:3:7: mode: \"bridge\" is not known; it can be route\n" +
-				"    3 | mode:\tbridge\n" +
+			sides + "mode:\tswitch\n",
+			"gw.yaml:3:7: mode: \"switch\" is not known; it can be route, bridge\n" +
+				"    3 | mode:\tswitch\n" +
 				"      |      \t^"},
 		{"the caret stands under a value before blanks",
 			sides + "log:\n  level: all   \n  format: 1\t# xml\n",

@@ -26,6 +26,9 @@ type HostOptions struct {
 	// gatewayd.
 	DefaultRoute bool
 
+	// NextRouter is by whom, on the LAN address's own network, instead of gatewayd.
+	NextRouter netip.Addr
+
 	CutUDP bool // as in Options
 }
 
@@ -153,7 +156,7 @@ func (h *Host) Follow(mac net.HardwareAddr, mtu int) error {
 	if err == nil {
 		err = h.fit(l, mac, mtu)
 	}
-	if err == nil && h.opt.DefaultRoute {
+	if err == nil && h.opt.DefaultRoute && !h.opt.NextRouter.IsValid() {
 		err = knowNextHop(l, mac) // the kernel forgets it with the old MAC
 	}
 	if err != nil {

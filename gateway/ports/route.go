@@ -93,14 +93,18 @@ func knowNextHop(l netlink.Link, mac net.HardwareAddr) error {
 // addDefaultRoute sends the box's own traffic over the host link, from the LAN
 // address.
 func addDefaultRoute(l netlink.Link, opt HostOptions) error {
-	if err := knowNextHop(l, opt.MAC); err != nil {
-		return err
+	hop, flags := opt.NextRouter.AsSlice(), 0
+	if !opt.NextRouter.IsValid() {
+		if err := knowNextHop(l, opt.MAC); err != nil {
+			return err
+		}
+		hop, flags = nextHop, int(netlink.FLAG_ONLINK)
 	}
 	err := netlink.RouteAdd(&netlink.Route{
 		LinkIndex: l.Attrs().Index,
 		Dst:       &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
-		Gw:        nextHop,
-		Flags:     int(netlink.FLAG_ONLINK),
+		Gw:        hop,
+		Flags:     flags,
 		Src:       opt.Address.Addr().AsSlice(),
 		Priority:  hostMetric,
 	})

@@ -1,0 +1,80 @@
+package forwarder
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/packet"
+)
+
+// A bridge beside another way between its sides would have frames go round for ever. So
+// it asks: a frame that leaves by the LAN and comes in by the WAN has found such a way.
+// Nothing is bridged then until none has come for a while. Spanning tree is not spoken:
+// its frames pass no bridge that does not, and who speaks it has his own.
+const (
+	etherTypeProbe = 0x88b5         // for local experiments (IEEE 802)
+	probeGroup     = 0x036777000001 // locally administered
+	probeEvery     = 5 * time.Second
+	probeSoon      = time.Second // at the start, and while there is a loop
+	probeBeginning = 10          // probes that are sent soon
+	loopedFor      = 30 * time.Second
+	probeLen       = 60 // bytes, with the Ethernet header
+)
+
+// probes is when the next one is sent.
+type probes struct {
+	sent uint64
+	next time.Duration
+}
+
+// looped says whether the sides are joined elsewhere.
+func (f *Forwarder) looped() bool {
+	until := f.bridge.shared.loop.Load()
+	return until != 0 && int64(f.now) < until
+}
+
+// mindLoop sends the probe that is due; worker 0's.
+func (f *Forwarder) mindLoop() {
+	p := &f.bridge.probes
+	if until := f.bridge.shared.loop.Load(); f.said.Looped.Load() != until {
+		f.said.Looped.Store(until)
+		f.ring = true
+	}
+	if f.now < p.next || f.unlinked(clients.LAN) {
+		return
+	}
+	p.next = f.now + probeEvery
+	if p.sent++; p.sent <= probeBeginning || f.looped() {
+		p.next = f.now + probeSoon
+	}
+	raw := append(f.built[:0], make([]byte, packet.VirtioLen+probeLen)...)
+	packetMAC(raw[packet.VirtioLen:], probeGroup)
+	packetMAC(raw[packet.VirtioLen+6:], f.cfg.LANMAC)
+	body := raw[packet.VirtioLen+12:]
+	binary.BigEndian.PutUint16(body, etherTypeProbe)
+	copy(body[2:], f.bridge.shared.nonce[:])
+	binary.BigEndian.PutUint64(body[18:], p.sent)
+	f.enqueue(clients.LAN, raw, nil, queued{charge: unbilled})
+	f.flush(clients.LAN)
+}
+
+func packetMAC(b []byte, mac uint64) {
+	binary.BigEndian.PutUint16(b, uint16(mac>>32))
+	binary.BigEndian.PutUint32(b[2:], uint32(mac))
+}
+
+// isProbe says whether a frame is a probe of this bridge.
+func (f *Forwarder) isProbe(fr *frame) bool {
+	return fr.EtherType == etherTypeProbe && bytes.HasPrefix(fr.Raw[fr.L3:], f.bridge.shared.nonce[:])
+}
+
+// probeHeard takes in one that has come back.
+func (f *Forwarder) probeHeard(fr *frame) Reason {
+	if fr.from == clients.WAN {
+		f.bridge.shared.loop.Store(int64(f.now + loopedFor))
+		f.nextMind = f.now // it is told at once
+	}
+	return Looped
+}
