@@ -107,7 +107,7 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 
 # What the tests drive the gateway with; programs nobody here wrote.
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nsenter:util-linux mount:mount nping:nmap ping:iputils-ping traceroute:traceroute \
-	dig:bind9-dnsutils dnsmasq:dnsmasq-base curl:curl ethtool:ethtool conntrack:conntrack \
+	dig:bind9-dnsutils dnsmasq:dnsmasq-base udhcpc:udhcpc dhclient:isc-dhcp-client curl:curl ethtool:ethtool conntrack:conntrack \
 	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng \
 	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser systemd-analyze:systemd chromium:chromium scapy:python3-scapy tracepath:iputils-tracepath \
 	$(if $(filter x86_64,$(shell uname -m)),linux.uml:user-mode-linux modprobe:kmod)

@@ -27,7 +27,9 @@ func (d *daemon) billed(id int64, upBefore, downBefore traffic) {
 	}
 }
 
-func TestTheBillIsWhatArrives(t *testing.T) {
+func TestTheBillIsWhatArrives(t *testing.T) { inBothModes(t, theBillIsWhatArrives) }
+
+func theBillIsWhatArrives(t *testing.T, newLab makeLab) {
 	for _, row := range []struct {
 		name string
 		on   bool
@@ -63,7 +65,9 @@ func TestTheBillIsWhatArrives(t *testing.T) {
 	}
 }
 
-func TestADataPlanEndsAtItsByte(t *testing.T) {
+func TestADataPlanEndsAtItsByte(t *testing.T) { inBothModes(t, aDataPlanEndsAtItsByte) }
+
+func aDataPlanEndsAtItsByte(t *testing.T, newLab makeLab) {
 	const plan, aPacket = 10_000_000, 1500
 	for _, row := range []struct {
 		name    string

@@ -24,7 +24,8 @@ const (
 func newBridge(t *testing.T, config ...string) *lab {
 	t.Helper()
 	l := newLab(t, append([]string{"mode: bridge", "wan: {interface: eth0}"}, config...)...)
-	l.client.run("ip", "route", "replace", "default", "via", nextRouter)
+	l.router = nextRouter
+	l.client.run("ip", "route", "replace", "default", "via", l.router)
 	l.server.run("ip", "addr", "add", nextRouter+"/16", "dev", "eth0")
 	l.server.run("ip", "addr", "add", nextRouter6+"/64", "dev", "eth0", "nodad")
 	l.client.run("ip", "addr", "add", clientIP6+"/64", "dev", "eth0", "nodad")

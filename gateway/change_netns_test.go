@@ -12,6 +12,11 @@ import (
 // from the moment the call that changed it returns, seen at the far ends.
 func TestAChangeReachesTheNextPacket(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, aChangeReachesTheNextPacket)
+}
+
+func aChangeReachesTheNextPacket(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	const both = 2 * 1428 // bytes of a ping there and back
 	l := newLab(t)
 	d := l.start()

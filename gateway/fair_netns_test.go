@@ -142,7 +142,9 @@ func (d *daemon) unharmed(pids map[string]int) {
 	}
 }
 
-func TestAFloodLeavesTheOthersTheirPlan(t *testing.T) {
+func TestAFloodLeavesTheOthersTheirPlan(t *testing.T) { inBothModes(t, aFloodLeavesTheOthersTheirPlan) }
+
+func aFloodLeavesTheOthersTheirPlan(t *testing.T, newLab makeLab) {
 	seconds, tries := "-t2", 3
 	if soaking() {
 		seconds = "-t10"
@@ -202,6 +204,10 @@ func TestAFloodLeavesTheOthersTheirPlan(t *testing.T) {
 }
 
 func TestARegularComesBackDuringAFloodOfMadeUpMACs(t *testing.T) {
+	inBothModes(t, aRegularComesBackDuringAFloodOfMadeUpMACs)
+}
+
+func aRegularComesBackDuringAFloodOfMadeUpMACs(t *testing.T, newLab makeLab) {
 	l := newLab(t)
 	d := l.start()
 	neighbour := l.neighbour(neighbourMAC, neighbourIP)

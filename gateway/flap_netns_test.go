@@ -75,7 +75,9 @@ func (s *stream) passes(d *daemon) time.Duration {
 	return took
 }
 
-func TestPortsComeAndGo(t *testing.T) {
+func TestPortsComeAndGo(t *testing.T) { inBothModes(t, portsComeAndGo) }
+
+func portsComeAndGo(t *testing.T, newLab makeLab) {
 	times := 20
 	if soaking() {
 		times = 200
@@ -225,6 +227,11 @@ func (d *daemon) goroutines() map[string]int {
 }
 
 func TestAReplacedPortIsGivenBackAsItWas(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, aReplacedPortIsGivenBackAsItWas)
+}
+
+func aReplacedPortIsGivenBackAsItWas(t *testing.T, newLab makeLab) {
 	t.Parallel()
 	l := newLab(t)
 	sw := l.switched()

@@ -10,6 +10,11 @@ import (
 
 func TestClientsReachTheBoxUnbilledAndUnlimited(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, clientsReachTheBoxUnbilledAndUnlimited)
+}
+
+func clientsReachTheBoxUnbilledAndUnlimited(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	const size = 5_000_000
 	l := newLab(t)
 	d := l.start()
@@ -43,7 +48,9 @@ func TestClientsReachTheBoxUnbilledAndUnlimited(t *testing.T) {
 	}
 }
 
-func TestHostPortsCloseTheBox(t *testing.T) {
+func TestHostPortsCloseTheBox(t *testing.T) { inBothModes(t, hostPortsCloseTheBox) }
+
+func hostPortsCloseTheBox(t *testing.T, newLab makeLab) {
 	for _, row := range []struct {
 		name, config string
 		open, closed []string

@@ -171,7 +171,9 @@ func (a attacker) writePcap(t *testing.T, path string) (frames int) {
 	return frames
 }
 
-func TestHostileCapturesHarmNobodyElse(t *testing.T) {
+func TestHostileCapturesHarmNobodyElse(t *testing.T) { inBothModes(t, hostileCapturesHarmNobodyElse) }
+
+func hostileCapturesHarmNobodyElse(t *testing.T, newLab makeLab) {
 	const pace, loops = 2000, 40 // frames a second; times each copy is sent
 	copies := 3                  // each with errors of its own
 	if soaking() {

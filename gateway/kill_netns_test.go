@@ -16,7 +16,9 @@ import (
 // A killed process may leave this much uncounted, both directions together.
 const maxUncounted = 262144
 
-func TestAKilledControlIsNotNoticed(t *testing.T) {
+func TestAKilledControlIsNotNoticed(t *testing.T) { inBothModes(t, aKilledControlIsNotNoticed) }
+
+func aKilledControlIsNotNoticed(t *testing.T, newLab makeLab) {
 	l := newLab(t)
 	d := l.start()
 	v := d.admit(anHour)
@@ -74,6 +76,10 @@ func (l *lab) killsControl(d *daemon, id int64) (lost int) {
 }
 
 func TestAKilledStoreLosesNothingThatWasAcknowledged(t *testing.T) {
+	inBothModes(t, aKilledStoreLosesNothingThatWasAcknowledged)
+}
+
+func aKilledStoreLosesNothingThatWasAcknowledged(t *testing.T, newLab makeLab) {
 	l := newLab(t)
 	d := l.start()
 	v := d.admit(anHour)
@@ -145,7 +151,9 @@ func TestAKilledStoreLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 }
 
-func TestAKilledForwarderGoesOn(t *testing.T) {
+func TestAKilledForwarderGoesOn(t *testing.T) { inBothModes(t, aKilledForwarderGoesOn) }
+
+func aKilledForwarderGoesOn(t *testing.T, newLab makeLab) {
 	const size = 20e6
 	source, sum := noise(size)
 	_, err := io.Copy(io.Discard, source)
@@ -191,7 +199,9 @@ func TestAKilledForwarderGoesOn(t *testing.T) {
 	}
 }
 
-func TestAKilledKeeperCostsNothing(t *testing.T) {
+func TestAKilledKeeperCostsNothing(t *testing.T) { inBothModes(t, aKilledKeeperCostsNothing) }
+
+func aKilledKeeperCostsNothing(t *testing.T, newLab makeLab) {
 	for _, row := range []struct {
 		name    string
 		config  string

@@ -65,6 +65,7 @@ type lab struct {
 	client, gateway, server *namespace
 	atClient, atServer      *counter // what arrives at the far ends
 	iperf3                  *program // the server's; nil: none
+	router                  string   // the clients' default route
 }
 
 // newLab makes the network, without a gateway yet. config replaces lines of
@@ -74,7 +75,7 @@ func newLab(t *testing.T, config ...string) *lab {
 	dir, err := os.MkdirTemp("", "gw-") // short: a socket's path has at most 107 bytes
 	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l := &lab{t: t, dir: dir, config: map[string]string{
+	l := &lab{t: t, dir: dir, router: lanIP, config: map[string]string{
 		"lan":       "{interface: eth1, address: " + lanIP + "/16}",
 		"wan":       "{interface: eth0, address: " + wanIP + "/24, gateway: " + routerIP + "}",
 		"bandwidth": "{global: {down: 100 Gbit, up: 100 Gbit}}",
@@ -95,7 +96,7 @@ func newLab(t *testing.T, config ...string) *lab {
 	l.joinsDatagrams(false)
 	l.client.run("ip", "link", "set", "eth0", "address", clientMAC, "up")
 	l.client.run("ip", "addr", "add", clientIP+"/16", "dev", "eth0")
-	l.client.run("ip", "route", "add", "default", "via", lanIP)
+	l.client.run("ip", "route", "add", "default", "via", l.router)
 	l.server.run("ip", "link", "set", "eth0", "up")
 	l.server.run("ip", "addr", "add", routerIP+"/24", "dev", "eth0")
 	l.server.run("ip", "addr", "add", serverIP+"/32", "dev", "lo")
@@ -121,7 +122,7 @@ func (l *lab) neighbour(mac, ip string) *namespace {
 	}))
 	n.run("ip", "link", "set", "eth0", "up")
 	n.run("ip", "addr", "add", ip+"/16", "dev", "eth0")
-	n.run("ip", "route", "add", "default", "via", lanIP)
+	n.run("ip", "route", "add", "default", "via", l.router)
 	return n
 }
 
@@ -354,6 +355,9 @@ func eventually(t *testing.T, patience time.Duration, what string, ask func() er
 // figure logs a number; `make figures` gathers them.
 func figure(t *testing.T, what string, value float64, unit string) {
 	t.Helper()
+	if strings.Contains(t.Name(), "/bridge") {
+		what += ", bridged"
+	}
 	t.Logf("figure: %s: %.6g %s", what, value, unit)
 }
 

@@ -189,6 +189,11 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 // forwarder that was killed is dropped.
 func TestCountersOutliveTheProcesses(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, countersOutliveTheProcesses)
+}
+
+func countersOutliveTheProcesses(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	d.admit(`{"type":"time","time_secs":3600,"down_mbits":1,"up_mbits":1}`)

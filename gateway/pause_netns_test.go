@@ -33,6 +33,11 @@ func (s *stream) quiet(d *daemon, before session) {
 // whoever dies meanwhile. Then the same conversation goes on.
 func TestPauseAndResumeInPlace(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, pauseAndResumeInPlace)
+}
+
+func pauseAndResumeInPlace(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	began := time.Now()

@@ -21,6 +21,11 @@ func about(t *testing.T, what string, got, want time.Duration) {
 
 func TestATimePlanEndsAtItsSecond(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, aTimePlanEndsAtItsSecond)
+}
+
+func aTimePlanEndsAtItsSecond(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	v := d.sell(fmt.Sprintf(seconds, 5))
@@ -49,6 +54,10 @@ func TestATimePlanEndsAtItsSecond(t *testing.T) {
 }
 
 func TestTheNextSessionTakesOverWithoutALoss(t *testing.T) {
+	inBothModes(t, theNextSessionTakesOverWithoutALoss)
+}
+
+func theNextSessionTakesOverWithoutALoss(t *testing.T, newLab makeLab) {
 	const aPacket = 1000
 	for _, row := range []struct {
 		name, plan string
@@ -172,7 +181,9 @@ func TestExpiryGoesOnWhileDisconnected(t *testing.T) {
 	}
 }
 
-func TestAPlansRateIsItsGoodput(t *testing.T) {
+func TestAPlansRateIsItsGoodput(t *testing.T) { inBothModes(t, aPlansRateIsItsGoodput) }
+
+func aPlansRateIsItsGoodput(t *testing.T, newLab makeLab) {
 	const plan, length = 20e6, 10
 	for _, way := range []string{"up", "down"} {
 		t.Run(way, func(t *testing.T) {
@@ -197,6 +208,11 @@ func TestAPlansRateIsItsGoodput(t *testing.T) {
 // A device goes on at the speed of the session that takes over, and without a
 // limit at a global speed of 0.
 func TestTheNextSessionTakesOverAtItsSpeed(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, theNextSessionTakesOverAtItsSpeed)
+}
+
+func theNextSessionTakesOverAtItsSpeed(t *testing.T, newLab makeLab) {
 	t.Parallel()
 	const own = `{"type":"data","data_mb":1000,"down_mbits":%d,"up_mbits":%[1]d}`
 	l := newLab(t, "bandwidth: {global: {down: 0, up: 0}}")

@@ -104,7 +104,9 @@ func (x *talk) says(i int) {
 // Fifty reloads, each of which changes something, beside a stream and a connection:
 // no datagram is lost, none comes twice, each byte is billed once, the connection and
 // the translations stay, and all processes, too.
-func TestReloadsLoseNothing(t *testing.T) {
+func TestReloadsLoseNothing(t *testing.T) { inBothModes(t, reloadsLoseNothing) }
+
+func reloadsLoseNothing(t *testing.T, newLab makeLab) {
 	const times = 50
 	l := newLab(t)
 	d := l.start()
@@ -169,6 +171,11 @@ func TestReloadsLoseNothing(t *testing.T) {
 // A running session that uses the global speed has the new one from the next packet on,
 // whoever asks for the reload.
 func TestTheGlobalSpeedChangesAtReload(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, theGlobalSpeedChangesAtReload)
+}
+
+func theGlobalSpeedChangesAtReload(t *testing.T, newLab makeLab) {
 	t.Parallel()
 	l := newLab(t, "bandwidth: {global: {down: 1 Mbit, up: 1 Mbit}}")
 	d := l.start()

@@ -29,7 +29,9 @@ func (n *namespace) pingTimes(count int, every string) (all []time.Duration) {
 
 // A plan that bulk fills is used up and no more, a ping beside it hardly waits, and each
 // byte is billed while packets are cut, dropped and marked.
-func TestAPlanIsShaped(t *testing.T) {
+func TestAPlanIsShaped(t *testing.T) { inBothModes(t, aPlanIsShaped) }
+
+func aPlanIsShaped(t *testing.T, newLab makeLab) {
 	const plan = 20e6
 	for _, row := range []struct{ name, ecn, way string }{
 		{"down, dropped", "0", "-R"},
@@ -90,6 +92,11 @@ func TestAPlanIsShaped(t *testing.T) {
 
 // What all may have is shared by weight, not by flows, and a reload changes it.
 func TestATotalIsSharedByWeight(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, aTotalIsSharedByWeight)
+}
+
+func aTotalIsSharedByWeight(t *testing.T, newLab makeLab) {
 	t.Parallel()
 	l := newLab(t, "bandwidth: {total: {down: 20 Mbit, up: 20 Mbit}, global: {down: 0, up: 0}}")
 	neighbour := l.neighbour(neighbourMAC, neighbourIP)

@@ -13,6 +13,11 @@ import (
 // not wait for all of it, and the bulk stays in its order.
 func TestASparseFlowPassesBulkThatWaits(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, aSparseFlowPassesBulkThatWaits)
+}
+
+func aSparseFlowPassesBulkThatWaits(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	const bulk, size = 1000, 1200
 	l := newLab(t)
 	d := l.start()

@@ -23,6 +23,11 @@ func (d *daemon) halt(name string) (goOn func()) {
 
 func TestPlansEndOnTimeWithoutControl(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, plansEndOnTimeWithoutControl)
+}
+
+func plansEndOnTimeWithoutControl(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	one := d.sell(fmt.Sprintf(seconds, 4))

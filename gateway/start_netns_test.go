@@ -268,6 +268,11 @@ func TestTheCommandLineFromFirstToLast(t *testing.T) {
 // timers may be.
 func TestPacketsGoFirst(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, packetsGoFirst)
+}
+
+func packetsGoFirst(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	d := newLab(t).start()
 	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	check(t, err)

@@ -29,6 +29,11 @@ func (d *daemon) throttled(id int64) (v session) {
 // the death of control, and so does the next session after it; every byte is billed.
 func TestAThrottleTakesOverWithoutALoss(t *testing.T) {
 	t.Parallel()
+	inBothModes(t, aThrottleTakesOverWithoutALoss)
+}
+
+func aThrottleTakesOverWithoutALoss(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.start()
 	one := d.sell(`{"type":"data","data_mb":2.0005,"down_mbits":50,"up_mbits":50,"throttle_down_bits":8000000,"throttle_up_bits":8000000}`)
