@@ -18,7 +18,8 @@ const (
 )
 
 // isControl says whether a frame is ARP, DHCP or neighbour discovery. What a client sends
-// to a DHCP server elsewhere is a packet as any other.
+// to a DHCP server elsewhere is a packet as any other, and so is what comes from one over
+// IPv6 to more than a link-local address: it may have come from anywhere.
 func (f *Forwarder) isControl(fr *frame) bool {
 	if fr.EtherType == packet.EtherTypeARP {
 		return true
@@ -29,7 +30,7 @@ func (f *Forwarder) isControl(fr *frame) bool {
 			return false
 		}
 		if fr.Version == 6 {
-			return fr.SrcPort == dhcp6Server && fr.DstPort == dhcp6Client ||
+			return fr.SrcPort == dhcp6Server && fr.DstPort == dhcp6Client && (fr.from == clients.LAN || address6At(fr.Raw[fr.L3+24:]).linkLocal()) ||
 				fr.SrcPort == dhcp6Client && fr.DstPort == dhcp6Server && fr.from == clients.LAN && address6At(fr.Raw[fr.L3+24:]) == allServers6
 		}
 		return fr.SrcPort == dhcpServer && fr.DstPort == dhcpClient ||

@@ -12,6 +12,8 @@ const (
 	neighbourSolicitation = 135
 	neighbourAdvert       = 136
 
+	ipv6HeaderLen = 40
+
 	onLink = 255 // the hop limit of what no router has passed on
 )
 
@@ -28,7 +30,7 @@ func (f *Forwarder) checkDHCP6(fr *frame, c *client) Reason {
 		return Kept
 	}
 	b := fr.Raw[fr.Payload:]
-	if fr.IsFragment() || len(b) < 4 || !fromClient6(b[0]) {
+	if fr.IsFragment() || len(b) < 4 || !f.staysOnLink(fr) || !fromClient6(b[0]) {
 		return Malformed
 	}
 	a := address6At(fr.Raw[fr.L3+8:])
@@ -54,6 +56,9 @@ func (f *Forwarder) checkDiscovery(fr *frame, c *client) Reason {
 	if fr.from == clients.LAN && (kind == routerAdvertisement || kind == packet.Redirect6) {
 		return RogueRouter
 	}
+	if fr.from == clients.LAN && !f.staysOnLink(fr) {
+		return Malformed
+	}
 	if fr.IsFragment() || fr.TTL != onLink || fr.ICMPCode != 0 || !soundDiscovery(fr.Raw[fr.L4:]) { // RFC 6980
 		return Malformed
 	}
@@ -65,8 +70,14 @@ func (f *Forwarder) checkDiscovery(fr *frame, c *client) Reason {
 		if a.unicast() {
 			f.heardOutside6(a)
 		}
-		if kind == neighbourAdvert && f.others6(nil, address6At(fr.Raw[fr.L4+8:])) {
-			return Spoofed
+		if kind == neighbourAdvert {
+			target := address6At(fr.Raw[fr.L4+8:])
+			if f.others6(nil, target) {
+				return Spoofed
+			}
+			if target.unicast() {
+				f.heardOutside6(target)
+			}
 		}
 		return Kept
 	}
@@ -87,6 +98,15 @@ func (f *Forwarder) checkDiscovery(fr *frame, c *client) Reason {
 		return Kept
 	}
 	return f.checkSender6(fr, c, a)
+}
+
+// staysOnLink says whether no router would pass a packet from the LAN on: what discovery
+// carries could leave for anywhere, and without a session. It is for a group of the link,
+// for a link-local address, or for one that was heard on the WAN with discovery's hop
+// limit; and no header can send it on from there.
+func (f *Forwarder) staysOnLink(fr *frame) bool {
+	to := address6At(fr.Raw[fr.L3+24:])
+	return fr.L4 == fr.L3+ipv6HeaderLen && (to.hi>>48 == 0xff02 || to.linkLocal() || f.isOutside6(to))
 }
 
 // checkSender6 judges the IPv6 address that a MAC on the LAN speaks from.

@@ -60,6 +60,12 @@ func dhcp6(srcMAC uint64, src, dst string, srcPort, dstPort layers.UDPPort, body
 	return six6(srcMAC, 0x333300010002, src, dst, 1, &layers.UDP{SrcPort: srcPort, DstPort: dstPort}, gopacket.Payload(body))
 }
 
+// sixTo is a frame for another MAC.
+func sixTo(mac uint64, raw []byte) []byte {
+	packetMAC(raw[packet.VirtioLen:], mac)
+	return raw
+}
+
 const (
 	alice6, bob6   = "fe80::a", "fe80::b"
 	aliceGlobal    = "2001:db8::a"
@@ -68,6 +74,7 @@ const (
 	allNodes6      = "ff02::1"
 	dhcpServers6   = "ff02::1:2"
 	solicitedAlice = "ff02::1:ff00:a"
+	farAway6       = "2001:db8:ffff::1"
 )
 
 // What passes without a session, and what of the like does not.
@@ -139,6 +146,7 @@ func TestWhatPassesWithoutASession(t *testing.T) {
 		{"a DHCPv6 relay's word", clients.LAN, dhcp6(aliceMAC, alice6, dhcpServers6, 546, 547, 12, 1, 2, 3), Malformed},
 		{"a DHCPv6 server on the LAN", clients.LAN, dhcp6(aliceMAC, alice6, bob6, 547, 546, 2, 1, 2, 3), RogueServer},
 		{"a DHCPv6 answer", clients.WAN, dhcp6(routerMAC, router6, alice6, 547, 546, 2, 1, 2, 3), passes},
+		{"a datagram like one from far away", clients.WAN, sixTo(aliceMAC, dhcp6(routerMAC, "2001:db8:ffff::1", aliceGlobal, 547, 546, 2, 1, 2, 3)), NoGrant},
 
 		{"a router solicitation", clients.LAN, discovery(aliceMAC, alice6, allRouters6, 255, 133, 0, 0, 0, 0, 0), passes},
 		{"a router solicitation of who has no address", clients.LAN, discovery(aliceMAC, "::", allRouters6, 255, 133, 0, 0, 0, 0, 0), passes},
@@ -147,9 +155,17 @@ func TestWhatPassesWithoutASession(t *testing.T) {
 		{"a neighbour solicitation", clients.LAN, discovery(aliceMAC, alice6, "ff02::1:ff00:1", 255, 135, 0, target(router6, aliceMAC)...), passes},
 		{"a neighbour solicitation in a VLAN", clients.LAN, tagged(discovery(aliceMAC, alice6, "ff02::1:ff00:1", 255, 135, 0, target(router6, aliceMAC)...), 7), passes},
 		{"duplicate address detection", clients.LAN, discovery(aliceMAC, "::", solicitedAlice, 255, 135, 0, target(alice6, aliceMAC)...), passes},
+		{"a question whether a router is still there", clients.LAN, sixTo(routerMAC, discovery(aliceMAC, alice6, router6, 255, 135, 0, target(router6, aliceMAC)...)), passes},
+		{"a router solicitation to another network", clients.LAN, sixTo(routerMAC, discovery(aliceMAC, aliceGlobal, farAway6, 255, 133, 0, 0, 0, 0, 0)), Malformed},
+		{"a neighbour solicitation to another network", clients.LAN, sixTo(routerMAC, discovery(aliceMAC, aliceGlobal, farAway6, 255, 135, 0, target(farAway6, aliceMAC)...)), Malformed},
+		{"a neighbour advertisement to another network", clients.LAN, sixTo(routerMAC, discovery(aliceMAC, aliceGlobal, farAway6, 255, 136, 0, target(aliceGlobal, aliceMAC)...)), Malformed},
+		{"a neighbour solicitation to a group beyond the link", clients.LAN, discovery(aliceMAC, aliceGlobal, "ff0e::1", 255, 135, 0, target(router6, aliceMAC)...), Malformed},
+		{"a neighbour solicitation of somebody new to another network", clients.LAN, sixTo(routerMAC, discovery(0x020000000077, "2001:db8::77", farAway6, 255, 135, 0, target(farAway6, 0x020000000077)...)), Malformed},
 		{"a neighbour advertisement", clients.LAN, discovery(aliceMAC, alice6, allNodes6, 255, 136, 0, target(alice6, aliceMAC)...), passes},
 		{"that has passed a router", clients.LAN, discovery(aliceMAC, alice6, allRouters6, 254, 133, 0, 0, 0, 0, 0), Malformed},
 		{"of another code", clients.LAN, discovery(aliceMAC, alice6, allRouters6, 255, 133, 1, 0, 0, 0, 0), Malformed},
+		{"behind another header", clients.LAN, headed(discovery(aliceMAC, alice6, allRouters6, 255, 133, 0, 0, 0, 0, 0)), Malformed},
+		{"a DHCPv6 solicit behind another header", clients.LAN, headed(dhcp6(aliceMAC, alice6, dhcpServers6, 546, 547, 1, 1, 2, 3)), Malformed},
 		{"an option of no length", clients.LAN, discovery(aliceMAC, alice6, allRouters6, 255, 133, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0), Malformed},
 		{"an option longer than the packet", clients.LAN, discovery(aliceMAC, alice6, allRouters6, 255, 133, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0), Malformed},
 		{"half a target", clients.LAN, discovery(aliceMAC, alice6, allNodes6, 255, 136, 0, target(alice6, aliceMAC)[:12]...), Malformed},
@@ -190,6 +206,52 @@ func TestWhatPassesWithoutASession(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Discovery with a global address is for who was heard on the WAN with discovery's hop
+// limit, and for as long.
+func TestDiscoveryReachesWhoWasHeard(t *testing.T) {
+	const neighbour = "2001:db8::fe"
+	question := sixTo(routerMAC, discovery(aliceMAC, aliceGlobal, neighbour, 255, 135, 0, target(neighbour, aliceMAC)...))
+	word := discovery(routerMAC, neighbour, allNodes6, 255, 136, 0, target(neighbour, routerMAC)...)
+	farther := discovery(routerMAC, neighbour, allNodes6, 254, 136, 0, target(neighbour, routerMAC)...)
+	data := six6(routerMAC, aliceMAC, neighbour, aliceGlobal, 64, &layers.UDP{SrcPort: 443, DstPort: 5000})
+	rows := []struct {
+		name  string
+		heard []byte
+		wait  time.Duration
+		want  int
+	}{
+		{"its advertisement", word, 0, 1},
+		{"its advertisement from its link-local address", discovery(routerMAC, router6, allNodes6, 255, 136, 0, target(neighbour, routerMAC)...), 0, 1},
+		{"nine minutes ago", word, 9 * time.Minute, 1},
+		{"eleven minutes ago", word, 11 * time.Minute, 0},
+		{"one that has passed a router", farther, 0, 0},
+		{"a packet that may have come from anywhere", data, 0, 0},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBridge(t)
+			b.bind(alice, aliceMAC, aliceIP)
+			b.in(clients.WAN, bytes.Clone(row.heard))
+			b.frames(clients.LAN)
+			b.now += row.wait
+			b.in(clients.LAN, bytes.Clone(question))
+			if got := len(b.frames(clients.WAN)); got != row.want {
+				t.Errorf("%d frames out, want %d; drops %v", got, row.want, b.allDrops())
+			}
+		})
+	}
+}
+
+// headed is a packet with hop-by-hop options, which pad, before its upper layer.
+func headed(raw []byte) []byte {
+	at := l3 + ipv6HeaderLen
+	out := append(bytes.Clone(raw[:at]), raw[l3+6], 0, 1, 4, 0, 0, 0, 0)
+	out = append(out, raw[at:]...)
+	out[l3+6] = 0
+	binary.BigEndian.PutUint16(out[l3+4:], binary.BigEndian.Uint16(raw[l3+4:])+8)
+	return out
 }
 
 // The box answers for its address, and nobody beyond it is asked.

@@ -64,7 +64,9 @@ func harmless(frame []byte) bool {
 		return frame[14+9] == 17 && binary.BigEndian.Uint16(frame[34:]) == 68 && binary.BigEndian.Uint16(frame[36:]) == 67
 	case 0x86dd:
 		kind := frame[14+40]
-		return frame[14+6] == 58 && (kind == 133 || kind == 135 || kind == 136) && frame[14+7] == 255
+		to := frame[14+24 : 14+40]
+		onLink := bytes.HasPrefix(to, []byte{0xff, 0x02}) || bytes.HasPrefix(to, []byte{0xfe, 0x80}) || bytes.Equal(to, net.ParseIP(nextRouter6))
+		return onLink && frame[14+6] == 58 && (kind == 133 || kind == 135 || kind == 136) && frame[14+7] == 255
 	}
 	return false
 }
@@ -100,6 +102,12 @@ func unpaid(from, to net.HardwareAddr) (frames [][]byte) {
 		icmp, ip := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(kind, 0)}, ip6(layers.IPProtocolICMPv6)
 		_ = icmp.SetNetworkLayerForChecksum(ip)
 		add(eth(layers.EthernetTypeIPv6), ip, icmp, body)
+	}
+	for _, kind := range []uint8{133, 135, 136} { // discovery that a router would pass on
+		icmp, ip := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(kind, 0)}, ip6(layers.IPProtocolICMPv6)
+		ip.DstIP = net.ParseIP("2001:db8:ffff::1")
+		_ = icmp.SetNetworkLayerForChecksum(ip)
+		add(eth(layers.EthernetTypeIPv6), ip, icmp, gopacket.Payload(append(append(make([]byte, 4), net.ParseIP(clientIP6)...), 1, 1, 2, 0, 0, 0, 0, 0xc)[:map[uint8]int{133: 4, 135: 28, 136: 28}[kind]]))
 	}
 	for _, next := range []layers.IPProtocol{0, 43, 44, 60} { // extension headers with UDP behind
 		add(eth(layers.EthernetTypeIPv6), ip6(next), gopacket.Payload(append([]byte{17, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 64)...)))
