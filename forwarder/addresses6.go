@@ -5,13 +5,14 @@ import (
 	"sync"
 	"time"
 
+	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/packet"
 	"gatewayd/limiter"
 )
 
 // Bounds of what is known of clients' IPv6 addresses.
 const (
-	addressesEach  = 16               // of a client: link-local, stable, and temporary ones of a few days
+	addressesEach  = clients.AddressesEach
 	heldFor        = time.Minute      // an address is its holder's, after the last packet from it
 	saidEvery      = 10 * time.Second // how soon the other workers are told of another packet
 	claimsEvery    = 10 * time.Millisecond
@@ -86,6 +87,7 @@ func (f *Forwarder) claim6(c *client, a address6) Reason {
 	if k.generation != c.id.Generation {
 		held.release(k, c.id.Slot)
 		*k = client6{generation: c.id.Generation, control: k.control}
+		f.table.Addresses6(int(c.id.Slot)).Clear(c.id.Generation)
 	}
 	at := k.find(a)
 	if at < addressesEach && f.now-k.said[at] < saidEvery {
@@ -111,6 +113,7 @@ func (f *Forwarder) claim6(c *client, a address6) Reason {
 	}
 	held.held[a] = holder6{c.id.Slot, c.id.Generation, f.now}
 	k.addresses[at], k.said[at], k.last = a, f.now, uint32(at)
+	f.table.Addresses6(int(c.id.Slot)).Set(at, a.hi, a.lo, f.now)
 	return Kept
 }
 

@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -109,6 +110,53 @@ func TestAFloodOfAddressesIsHeld(t *testing.T) {
 	}
 	if n := len(b.f.bridge.shared.six.held); n != addressesEach {
 		t.Errorf("%d addresses are held", n)
+	}
+}
+
+// Control reads whose each address is.
+func TestAddressesAreTold(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			withWorkers(t, n)
+			b := aliceBridge(t)
+			b.bind(bob, bobMAC, bobIP)
+			told := func(slot int) (all []string) {
+				for _, h := range b.table.Addresses6(slot).Heard(uint32(b.table.Slot(slot).Generation.Load())) {
+					all = append(all, h.Address.String())
+				}
+				return all
+			}
+			wants := func(what string, slot int, want ...string) {
+				t.Helper()
+				if got := told(slot); !slices.Equal(got, want) {
+					t.Errorf("%s: slot %d has %v, want %v", what, slot, got, want)
+				}
+			}
+			wants("before", alice)
+			b.in(clients.LAN, discovery(bobMAC, bob6, allRouters6, 255, 133, 0, 0, 0, 0, 0)) // without a session
+			wants("in discovery", bob, bob6)
+			b.in(clients.LAN, from6(aliceMAC, "2001:db8::1"))
+			b.now += time.Second
+			b.in(clients.LAN, from6(aliceMAC, "fe80::1"))
+			wants("in packets", alice, "fe80::1", "2001:db8::1")
+			b.in(clients.LAN, from6(aliceMAC, bob6), from6(aliceMAC, "ff02::1"))
+			wants("forged", alice, "fe80::1", "2001:db8::1")
+			b.now += saidEvery
+			b.in(clients.LAN, from6(aliceMAC, "2001:db8::1"))
+			wants("heard again", alice, "2001:db8::1", "fe80::1")
+			for i := range addressesEach - 1 {
+				b.now += 100 * time.Millisecond
+				b.in(clients.LAN, from6(aliceMAC, fmt.Sprintf("2001:db8::1:%x", i)))
+			}
+			if got := told(alice); len(got) != addressesEach || slices.Contains(got, "fe80::1") || got[15] != "2001:db8::1" {
+				t.Errorf("the 17th: %v", got)
+			}
+			b.bind(alice, aliceMAC, aliceIP) // another generation
+			wants("the slot's next client", alice)
+			b.in(clients.LAN, discovery(aliceMAC, alice6, allRouters6, 255, 133, 0, 0, 0, 0, 0))
+			wants("the slot's next client", alice, alice6)
+			wants("at the end", bob, bob6)
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +197,13 @@ func TestAClientOfABridgeWithIPv6Only(t *testing.T) {
 	d.connect()
 	l.client.run("ping", "-c", "3", "-i", "0.1", "-W", "2", "-s", "1000", nextRouter6)
 	d.billedBoth(v.ID, up, down, up6, down6, v)
+	var shown struct {
+		IPv6 []string `json:"ipv6"`
+	}
+	d.must("GET", "/devices/"+clientMAC, "", &shown)
+	if !slices.Contains(shown.IPv6, clientIP6) {
+		t.Errorf("it is shown with %v", shown.IPv6)
+	}
 }
 
 // A second way between the sides stops the bridge, says so, and its end lets it go on.

@@ -3,6 +3,7 @@ package sessions
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -295,4 +296,55 @@ func (w *world) slotOf(mac uint64) int {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	return w.m.byMAC[mac].slot
+}
+
+// A device behind a bridge is shown with the IPv6 addresses that it was heard from.
+func TestADeviceHasItsIPv6Addresses(t *testing.T) {
+	for _, bridge := range []bool{true, false} {
+		t.Run(fmt.Sprint("bridge ", bridge), func(t *testing.T) {
+			w := newWorld(t)
+			w.opt.Bridge = bridge
+			w.boots().runs()
+			w.see(clients.Sighting{Kind: clients.UnknownMAC, MAC: hwA}) // over IPv6 only
+			slot := 0
+			w.until("it is bound", func() bool {
+				w.m.mu.Lock()
+				defer w.m.mu.Unlock()
+				if d := w.m.byMAC[hwA]; d != nil {
+					slot = d.slot
+				}
+				return slot != 0
+			})
+			shown := func(key string) []string {
+				t.Helper()
+				v, err := w.m.Device(bg(), key)
+				w.wants(err, nil)
+				return v.IPv6
+			}
+			if got := shown(macText(hwA)); got != nil {
+				t.Errorf("before anything was heard: %v", got)
+			}
+			generation := uint32(w.table.Slot(slot).Generation.Load())
+			a := w.table.Addresses6(slot)
+			a.Clear(generation)
+			a.Set(0, 0xfe80<<48, 0xa, time.Second)
+			a.Set(1, 0x20010db8<<32, 0xa, 2*time.Second)
+			var want []string
+			if bridge {
+				want = []string{"2001:db8::a", "fe80::a"}
+			}
+			if got := shown(macText(hwA)); !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+			all, _, err := w.m.Devices(bg(), "", 0)
+			w.wants(err, nil)
+			if len(all) != 1 || !slices.Equal(all[0].IPv6, want) {
+				t.Errorf("in the list: %+v, want %v", all, want)
+			}
+			a.Clear(generation + 1)
+			if got := shown(macText(hwA)); got != nil {
+				t.Errorf("another client's: %v", got)
+			}
+		})
+	}
 }

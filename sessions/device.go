@@ -11,9 +11,10 @@ import (
 // Device is a copy of what is known of a client device. All of it is the
 // caller's.
 type Device struct {
-	ID        int64     `json:"id"`         // never another device's; 0: nobody's
-	MAC       string    `json:"mac"`        // as 02:00:00:00:00:0c
-	IP        string    `json:"ip"`         // IPv4, bound or the last; empty: none, or another device has it by now
+	ID        int64     `json:"id"`  // never another device's; 0: nobody's
+	MAC       string    `json:"mac"` // as 02:00:00:00:00:0c
+	IP        string    `json:"ip"`  // IPv4, bound or the last; empty: none, or another device has it by now
+	IPv6      []string  `json:"ipv6,omitempty" doc:"of a bridge's client: the addresses that it was heard from, the last first, 16 at most; absent when there are none"`
 	Hostname  string    `json:"hostname"`   // as somebody named it
 	Connected bool      `json:"connected"`  // it passes, or is paused in place
 	FirstSeen time.Time `json:"first_seen"` // or added

@@ -14,7 +14,7 @@ import (
 func (m *Manager) viewDevice(d *device) Device {
 	m.seen(d)
 	v := Device{
-		ID: d.id, MAC: macText(d.mac), IP: ipText(m.address(d)), Hostname: d.hostname,
+		ID: d.id, MAC: macText(d.mac), IP: ipText(m.address(d)), IPv6: m.addresses6(d), Hostname: d.hostname,
 		Connected: d.connected, FirstSeen: d.firstSeen, LastSeen: d.lastSeen,
 	}
 	held := d.paused
@@ -30,6 +30,19 @@ func (m *Manager) viewDevice(d *device) Device {
 		v.Connected = true
 	}
 	return v
+}
+
+// addresses6 returns the IPv6 addresses that a bridge's client was heard from, the last
+// first. m.mu is held.
+func (m *Manager) addresses6(d *device) []string {
+	if !m.opt.Bridge || d.slot == 0 {
+		return nil
+	}
+	var all []string
+	for _, h := range m.table.Addresses6(d.slot).Heard(uint32(m.table.Slot(d.slot).Generation.Load())) {
+		all = append(all, h.Address.String())
+	}
+	return all
 }
 
 // Device returns the device that key names: an id, a MAC, or its address, which

@@ -103,6 +103,8 @@ func TestCommands(t *testing.T) {
 			[]string{"more with --limit 1 --cursor c1"}},
 		{"a device is shown with its session", []string{"devices", "show", "10.10.0.2"}, "GET /devices/10.10.0.2", "", device1,
 			[]string{"connected   yes\n", "used     12s, 1 MB up, 2.25 MB down\n", "speed    5/3 Mbit\n"}},
+		{"a device is shown with its IPv6 addresses", []string{"devices", "show", "2"}, "GET /devices/2", "",
+			strings.Replace(device2, `"hostname"`, `"ipv6":["2001:db8::c","fe80::c"],"hostname"`, 1), []string{"IP          -\nIPv6        2001:db8::c\n            fe80::c\nhostname    "}},
 		{"a device without session says where they are", []string{"devices", "show", "2"}, "GET /devices/2", "", device2, []string{"gatewayd sessions list --device 2"}},
 		{"a device is added", []string{"devices", "add", "--mac", "02:00:00:00:00:0c", "--ip", "10.10.0.2"}, "POST /devices",
 			`{"mac":"02:00:00:00:00:0c","ip":"10.10.0.2"}`, device1, []string{"device 1: 02:00:00:00:00:0c at 10.10.0.2\n"}},

@@ -14,6 +14,7 @@ type device struct {
 	ID        int64     `json:"id"`
 	MAC       string    `json:"mac"`
 	IP        string    `json:"ip"`
+	IPv6      []string  `json:"ipv6"`
 	Hostname  string    `json:"hostname"`
 	Connected bool      `json:"connected"`
 	FirstSeen time.Time `json:"first_seen"`
@@ -151,6 +152,9 @@ func showDevice(w io.Writer, d device) {
 	fmt.Fprintf(t, "connected\t%s\n", yesNo(d.Connected))
 	fmt.Fprintf(t, "MAC\t%s\n", d.MAC)
 	fmt.Fprintf(t, "IP\t%s\n", orDash(d.IP))
+	for i, ip := range d.IPv6 {
+		fmt.Fprintf(t, "%s\t%s\n", []string{"IPv6", ""}[min(i, 1)], ip)
+	}
 	fmt.Fprintf(t, "hostname\t%s\n", orDash(d.Hostname))
 	fmt.Fprintf(t, "first seen\t%s\n", moment(&d.FirstSeen))
 	fmt.Fprintf(t, "last seen\t%s\n", moment(&d.LastSeen))

@@ -16,6 +16,7 @@ func TestLayout(t *testing.T) {
 	var p PortCounters
 	var w sighting
 	var l Losses
+	var x Addresses6
 	rows := []struct {
 		field string
 		got   uintptr
@@ -145,6 +146,14 @@ func TestLayout(t *testing.T) {
 		{"Loss.Last", unsafe.Offsetof(l[0].Last), 8},
 		{"Losses", unsafe.Sizeof(l), 1024},
 
+		{"Addresses6.writes", unsafe.Offsetof(x.writes), 0},
+		{"Addresses6.of", unsafe.Offsetof(x.of), 8},
+		{"Addresses6.at", unsafe.Offsetof(x.at), 16},
+		{"Addresses6", unsafe.Sizeof(x), 512},
+		{"address6.lo", unsafe.Offsetof(x.at[0].lo), 8},
+		{"address6.heard", unsafe.Offsetof(x.at[0].heard), 16},
+		{"address6", unsafe.Sizeof(x.at[0]), 24},
+
 		{"sighting", unsafe.Sizeof(w), 32},
 	}
 	for _, row := range rows {
@@ -152,11 +161,11 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 90112, policy: 122880, acks: 126976, slots: 131072, losses: 233472, nat: 335872, end: 339968}
+	one := offsets{rings: 90112, policy: 122880, acks: 126976, slots: 131072, losses: 233472, six: 335872, nat: 389120, end: 393216}
 	if o := place(100, 1000, 1); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 90112, policy: 155648, acks: 159744, slots: 163840, losses: 266240, nat: 368640, end: 372736}
+	two := offsets{rings: 90112, policy: 155648, acks: 159744, slots: 163840, losses: 266240, six: 368640, nat: 421888, end: 425984}
 	if o := place(100, 1000, 2); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}

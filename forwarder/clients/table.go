@@ -23,6 +23,7 @@ type Table struct {
 	acks     []atomic.Uint64        // by slot; written by the forwarder
 	slots    []Slot
 	losses   []Losses
+	six      []Addresses6
 	nat      []byte
 }
 
@@ -50,7 +51,7 @@ const page = 4096 // bytes
 func align(n int) int { return (n + page - 1) &^ (page - 1) }
 
 // offsets of the parts, in bytes.
-type offsets struct{ rings, policy, acks, slots, losses, nat, end int }
+type offsets struct{ rings, policy, acks, slots, losses, six, nat, end int }
 
 const headerBytes = int(unsafe.Sizeof(Header{}))
 
@@ -61,7 +62,8 @@ func place(slots, natBytes, workers int) offsets {
 	o.acks = o.policy + align(slots*8)
 	o.slots = o.acks + align(slots*8)
 	o.losses = o.slots + align(slots*int(unsafe.Sizeof(Slot{})))
-	o.nat = o.losses + align(slots*int(unsafe.Sizeof(Losses{})))
+	o.six = o.losses + align(slots*int(unsafe.Sizeof(Losses{})))
+	o.nat = o.six + align(slots*int(unsafe.Sizeof(Addresses6{})))
 	o.end = o.nat + align(natBytes)
 	return o
 }
@@ -134,6 +136,7 @@ func Attach(mem []byte) (*Table, error) {
 		acks:    unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mem[o.acks])), n),
 		slots:   unsafe.Slice((*Slot)(unsafe.Pointer(&mem[o.slots])), n),
 		losses:  unsafe.Slice((*Losses)(unsafe.Pointer(&mem[o.losses])), n),
+		six:     unsafe.Slice((*Addresses6)(unsafe.Pointer(&mem[o.six])), n),
 		nat:     mem[o.nat:o.end:o.end],
 	}
 	for at := o.rings; at < o.policy; at += (o.policy - o.rings) / int(workers) {
@@ -228,6 +231,10 @@ func (t *Table) Slot(i int) *Slot { return &t.slots[i] }
 
 // Losses returns what was dropped of the client in slot i.
 func (t *Table) Losses(i int) *Losses { return &t.losses[i] }
+
+// Addresses6 returns the IPv6 addresses of the client in slot i. They are a bridge's only;
+// elsewhere memory is spent on them by looking.
+func (t *Table) Addresses6(i int) *Addresses6 { return &t.six[i] }
 
 // NAT returns the region in which the forwarder keeps its translations.
 func (t *Table) NAT() []byte { return t.nat }

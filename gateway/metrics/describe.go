@@ -12,8 +12,8 @@ var (
 
 	billedPackets  = describe("billed_packets_total", "Packets billed to sessions.")
 	billedBytes    = describe("billed_bytes_total", "Layer-3 bytes billed to sessions.")
-	exemptPackets  = describe("exempt_packets_total", "Packets of the box itself, or of clients with it, billed to nobody.")
-	exemptBytes    = describe("exempt_bytes_total", "Layer-3 bytes of the box itself, or of clients with it, billed to nobody.")
+	exemptPackets  = describe("exempt_packets_total", "Packets of the box itself, of clients with it, and of a bridge for many or without a session, billed to nobody.")
+	exemptBytes    = describe("exempt_bytes_total", "Layer-3 bytes of the box itself, of clients with it, and of a bridge for many or without a session, billed to nobody.")
 	ownPackets     = describe("own_packets_total", "Packets that the gateway made: ICMP errors.")
 	ownBytes       = describe("own_bytes_total", "Layer-3 bytes of packets that the gateway made.")
 	addedPackets   = describe("added_packets_total", "Fragments beyond the first of each packet.")

@@ -19,7 +19,8 @@
 //	dropped      sum of gateway_drop_bytes_total over all reasons
 //	queued       gateway_queued_bytes: waiting for a client's rate, a next hop or a first fragment
 //	billed       gateway_billed_bytes_total
-//	exempt       gateway_exempt_bytes_total: the box's own traffic and clients' with it
+//	exempt       gateway_exempt_bytes_total: the box's own traffic and clients' with it; of a bridge what is for
+//	             many, and DHCP and neighbour discovery
 //
 // What waits for its client's rate, and what became of it, is told by the direction
 // of the client, up or down:
