@@ -71,7 +71,7 @@ func callAll(ctx context.Context, l *lab, s stream) (took time.Duration, again i
 	}
 	l.answers.clear()
 	err = within(l.client, func() (err error) {
-		v, err := newVolley(s.mould(l.gatewayMAC), byMessages)
+		v, err := newVolley(s.mould(l.routerMAC), byMessages)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ import (
 
 // A daemon is gatewayd with paying clients.
 type daemon struct {
+	kind     string // ourselves or routed
 	place    *lab
 	binary   string
 	process  *process
@@ -31,12 +32,13 @@ type daemon struct {
 
 // newDaemon makes a lab, starts the binary as its gateway and connects the
 // clients.
-func newDaemon(ctx context.Context, binary string, s setting) (d *daemon, err error) {
-	place, err := newLab(ctx, "g"+s.key, s)
+func newDaemon(ctx context.Context, binary, kind string, s setting) (d *daemon, err error) {
+	s.bridge = s.bridge && kind != routed
+	place, err := newLab(ctx, map[string]string{ourselves: "g", routed: "r"}[kind]+s.key, s)
 	if err != nil {
 		return nil, err
 	}
-	d = &daemon{place: place, binary: binary, clients: s.clients, global: s.rate, sessions: map[int]int{}, api: client.New(place.socket(), 5*patience)}
+	d = &daemon{kind: kind, place: place, binary: binary, clients: s.clients, global: s.rate, sessions: map[int]int{}, api: client.New(place.socket(), 5*patience)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make gatewayd the gateway: %w", err), d.stop())
@@ -63,13 +65,18 @@ func configText(l *lab, s setting) string {
 	if s.total != 0 {
 		total = fmt.Sprintf("total: {down: %s, up: %s}, ", s.total.text(), s.total.text())
 	}
-	text := fmt.Sprintf(`lan: {interface: %s, address: %s}
-wan: {interface: %s, address: %s, gateway: %s}
+	mode, wan := "route", fmt.Sprintf(", address: %s, gateway: %s", wanAddress, serverIP)
+	if s.bridge {
+		mode, wan = "bridge", ""
+	}
+	text := fmt.Sprintf(`mode: %s
+lan: {interface: %s, address: %s}
+wan: {interface: %s%s}
 host: {ports: none}
 bandwidth: {%sglobal: {down: %s, up: %s}}
 store: {path: %s}
 api: {socket: %s}
-`, lanPort, lanAddress, wanPort, wanAddress, serverIP, total, s.rate.text(), s.rate.text(), filepath.Join(l.dir, "store"), l.socket())
+`, mode, lanPort, lanAddress, wanPort, wan, total, s.rate.text(), s.rate.text(), filepath.Join(l.dir, "store"), l.socket())
 	if s.raised {
 		text += "limits: {clients: 16384, nat_flows: 262144, flows_per_client: 16384, ports_per_client: 16384}\n"
 	}
@@ -146,7 +153,7 @@ func (d *daemon) connect(ctx context.Context, m member) (session int, err error)
 	return made.ID, d.api.Ask(ctx, http.MethodPost, path+"/connect", map[string]any{}, nil)
 }
 
-func (d *daemon) name() string { return ourselves }
+func (d *daemon) name() string { return d.kind }
 func (d *daemon) lab() *lab    { return d.place }
 
 // prepare starts gatewayd anew for a fresh trial: all its flows are gone, and its

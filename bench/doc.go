@@ -23,11 +23,15 @@
 // and, for each client and direction, "limit rate over" the plan, which drops. Its
 // bucket holds a second of the rate and a burst: nft has it so.
 //
+// As a bridge (mode: bridge) gatewayd stands beside itself as a route, in the same
+// run: on the bridge the server has an address in the clients' network, too, and is
+// their default route. Wanted is at least as much as the route has.
+//
 // A trial is one thing done on each side; it gives one figure or more, and differs
 // from another trial in one factor: flows, size of packets, offloads, clients. How a
 // run goes:
 //
-//  1. Settings (one client; offloads off; 64 clients; 10,000 clients) follow each
+//  1. Settings (one client; offloads off; 64 clients; 10,000 clients; a bridge) follow each
 //     other. All labs of a setting are made before it is measured; the sides that
 //     are not measured are idle. gatewayd's clients are made through its API.
 //  2. A repeat makes every trial on one side after the other, gatewayd between the

@@ -29,6 +29,7 @@ const (
 	natOnly   = "kernel NAT"
 	policer   = "nft policer"
 	ourselves = "gatewayd"
+	routed    = "gatewayd, route" // where gatewayd itself is a bridge
 )
 
 // newKernel makes a lab and the kernel its gateway.

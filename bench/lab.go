@@ -24,8 +24,9 @@ const (
 	lanIP      = "10.10.0.1"
 	wanAddress = "203.0.113.2/24"
 	serverIP   = "203.0.113.1"
-	lanPort    = "eth1" // of the gateway
-	wanPort    = "eth0" // of the gateway; the one port of client and server
+	bridgedIP  = "10.10.255.254" // the server's on a bridge, where it is the clients' router
+	lanPort    = "eth1"          // of the gateway
+	wanPort    = "eth0"          // of the gateway; the one port of client and server
 	farPort    = "eth0"
 )
 
@@ -33,7 +34,8 @@ const (
 type lab struct {
 	client, gateway, server string // namespaces
 	dir                     string // for sockets, logs and the store
-	gatewayMAC              net.HardwareAddr
+	routerIP                string // the clients' default route
+	routerMAC               net.HardwareAddr
 	answers                 *answers
 	atClient, atServer      *counter
 	mouths                  *mouths // of clients that speak; nil: only the first does
@@ -44,7 +46,11 @@ type lab struct {
 // the gateway. On an error nothing is left.
 func newLab(ctx context.Context, name string, s setting) (l *lab, err error) {
 	prefix := fmt.Sprintf("gwb-%d-%s-", os.Getpid(), name)
-	l = &lab{client: prefix + "c", gateway: prefix + "g", server: prefix + "s"}
+	l = &lab{routerIP: lanIP, client: prefix + "c", gateway: prefix + "g", server: prefix + "s"}
+	at, port := l.gateway, lanPort
+	if s.bridge {
+		l.routerIP, at, port = bridgedIP, l.server, farPort
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.remove())
@@ -72,21 +78,26 @@ func newLab(ctx context.Context, name string, s setting) (l *lab, err error) {
 		"-n "+l.gateway+" link set "+lanPort+" up",
 		"-n "+l.gateway+" link set "+wanPort+" up",
 		"-n "+l.client+" addr add "+clientIP+"/16 dev "+farPort,
-		"-n "+l.client+" route add default via "+lanIP,
+		"-n "+l.client+" route add default via "+l.routerIP,
 		"-n "+l.server+" addr add "+serverIP+"/24 dev "+farPort,
 	)
 	if err != nil {
 		return l, err
+	}
+	if s.bridge {
+		if err = ip(ctx, "-n "+l.server+" addr add "+bridgedIP+"/16 dev "+farPort); err != nil {
+			return l, err
+		}
 	}
 	if s.plain {
 		if err = l.withoutOffloads(ctx); err != nil {
 			return l, err
 		}
 	}
-	err = within(l.gateway, func() error {
-		port, err := net.InterfaceByName(lanPort)
+	err = within(at, func() error {
+		router, err := net.InterfaceByName(port)
 		if err == nil {
-			l.gatewayMAC = port.HardwareAddr
+			l.routerMAC = router.HardwareAddr
 		}
 		return err
 	})

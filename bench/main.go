@@ -134,7 +134,7 @@ func (r *report) phase(ctx context.Context, s setting, binary string, run *serie
 			if err != nil {
 				return errors.Join(unproven, err)
 			}
-			r.Memory = append(r.Memory, memory{s.title, ourselves, "Pss of all its processes after the trials", float64(bytes) / 1e6})
+			r.Memory = append(r.Memory, memory{s.title, d.name(), "Pss of all its processes after the trials", float64(bytes) / 1e6})
 		}
 	}
 	return unproven
@@ -142,8 +142,8 @@ func (r *report) phase(ctx context.Context, s setting, binary string, run *serie
 
 // make makes a side and, of a kernel, notes what it holds since.
 func (r *report) make(ctx context.Context, kind string, s setting, binary string) (side, error) {
-	if kind == ourselves {
-		return newDaemon(ctx, binary, s)
+	if kind == ourselves || kind == routed {
+		return newDaemon(ctx, binary, kind, s)
 	}
 	before, err := kernelHolds()
 	if err != nil {

@@ -32,7 +32,7 @@ func firstIP() uint32 {
 // them: the gateways know them.
 func (l *lab) openMouths(ctx context.Context, clients int) (err error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "neigh add %s lladdr %v nud permanent dev %s\n", lanIP, l.gatewayMAC, farPort)
+	fmt.Fprintf(&b, "neigh add %s lladdr %v nud permanent dev %s\n", l.routerIP, l.routerMAC, farPort)
 	for i := 1; i < clients; i++ {
 		fmt.Fprintf(&b, "addr add %v/16 dev %s\n", memberAt(i).ip, farPort)
 	}

@@ -44,13 +44,15 @@ type sheet struct {
 	Ratios, Factors           []template.HTML // SVG
 	Met, Missed, Void         int
 	Unshaped, Shaping         []entry
-	Policer                   string
+	Bridging                  []entry
+	Policer, Routed           string
 }
 
 // page is the report as one HTML file that needs no other.
 func (r *report) page() ([]byte, error) {
 	s := sheet{report: r, Stock: stock, Hotspot: hotspot, NAT: natOnly, Ours: ourselves, Costs: r.costs(), Offered: r.offered()}
 	s.Unshaped, s.Shaping, s.Policer = r.unshaped(), r.shaping(), policer
+	s.Bridging, s.Routed = r.bridging(), routed
 	for _, e := range r.Figures {
 		switch e.reachedClass() {
 		case "met":

@@ -19,6 +19,7 @@ var colors = map[string]color.Color{
 	hotspot:   color.RGBA{0x8a, 0x93, 0x9b, 0xff},
 	ourselves: color.RGBA{0x1f, 0x77, 0xb4, 0xff},
 	natOnly:   color.RGBA{0x44, 0x4c, 0x54, 0xff},
+	routed:    color.RGBA{0x8a, 0x93, 0x9b, 0xff},
 	policer:   color.RGBA{0xb0, 0x8a, 0x5c, 0xff},
 }
 
@@ -156,9 +157,10 @@ func bars(title string, list []entry, names []string) (*plot.Plot, error) {
 	return p, nil
 }
 
-// ratioPlots are gatewayd's figures that have a target, beside each kernel.
+// ratioPlots are gatewayd's figures that have a target, beside each kernel, and a
+// bridge's beside the route.
 func (r *report) ratioPlots() (list []template.HTML, err error) {
-	for _, kernel := range []string{hotspot, natOnly} {
+	for _, kernel := range []string{hotspot, natOnly, routed} {
 		p, err := r.relative(kernel)
 		if err != nil {
 			return nil, fmt.Errorf("plot ratios to the %s: %w", kernel, err)
@@ -179,6 +181,9 @@ func (r *report) ratioPlots() (list []template.HTML, err error) {
 func (r *report) relative(kernel string) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = "gatewayd / " + kernel
+	if kernel == routed {
+		p.Title.Text = "gatewayd, bridge / " + kernel
+	}
 	p.Y.Label.Text = "ratio"
 	p.Y.Min = 0
 	p.Legend.Top = true

@@ -56,6 +56,7 @@ type entry struct {
 	Sides  map[string]summary `json:"sides"`  // empty: not proven
 	Beside map[string]besides `json:"beside"` // by kernel
 	Shaped bool               `json:"shaped,omitempty"`
+	Bridge bool               `json:"bridge,omitempty"` // gatewayd as a bridge, beside itself as a route
 	Wanted *wanted            `json:"wanted,omitempty"` // of gatewayd's median
 	Met    *bool              `json:"met,omitempty"`
 }
@@ -142,7 +143,7 @@ func (b *bills) add(m measurement) {
 	b.Dropped += m.Proof[vanishedDown] - min(m.Proof[vanishedDown], m.Proof[refusedDown])
 }
 
-// bill adds a run of gatewayd's.
+// bill adds a run of gatewayd's, route or bridge.
 func (r *report) bill(of string, m measurement) {
 	for i := range r.Bills {
 		if r.Bills[i].Of == of {
@@ -161,7 +162,11 @@ func (r *report) add(one *result) {
 		r.Figures = append(r.Figures, one.entry(f))
 	}
 	for _, each := range one.rounds {
-		r.bill(one.trial.bills(), each[ourselves])
+		for _, side := range []string{ourselves, routed} {
+			if m, measured := each[side]; measured {
+				r.bill(one.trial.bills(), m)
+			}
+		}
 	}
 }
 
@@ -196,8 +201,8 @@ func (r *result) mostlyShort(side string) bool {
 // entry sums a figure up.
 func (r *result) entry(f figure) entry {
 	e := entry{Trial: r.trial.key, Figure: f.key, Title: f.title, Unit: f.unit, Less: f.less, Sides: map[string]summary{}, Beside: map[string]besides{}}
-	e.Shaped, e.Wanted = r.trial.shapes, f.wanted
-	for _, side := range []string{stock, hotspot, natOnly, policer, ourselves} {
+	e.Shaped, e.Bridge, e.Wanted = r.trial.shapes, r.trial.setting.bridge, f.wanted
+	for _, side := range []string{stock, hotspot, natOnly, policer, routed, ourselves} {
 		theirs, ours, why := r.values(f.key, side)
 		if len(theirs) == 0 {
 			continue

@@ -31,6 +31,11 @@ func sample() *report {
 		[]float64{1, 1, 1}, []float64{1, 1, 1}, []float64{2, 4, 3}, "")
 	add("rtt_idle", figure{key: p50, title: "round trip", unit: "µs", less: true, targets: against(plus, 60, 10)},
 		[]float64{100, 90, 80}, []float64{100, 90, 80}, []float64{130, 120, 150}, "")
+	across := &result{trial: trial{key: "bridge_up_1", setting: bridged, answers: true, figures: []figure{{key: goodput, title: "bulk, across", unit: "Gbit/s", targets: map[string]target{routed: {1, atLeast}}}}}}
+	for _, v := range []float64{9, 12} {
+		across.rounds = append(across.rounds, round{routed: {Values: map[string]float64{goodput: 10}}, ourselves: {Values: map[string]float64{goodput: v}}})
+	}
+	r.add(across)
 	r.add(&result{trial: trial{key: "late", figures: []figure{{key: "late", title: "late", unit: "µs"}}}, unproven: true})
 	r.Senders = []offer{byMessages, byRing}
 	for _, c := range []choice{{Trial: "clients_1", Side: hotspot, Chosen: byMessages}, {Trial: "clients_1", Side: ourselves, Chosen: byRing}, {Trial: "clients_10000", Side: hotspot, Chosen: byRing}} {
@@ -53,6 +58,8 @@ func TestTableSaysWhatWasMeasured(t *testing.T) {
 		"2.00 (2.00 .. 2.00) ≥ 1 void",
 		"+30 (+30 .. +70) ≤ +60 met +30 (+30 .. +70) ≤ +10 MISSED",
 		"not proven",
+		"bulk, across Gbit/s 10.0 (10.0 .. 10.0) 10.5 (9.00 .. 12.0) 1.05 (0.900 .. 1.20) ≥ 1 met",
+		"TCP and pings: 4 runs",
 		"10,000 clients, gatewayd: +33 % (+0 .. +100) per packet beside one; target < 10 % MISSED",
 		"10,000 clients, kernel hotspot: +100 % (+100 .. +100) per packet beside one",
 		"12 runs, 12000 layer-3 bytes at the far ends, billed +552 bytes beside them; the ports dropped 12 packets",
@@ -113,7 +120,7 @@ func TestSaveWritesBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back report
-	if err := json.Unmarshal(text, &back); err != nil || len(back.Figures) != 5 || back.Figures[0].Beside[hotspot].Each[2] != 0.4 ||
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Figures) != 6 || back.Figures[0].Beside[hotspot].Each[2] != 0.4 ||
 		back.Runs[1].Rounds[0][hotspot].Short == "" || back.Runs[1].Rounds[0][hotspot].Sender != byMessages || back.Choices[1].Chosen != byRing {
 		t.Errorf("read back: %v\n%s", err, text)
 	}
@@ -121,8 +128,8 @@ func TestSaveWritesBoth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, times := range map[string]int{"<svg": 5, "<b class=\"met\">3 targets met": 1, "1 missed": 1, "<b class=\"void\">1 void": 1, "not proven": 1,
-		"nothing &lt;b&gt; arrived": 1, "sent by sendmmsg or AF_XDP, as each": 1, "gatewayd: AF_XDP (0.750": 1, "0.800 (0.400 .. 0.800)": 1, "<!DOCTYPE": 1, "http://www.w3.org/2000/svg": 5, "src=": 0} {
+	for want, times := range map[string]int{"<svg": 6, "<b class=\"met\">4 targets met": 1, "1 missed": 1, "<b class=\"void\">1 void": 1, "not proven": 1,
+		"nothing &lt;b&gt; arrived": 1, "sent by sendmmsg or AF_XDP, as each": 1, "gatewayd: AF_XDP (0.750": 1, "0.800 (0.400 .. 0.800)": 1, "<td>bulk, across": 1, "10.0 (10.0 .. 10.0)<td class=\"ours\">10.5 (9.00 .. 12.0)": 1, "<!DOCTYPE": 1, "http://www.w3.org/2000/svg": 6, "src=": 0} {
 		if got := strings.Count(string(page), want); got != times {
 			t.Errorf("the page has %q %d times, want %d", want, got, times)
 		}

@@ -17,7 +17,7 @@ type sender struct {
 // allows; others are packets per second, in steps of a millisecond.
 func send(l *lab, s stream, o offer, rate int) *sender {
 	x := &sender{done: make(chan error, 1)}
-	t := s.mould(l.gatewayMAC)
+	t := s.mould(l.routerMAC)
 	go func() { x.done <- within(l.client, func() error { return x.loop(t, o, rate) }) }()
 	return x
 }

@@ -16,6 +16,7 @@ type setting struct {
 	total      bits     // of all clients together, in each direction; 0: no limit
 	speak      bool     // every client has an address that programs can send from
 	counted    bool     // what arrives is counted for each client
+	bridge     bool     // gatewayd is a bridge
 	sides      []string // in the order of the first repeat; nil: the kernels and gatewayd
 }
 
@@ -24,6 +25,8 @@ var (
 	plain = setting{key: "plain", title: "offloads off", clients: 1, plain: true, rate: wide}
 	some  = setting{key: "some", title: "64 clients", clients: 64, raised: true, rate: wide}
 	crowd = setting{key: "crowd", title: "10,000 clients", clients: 10_000, raised: true, rate: wide}
+
+	bridged = setting{key: "bridge", title: "one client, a bridge beside a route", clients: 1, rate: wide, bridge: true, sides: []string{routed, ourselves}}
 
 	shaped      = setting{key: "shaped", title: "one client with a plan", clients: 1, sides: shapers}
 	shapedPlain = setting{key: "shapedplain", title: "one client with a plan, offloads off", clients: 1, plain: true, sides: shapers}
@@ -40,7 +43,7 @@ var (
 )
 
 // settings are the phases, in order.
-var settings = []setting{one, plain, some, crowd, shaped, shapedPlain, shared, fewPlans, manyPlans}
+var settings = []setting{one, plain, some, crowd, bridged, shaped, shapedPlain, shared, fewPlans, manyPlans}
 
 // A member is a client; the first is the one that runs programs.
 type member struct {

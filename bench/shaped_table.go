@@ -9,7 +9,7 @@ import (
 // unshaped are the figures that are of use beside a kernel's.
 func (r *report) unshaped() (list []entry) {
 	for _, e := range r.Figures {
-		if !e.Shaped {
+		if !e.Shaped && !e.Bridge {
 			list = append(list, e)
 		}
 	}

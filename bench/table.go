@@ -11,6 +11,9 @@ func (r *report) table(w io.Writer) error {
 	if err := r.besideTable(w); err != nil {
 		return err
 	}
+	if err := r.bridgeTable(w); err != nil {
+		return err
+	}
 	if err := r.shapedTable(w); err != nil {
 		return err
 	}

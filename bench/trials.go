@@ -134,6 +134,7 @@ func trials(congestion string) []trial {
 			{key: perSecond, title: title + ", answered", unit: "1000/s", targets: against(atLeast, 0, 0.5)},
 		}}
 	}
+	asRoute := map[string]target{routed: {1, atLeast}}
 	return append([]trial{
 		tcp("tcp_up_1", "TCP up, 1 flow", one, 1, false, true, against(atLeast, 0.8, 0.6), usually(8.9, 12.8)),
 		tcp("tcp_down_1", "TCP down, 1 flow", one, 1, true, true, against(atLeast, 0.8, 0.6), usually(8.9, 12.8)),
@@ -176,5 +177,11 @@ func trials(congestion string) []trial {
 				{key: arrivedOf, title: "UDP 64 bytes, 10,000 clients, 50,000/s: arrived", unit: "of sent"},
 				{key: perCPU, title: "UDP 64 bytes, 10,000 clients, 50,000/s, per CPU-second", unit: "M packets"},
 			}},
+
+		tcp("bridge_up_1", "TCP up, 1 flow, bridge", bridged, 1, false, true, asRoute, nil),
+		tcp("bridge_down_1", "TCP down, 1 flow, bridge", bridged, 1, true, true, asRoute, nil),
+		tcp("bridge_up_8", "TCP up, 8 flows, bridge", bridged, 8, false, false, asRoute, nil),
+		tcp("bridge_down_8", "TCP down, 8 flows, bridge", bridged, 8, true, false, asRoute, nil),
+		udp("bridge_64", "UDP 64 bytes, bridge", bridged, true, frame(smallFrame), asRoute, nil, nil),
 	}, shapedTrials(congestion)...)
 }

@@ -89,7 +89,7 @@ func TestAVolleyArrivesAsItWasWritten(t *testing.T) {
 				s := stream{clients: 10_000, mappings: 10_000, remotes: 1, first: manyFrom, port: discard, size: size}
 				var heard []int // flows whose frames were taken, in order
 				err = within(l.client, func() error {
-					v, err := newVolley(s.mould(l.gatewayMAC), o)
+					v, err := newVolley(s.mould(l.routerMAC), o)
 					if err != nil {
 						return err
 					}
@@ -113,7 +113,7 @@ func TestAVolleyArrivesAsItWasWritten(t *testing.T) {
 				if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil { // it was told that the port went down
 					t.Fatal(err)
 				}
-				m := s.mould(l.gatewayMAC)
+				m := s.mould(l.routerMAC)
 				want, got := append([]byte(nil), m.original...), make([]byte, 2048)
 				for i, flow := range heard {
 					n, err := unix.Read(fd, got)
@@ -207,7 +207,7 @@ func TestAVolleyFollowsAnother(t *testing.T) {
 	defer remove()
 	err := within(l.client, func() error {
 		for range 50 {
-			v, err := newVolley(single(smallFrame).mould(l.gatewayMAC), byRing)
+			v, err := newVolley(single(smallFrame).mould(l.routerMAC), byRing)
 			if err != nil {
 				return err
 			}
