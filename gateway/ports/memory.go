@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ type memory struct {
 	Clsact      bool   `json:"clsact"`       // the clsact qdisc is ours
 
 	file string
+	ipv6 *os.File // disable_ipv6 of what was turned off: reading it fails once the kernel has made that anew
 }
 
 // recall returns what an earlier run on the same interface left to be put back,
@@ -79,23 +81,65 @@ func (m *memory) forget() error {
 // silenceIPv6 turns IPv6 off on the port, if it is not. The kernel has none on an
 // interface whose MTU is under 1,280, and a new one, which is on, once it is not any more.
 func (m *memory) silenceIPv6(name string) error {
-	now, err := readSysctl("ipv6", name, "disable_ipv6")
+	f, err := os.OpenFile(sysctlPath("ipv6", name, "disable_ipv6"), os.O_RDWR, 0)
+	if err == nil {
+		if err = m.silence(f); err != nil {
+			_ = f.Close() // nothing was written to it, or that failed
+		}
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err == nil && m.DisableIPv6 == "" {
-		m.DisableIPv6 = now
-		err = m.keep()
+	if err != nil {
+		return fmt.Errorf("turn IPv6 off on %s: %w", name, err)
 	}
-	if err != nil || now == "1" {
+	m.letGo()
+	m.ipv6 = f
+	return nil
+}
+
+// silence is silenceIPv6 of the open sysctl.
+func (m *memory) silence(f *os.File) error {
+	b := make([]byte, 16)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	return writeSysctl("ipv6", name, "disable_ipv6", "1")
+	now := strings.TrimSpace(string(b[:n]))
+	if m.DisableIPv6 == "" {
+		m.DisableIPv6 = now
+		if err := m.keep(); err != nil {
+			return err
+		}
+	}
+	if now == "1" {
+		return nil
+	}
+	_, err = f.WriteString("1")
+	return err
+}
+
+// newIPv6 says whether the kernel's IPv6 on the port is another than the one that was
+// turned off, or none was. What somebody has turned on again is the same.
+func (m *memory) newIPv6() bool {
+	if m.ipv6 == nil {
+		return true
+	}
+	_, err := m.ipv6.ReadAt(make([]byte, 1), 0)
+	return err != nil
+}
+
+func (m *memory) letGo() {
+	if m.ipv6 != nil {
+		_ = m.ipv6.Close() // it was read and written
+		m.ipv6 = nil
+	}
 }
 
 // restoreIPv6 puts the sysctl back, if the interface still exists; what is
 // remembered of it says nothing about another one of its name.
 func (m *memory) restoreIPv6(name string) error {
+	m.letGo()
 	if m.DisableIPv6 == "" {
 		return nil
 	}

@@ -254,6 +254,25 @@ func TestIPv6ThatTheKernelMakesAnewIsTurnedOff(t *testing.T) {
 	l.wantSysctl("ipv6", "disable_ipv6", "0")
 }
 
+// What somebody turns on is theirs: an address on it is a conflict, and stays to be seen.
+func TestIPv6ThatSomebodyTurnsOnIsAConflict(t *testing.T) {
+	l := newLab(t)
+	p := l.open(Options{})
+	l.sysctl("ipv6", "disable_ipv6", "0")
+	if s := p.State(); s.Err != nil || len(s.Conflicts) > 0 {
+		t.Errorf("%+v", s)
+	}
+	l.wantSysctl("ipv6", "disable_ipv6", "0")
+	address, err := netlink.ParseAddr("2001:db8::1/64")
+	must(t, err)
+	must(t, netlink.AddrAdd(l.link(l.port), address))
+	for range 2 {
+		if s := p.State(); s.Err != nil || len(s.Conflicts) != 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 // TestMain is also the process that TestKilledRunIsPutBackByTheNext kills.
 func TestMain(m *testing.M) {
 	if name := os.Getenv("PORT_TO_OPEN"); name != "" {

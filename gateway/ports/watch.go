@@ -62,7 +62,7 @@ func (p *Port) State() State {
 	s.Lost = s.Present && !(same && s.MAC.String() == p.mac.String() && (p.side.TAP || s.Index == p.index))
 	if s.Present && same {
 		p.mtu = s.MTU // another one takes nothing from what is open
-		if !p.side.TAP {
+		if !p.side.TAP && p.memory.newIPv6() {
 			s.Err = errors.Join(s.Err, p.memory.silenceIPv6(p.side.Name))
 		}
 	}
