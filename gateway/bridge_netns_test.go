@@ -124,7 +124,7 @@ func (d *daemon) billedBoth(id int64, up, down, up6, down6 traffic, before sessi
 func TestABridgeKeepsTags(t *testing.T) {
 	for name, config := range map[string][]string{"with rings": nil, "without": {"kernel: {without: [ring, transmit_ring]}"}} {
 		t.Run(name, func(t *testing.T) {
-			l := newBridge(t, config...)
+			l := newBridge4(t, config...)
 			d := l.start()
 			v := d.admit(anHour)
 			l.client.run("ping", "-c", "1", "-W", "5", nextRouter)
