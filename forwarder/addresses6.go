@@ -12,13 +12,19 @@ import (
 
 // Bounds of what is known of clients' IPv6 addresses.
 const (
-	addressesEach  = clients.AddressesEach
-	heldFor        = time.Minute      // an address is its holder's, after the last packet from it
-	saidEvery      = 10 * time.Second // how soon the other workers are told of another packet
-	claimsEvery    = 10 * time.Millisecond
-	claimsAtOnce   = 100
-	firstGroup6    = 0xff // of a group's address, the first octet
-	nextHeaderMLDs = 143  // MLDv2 report (RFC 3810)
+	addressesEach = clients.AddressesEach
+	heldFor       = time.Minute      // an address is its holder's, after the last packet from it
+	saidEvery     = 10 * time.Second // how soon the other workers are told of another packet
+	claimsEvery   = 10 * time.Millisecond
+	claimsAtOnce  = 100
+	firstGroup6   = 0xff // of a group's address, the first octet
+)
+
+// Multicast listeners' ICMPv6 types (RFC 2710, RFC 3810).
+const (
+	listenerReport   = 131
+	listenerDone     = 132
+	listenerReportV2 = 143
 )
 
 // address6 is an IPv6 address, both halves as values.
@@ -27,6 +33,9 @@ type address6 struct{ hi, lo uint64 }
 func address6At(b []byte) address6 {
 	return address6{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
 }
+
+func (fr *frame) source6() address6      { return address6At(fr.Raw[fr.L3+8:]) }
+func (fr *frame) destination6() address6 { return address6At(fr.Raw[fr.L3+24:]) }
 
 // unicast says whether an address can be one host's.
 func (a address6) unicast() bool {
@@ -60,7 +69,7 @@ type holder6 struct {
 // claims6 holds a client's IPv6 packet to its addresses; one that nobody has is its own
 // from now on.
 func (f *Forwarder) claims6(c *client, fr *frame) Reason {
-	a := address6At(fr.Raw[fr.L3+8:])
+	a := fr.source6()
 	k := &f.bridge.six[c.id.Slot]
 	if k.addresses[k.last] == a && k.generation == c.id.Generation && f.now-k.said[k.last] < saidEvery {
 		return Kept
@@ -76,7 +85,7 @@ func (f *Forwarder) claims6(c *client, fr *frame) Reason {
 
 // isMLD says whether a packet reports groups, or leaves one.
 func (fr *frame) isMLD() bool {
-	return fr.Proto == packet.ICMPv6 && (fr.ICMPType == nextHeaderMLDs || fr.ICMPType == 131 || fr.ICMPType == 132)
+	return fr.Proto == packet.ICMPv6 && (fr.ICMPType == listenerReport || fr.ICMPType == listenerDone || fr.ICMPType == listenerReportV2)
 }
 
 // claim6 is claims6 of another address than the last, or of one that was not told of for

@@ -60,13 +60,17 @@ func batchOf(raw []byte) (raws [][]byte) {
 func grind(t testing.TB, b *bench, lan, wan func(flow) []byte) (round func(), lanMill, wanMill *mill) {
 	t.Helper()
 	b.in(clients.LAN, aliceUp.udp(0))
-	r := back(b.one(clients.WAN))
+	return grindWith(b, lan, wan, aliceUp, back(b.one(clients.WAN)))
+}
+
+// grindWith is grind of these flows.
+func grindWith(b *bench, lan, wan func(flow) []byte, up, down flow) (round func(), lanMill, wanMill *mill) {
 	lanMill, wanMill = newMill(), newMill()
 	if lan != nil {
-		lanMill = newMill(batchOf(lan(aliceUp))...)
+		lanMill = newMill(batchOf(lan(up))...)
 	}
 	if wan != nil {
-		wanMill = newMill(batchOf(wan(r))...)
+		wanMill = newMill(batchOf(wan(down))...)
 	}
 	b.f.links = Links{lanMill, wanMill, newMill()}
 	return func() {
@@ -103,13 +107,19 @@ func TestThePacketPathAllocatesNothing(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			b := online(t, row.terms)
 			run, _, _ := grind(t, b, row.lan, row.wan)
-			run()
-			if n := testing.AllocsPerRun(100, run); n != 0 {
-				t.Errorf("%v allocations in a batch", n)
-			}
-			b.conserve()
+			allocatesNothing(t, b, run)
 		})
 	}
+}
+
+// allocatesNothing fails if a round allocates.
+func allocatesNothing(t *testing.T, b *bench, round func()) {
+	t.Helper()
+	round()
+	if n := testing.AllocsPerRun(100, round); n != 0 {
+		t.Errorf("%v allocations in a batch", n)
+	}
+	b.conserve()
 }
 
 func benchmark(b *testing.B, lan, wan func(flow) []byte, packets int) {

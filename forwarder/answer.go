@@ -26,6 +26,14 @@ func (r ration) allows(a *limiter.Allowance, now time.Duration) bool {
 	return a.Take(r.every, r.burst, now)
 }
 
+// mayAnswerTo is mayAnswer to who sent a frame.
+func (f *Forwarder) mayAnswerTo(fr *frame) bool {
+	if fr.from == clients.LAN {
+		return f.mayAnswer(fr.from, fr.client)
+	}
+	return f.mayAnswer(fr.from, nil)
+}
+
 // mayAnswer says whether an ARP reply or an ICMP error may be made. c may be nil.
 func (f *Forwarder) mayAnswer(port uint8, c *client) bool {
 	if c != nil {

@@ -31,27 +31,35 @@ const broadcast = 1<<48 - 1
 
 // arp answers and learns (RFC 826, RFC 5227).
 func (f *Forwarder) arp(fr *frame) Reason {
+	op, ip, target, ok := f.readARP(fr)
+	if !ok {
+		return f.badARP(fr)
+	}
+	mac := fr.SrcMAC
+	switch fr.from {
+	case clients.LAN:
+		f.arpLAN(op, mac, ip, target)
+	case clients.WAN:
+		if f.crew != nil && f.worker == 0 && (ip == f.gateway || op == layers.ARPReply && f.owns(target)) {
+			f.tellOthers(fr)
+		}
+		f.arpWAN(op, mac, ip, target) // after which the frame may be one that waited
+	}
+	return Taken
+}
+
+// readARP reads a request or a reply of one station's, about itself; false if it is
+// none.
+func (f *Forwarder) readARP(fr *frame) (op uint16, ip, target uint32, ok bool) {
 	a := &f.arpIO.arp
 	if err := f.arpIO.parser.DecodeLayers(fr.Raw[fr.L3:], &f.arpIO.found); err != nil ||
 		a.AddrType != layers.LinkTypeEthernet || a.Protocol != layers.EthernetTypeIPv4 ||
 		a.HwAddressSize != 6 || a.ProtAddressSize != 4 ||
 		a.Operation != layers.ARPRequest && a.Operation != layers.ARPReply {
-		return f.badARP(fr)
+		return 0, 0, 0, false
 	}
-	mac, ip, target := packet.MAC(a.SourceHwAddress), be32(a.SourceProtAddress), be32(a.DstProtAddress)
-	if mac != fr.SrcMAC || mac == 0 || mac>>40&1 == 1 {
-		return f.badARP(fr)
-	}
-	switch fr.from {
-	case clients.LAN:
-		f.arpLAN(a.Operation, mac, ip, target)
-	case clients.WAN:
-		if f.crew != nil && f.worker == 0 && (ip == f.gateway || a.Operation == layers.ARPReply && f.owns(target)) {
-			f.tellOthers(fr)
-		}
-		f.arpWAN(a.Operation, mac, ip, target) // after which the frame may be one that waited
-	}
-	return Taken
+	mac := packet.MAC(a.SourceHwAddress)
+	return a.Operation, be32(a.SourceProtAddress), be32(a.DstProtAddress), mac == fr.SrcMAC && mac != 0 && !isGroup(mac)
 }
 
 // badARP counts an ARP frame that is about to be dropped; the others are not

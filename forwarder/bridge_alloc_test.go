@@ -2,31 +2,10 @@ package forwarder
 
 import (
 	"testing"
-	"time"
 
 	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/link"
 )
-
-// grindAcross puts mills in the place of a bridge's links; make builds what each gives
-// from alice's and the server's side.
-func grindAcross(t testing.TB, b *bench, lan, wan func(flow) []byte) (round func(), lanMill, wanMill *mill) {
-	t.Helper()
-	lanMill, wanMill = newMill(), newMill()
-	if lan != nil {
-		lanMill = newMill(batchOf(lan(across))...)
-	}
-	if wan != nil {
-		wanMill = newMill(batchOf(wan(home))...)
-	}
-	b.f.links = Links{lanMill, wanMill, newMill()}
-	return func() {
-		b.now += 10 * time.Microsecond
-		b.f.ready = [clients.NumPorts]bool{true, true, true}
-		b.f.Round()
-		b.f.Round()
-	}, lanMill, wanMill
-}
 
 // onlineAcross has alice online behind a bridge.
 func onlineAcross(t testing.TB, terms clients.Terms) *bench {
@@ -66,12 +45,8 @@ func TestABridgeAllocatesNothing(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			b := onlineAcross(t, row.terms)
-			run, _, _ := grindAcross(t, b, row.lan, row.wan)
-			run()
-			if n := testing.AllocsPerRun(100, run); n != 0 {
-				t.Errorf("%v allocations in a batch", n)
-			}
-			b.conserve()
+			run, _, _ := grindWith(b, row.lan, row.wan, across, home)
+			allocatesNothing(t, b, run)
 		})
 	}
 }
@@ -83,7 +58,7 @@ func smallTagged(w flow) []byte { return tagged(w.udp(18), 7) }
 // benchmarkAcross counts packets, of which those over IPv6 leave joined.
 func benchmarkAcross(b *testing.B, lan, wan func(flow) []byte) {
 	bn := onlineAcross(b, free())
-	run, _, _ := grindAcross(b, bn, lan, wan)
+	run, _, _ := grindWith(bn, lan, wan, across, home)
 	run()
 	passed := func() uint64 { u := bn.use(alice, 1); return u.UpPackets + u.DownPackets }
 	each, before := passed()/link.Batch, passed() // a super-packet is several

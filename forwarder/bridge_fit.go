@@ -6,7 +6,6 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"gatewayd/forwarder/clients"
 	"gatewayd/forwarder/packet"
 )
 
@@ -45,40 +44,30 @@ func (f *Forwarder) tellTooBig(fr *frame, mtu int) {
 	if fr.IsICMPError() || fr.FragOffset != 0 || !fr.ofOneHost() {
 		return
 	}
-	var c *client
-	if fr.from == clients.LAN {
-		c = fr.client
-	}
-	if !f.mayAnswer(fr.from, c) {
+	if !f.mayAnswerTo(fr) {
 		return
 	}
-	var raw []byte
 	if fr.Version == 6 {
-		raw = f.tooBig6(fr, max(mtu, leastMTU6))
-	} else {
-		ip := layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolICMPv4,
-			SrcIP: unpackIP(f.lan), DstIP: unpackIP(fr.Src)}
-		icmp := layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded), Seq: uint16(mtu)}
-		raw = f.build(f.toSender(fr, &ip, &icmp, gopacket.Payload(fr.quote(min(maxQuote, f.mtu[fr.from]-errorHead))))...)
-	}
-	if raw == nil {
+		f.tellTooBig6(fr, max(mtu, leastMTU6))
 		return
 	}
-	f.enqueue(fr.from, raw, nil, queued{bytes: uint32(len(raw) - fr.L3), packets: 1, charge: own})
-	f.flushAll()
+	code := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded)
+	ip, icmp, quote := f.errorLayers(fr.from, f.lan, fr.Src, code, uint32(mtu), fr.Raw[fr.L3:])
+	f.sendOwn(fr.from, fr.L3, f.toSender(fr, ip, icmp, quote)...)
 }
 
-// tooBig6 is Packet Too Big.
-func (f *Forwarder) tooBig6(fr *frame, mtu int) []byte {
+// tellTooBig6 sends Packet Too Big.
+func (f *Forwarder) tellTooBig6(fr *frame, mtu int) {
 	src, dst := fr.Dst6(), fr.Src6()
 	ip := layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolICMPv6, SrcIP: src[:], DstIP: dst[:]}
 	icmp := layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypePacketTooBig, 0)}
 	if icmp.SetNetworkLayerForChecksum(&ip) != nil {
-		return nil
+		return
 	}
 	body := binary.BigEndian.AppendUint32(nil, uint32(mtu))
-	body = append(body, fr.quote(min(leastMTU6, f.mtu[fr.from])-errorHead6)...)
-	return f.build(f.toSender(fr, &ip, &icmp, gopacket.Payload(body))...)
+	quote := fr.Raw[fr.L3:]
+	body = append(body, quote[:min(len(quote), max(min(leastMTU6, f.mtu[fr.from])-errorHead6, 0))]...)
+	f.sendOwn(fr.from, fr.L3, f.toSender(fr, &ip, &icmp, gopacket.Payload(body))...)
 }
 
 // ofOneHost says whether a packet comes from one host and, over IPv4, goes to one, so
@@ -89,12 +78,6 @@ func (fr *frame) ofOneHost() bool {
 	}
 	src, dst := fr.Src6(), fr.Dst6()
 	return src[0] != 0xff && src != [16]byte{} && dst[0] != 0xff
-}
-
-// quote is the first n bytes of a packet from layer 3 on, or all.
-func (fr *frame) quote(n int) []byte {
-	b := fr.Raw[fr.L3:]
-	return b[:min(len(b), max(n, 0))]
 }
 
 // toSender puts what the box says about a frame behind an Ethernet header to its

@@ -102,7 +102,7 @@ func FuzzBeforeLogin(f *testing.F) {
 			size = min(size, len(in)-3)
 			raw := append([]byte(nil), in[3:3+size]...)
 			if in[0]&0x80 != 0 && len(raw) >= packet.VirtioLen+12 {
-				packetMAC(raw[packet.VirtioLen+6:], []uint64{aliceMAC, routerMAC}[port])
+				packet.PutMAC(raw[packet.VirtioLen+6:], []uint64{aliceMAC, routerMAC}[port])
 			}
 			in = in[3+size:]
 			if port == clients.WAN {

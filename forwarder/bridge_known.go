@@ -3,6 +3,8 @@ package forwarder
 import (
 	"time"
 
+	"github.com/google/gopacket/layers"
+
 	"gatewayd/forwarder/clients"
 )
 
@@ -86,24 +88,25 @@ func (f *Forwarder) forAll(fr *frame) bool { return isGroup(fr.DstMAC) || fr.Dst
 // overhear takes in ARP about the next router that worker 0 has passed on, or not, and
 // tells all workers of.
 func (f *Forwarder) overhear(fr *frame) Reason {
-	a := &f.arpIO.arp
-	if f.isARP(fr) && f.arpIO.parser.DecodeLayers(fr.Raw[fr.L3:], &f.arpIO.found) == nil && len(a.SourceProtAddress) == 4 && len(a.DstProtAddress) == 4 {
-		f.hearHop(a.Operation, fr.SrcMAC, be32(a.SourceProtAddress), be32(a.DstProtAddress))
+	if !f.isARP(fr) {
+		return Taken
+	}
+	if op, ip, target, ok := f.readARP(fr); ok {
+		f.hearHop(op, fr.SrcMAC, ip, target)
 	}
 	return Taken
 }
 
 // hearNextHop hears who says on the WAN to be the next router, for all workers.
-func (f *Forwarder) hearNextHop(fr *frame, op uint16, mac uint64, ip, target uint32) {
+func (f *Forwarder) hearNextHop(fr *frame, op uint16, ip, target uint32) {
 	if f.crew != nil && f.worker == 0 && ip == f.gateway && ip != 0 {
 		f.tellOthers(fr)
 	}
-	f.hearHop(op, mac, ip, target)
+	f.hearHop(op, fr.SrcMAC, ip, target)
 }
 
 func (f *Forwarder) hearHop(op uint16, mac uint64, ip, target uint32) {
 	if n := f.neighbours[ip]; n != nil && ip != f.lan {
-		const reply = 2
-		f.claimed(ip, n, mac, op == reply && target == f.lan)
+		f.claimed(ip, n, mac, op == layers.ARPReply && target == f.lan)
 	}
 }

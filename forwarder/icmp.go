@@ -108,11 +108,7 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, word uint32
 	if fr.turned || fr.IsICMPError() || fr.FragOffset != 0 || fr.Src == 0 || fr.Src>>28 >= 14 || fr.Src>>24 == 127 {
 		return
 	}
-	var c *client
-	if fr.from == clients.LAN {
-		c = fr.client
-	}
-	if !f.mayAnswer(fr.from, c) {
+	if !f.mayAnswerTo(fr) {
 		return
 	}
 	ours := f.lan
@@ -131,15 +127,24 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, word uint32
 // could tell which the others and the clients have used from the same address.
 func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.ICMPv4TypeCode, word uint32, quote []byte) {
 	eth := layers.Ethernet{SrcMAC: unpackMAC(f.mac[port]), DstMAC: unpackMAC(mac), EthernetType: layers.EthernetTypeIPv4}
-	ip := layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolICMPv4, SrcIP: unpackIP(ours), DstIP: unpackIP(to)}
-	icmp := layers.ICMPv4{TypeCode: code, Id: uint16(word >> 16), Seq: uint16(word)}
-	quote = quote[:min(len(quote), maxQuote, f.mtu[port]-errorHead)]
-	raw := f.build(&eth, &ip, &icmp, gopacket.Payload(quote))
+	ip, icmp, body := f.errorLayers(port, ours, to, code, word, quote)
+	f.sendOwn(port, packet.VirtioLen+packet.EthernetLen, &eth, ip, icmp, body)
+}
+
+// errorLayers are those of an ICMP error, from layer 3 on.
+func (f *Forwarder) errorLayers(port uint8, ours, to uint32, code layers.ICMPv4TypeCode, word uint32, quote []byte) (*layers.IPv4, *layers.ICMPv4, gopacket.Payload) {
+	return &layers.IPv4{Version: 4, TTL: 64, TOS: 0xc0, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolICMPv4, SrcIP: unpackIP(ours), DstIP: unpackIP(to)},
+		&layers.ICMPv4{TypeCode: code, Id: uint16(word >> 16), Seq: uint16(word)},
+		quote[:min(len(quote), maxQuote, f.mtu[port]-errorHead)]
+}
+
+// sendOwn sends what the gateway itself says, whose layer 3 begins at l3.
+func (f *Forwarder) sendOwn(port uint8, l3 int, l ...gopacket.SerializableLayer) {
+	raw := f.build(l...)
 	if raw == nil {
 		return
 	}
-	n := len(raw) - packet.VirtioLen - packet.EthernetLen
-	f.enqueue(port, raw, nil, queued{bytes: uint32(n), packets: 1, charge: own})
+	f.enqueue(port, raw, nil, queued{bytes: uint32(len(raw) - l3), packets: 1, charge: own})
 	f.flushAll()
 }
 

@@ -50,19 +50,14 @@ func (f *Forwarder) mindLoop() {
 		p.next = f.now + probeSoon
 	}
 	raw := append(f.built[:0], make([]byte, packet.VirtioLen+probeLen)...)
-	packetMAC(raw[packet.VirtioLen:], probeGroup)
-	packetMAC(raw[packet.VirtioLen+6:], f.cfg.LANMAC)
+	packet.PutMAC(raw[packet.VirtioLen:], probeGroup)
+	packet.PutMAC(raw[packet.VirtioLen+6:], f.cfg.LANMAC)
 	body := raw[packet.VirtioLen+12:]
 	binary.BigEndian.PutUint16(body, etherTypeProbe)
 	copy(body[2:], f.bridge.shared.nonce[:])
 	binary.BigEndian.PutUint64(body[18:], p.sent)
 	f.enqueue(clients.LAN, raw, nil, queued{charge: unbilled})
 	f.flush(clients.LAN)
-}
-
-func packetMAC(b []byte, mac uint64) {
-	binary.BigEndian.PutUint16(b, uint16(mac>>32))
-	binary.BigEndian.PutUint32(b[2:], uint32(mac))
 }
 
 // isProbe says whether a frame is a probe of this bridge.

@@ -30,8 +30,8 @@ func (f *Forwarder) isControl(fr *frame) bool {
 			return false
 		}
 		if fr.Version == 6 {
-			return fr.SrcPort == dhcp6Server && fr.DstPort == dhcp6Client && (fr.from == clients.LAN || address6At(fr.Raw[fr.L3+24:]).linkLocal()) ||
-				fr.SrcPort == dhcp6Client && fr.DstPort == dhcp6Server && fr.from == clients.LAN && address6At(fr.Raw[fr.L3+24:]) == allServers6
+			return fr.SrcPort == dhcp6Server && fr.DstPort == dhcp6Client && (fr.from == clients.LAN || fr.destination6().linkLocal()) ||
+				fr.SrcPort == dhcp6Client && fr.DstPort == dhcp6Server && fr.from == clients.LAN && fr.destination6() == allServers6
 		}
 		return fr.SrcPort == dhcpServer && fr.DstPort == dhcpClient ||
 			fr.SrcPort == dhcpClient && fr.DstPort == dhcpServer && fr.from == clients.LAN && (fr.Dst == 0xffffffff || f.inLAN(fr.Dst))
@@ -97,21 +97,17 @@ func (f *Forwarder) controlToBox(fr *frame) Reason {
 
 // checkARP judges ARP (RFC 826, RFC 5227), answers for the box and hears clients.
 func (f *Forwarder) checkARP(fr *frame, c *client) Reason {
-	a := &f.arpIO.arp
-	if err := f.arpIO.parser.DecodeLayers(fr.Raw[fr.L3:], &f.arpIO.found); err != nil ||
-		a.AddrType != layers.LinkTypeEthernet || a.Protocol != layers.EthernetTypeIPv4 ||
-		a.HwAddressSize != 6 || a.ProtAddressSize != 4 ||
-		a.Operation != layers.ARPRequest && a.Operation != layers.ARPReply || packet.MAC(a.SourceHwAddress) != fr.SrcMAC {
+	op, ip, target, ok := f.readARP(fr)
+	if !ok {
 		return BadARP
 	}
-	ip, target := be32(a.SourceProtAddress), be32(a.DstProtAddress)
 	if fr.from == clients.WAN {
 		if ip != 0 && (ip == f.lan || f.isClients(ip)) {
 			return Spoofed // nobody on the WAN speaks for a client, or the box
 		}
 		f.heardOutside(0, ip)
-		f.hearNextHop(fr, a.Operation, fr.SrcMAC, ip, target)
-		if a.Operation == layers.ARPRequest && target == f.lan && f.cfg.HostRoute {
+		f.hearNextHop(fr, op, ip, target)
+		if op == layers.ARPRequest && target == f.lan && f.cfg.HostRoute {
 			if !fr.Tagged && f.mayAnswer(clients.WAN, nil) {
 				f.reply(clients.WAN, f.cfg.LANMAC, f.lan, fr.SrcMAC, ip)
 			}
@@ -122,7 +118,7 @@ func (f *Forwarder) checkARP(fr *frame, c *client) Reason {
 	if r := f.checkSender(fr, c, ip); r != Kept {
 		return r
 	}
-	if target != f.lan || a.Operation != layers.ARPRequest {
+	if target != f.lan || op != layers.ARPRequest {
 		return Kept
 	}
 	if !fr.Tagged && f.mayAnswer(clients.LAN, c) {

@@ -33,7 +33,7 @@ func (f *Forwarder) checkDHCP6(fr *frame, c *client) Reason {
 	if fr.IsFragment() || len(b) < 4 || !f.staysOnLink(fr) || !fromClient6(b[0]) {
 		return Malformed
 	}
-	a := address6At(fr.Raw[fr.L3+8:])
+	a := fr.source6()
 	if !a.linkLocal() {
 		return BadSource
 	}
@@ -62,7 +62,7 @@ func (f *Forwarder) checkDiscovery(fr *frame, c *client) Reason {
 	if fr.IsFragment() || fr.TTL != onLink || fr.ICMPCode != 0 || !soundDiscovery(fr.Raw[fr.L4:]) { // RFC 6980
 		return Malformed
 	}
-	a := address6At(fr.Raw[fr.L3+8:])
+	a := fr.source6()
 	if fr.from == clients.WAN {
 		if a != (address6{}) && f.others6(nil, a) {
 			return Spoofed
@@ -105,7 +105,7 @@ func (f *Forwarder) checkDiscovery(fr *frame, c *client) Reason {
 // for a link-local address, or for one that was heard on the WAN with discovery's hop
 // limit; and no header can send it on from there.
 func (f *Forwarder) staysOnLink(fr *frame) bool {
-	to := address6At(fr.Raw[fr.L3+24:])
+	to := fr.destination6()
 	return fr.L4 == fr.L3+ipv6HeaderLen && (to.hi>>48 == 0xff02 || to.linkLocal() || f.isOutside6(to))
 }
 

@@ -62,7 +62,7 @@ func dhcp6(srcMAC uint64, src, dst string, srcPort, dstPort layers.UDPPort, body
 
 // sixTo is a frame for another MAC.
 func sixTo(mac uint64, raw []byte) []byte {
-	packetMAC(raw[packet.VirtioLen:], mac)
+	packet.PutMAC(raw[packet.VirtioLen:], mac)
 	return raw
 }
 

@@ -111,6 +111,20 @@ func counting(wire int) asm.Instructions {
 			asm.StoreXAdd(asm.R0, what, asm.DWord),
 		}
 	}
+	split := func(label string) asm.Instructions { // a super-packet, into what goes over the wire
+		return asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R6, skbGSOSize, asm.Word).WithSymbol(label),
+			asm.Mov.Reg(asm.R9, asm.R8),
+			asm.Sub.Reg(asm.R9, asm.R7),
+			asm.Add.Reg(asm.R9, asm.R1),
+			asm.Sub.Imm(asm.R9, 1),
+			asm.Div.Reg(asm.R9, asm.R1),
+			asm.Mov.Reg(asm.R1, asm.R9),
+			asm.Sub.Imm(asm.R1, 1),
+			asm.Mul.Reg(asm.R1, asm.R7),
+			asm.Add.Reg(asm.R8, asm.R1),
+		}
+	}
 	program := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1), // the loads from the packet want it there
 		asm.LoadMem(asm.R0, asm.R6, skbProtocol, asm.Word),
@@ -135,18 +149,8 @@ func counting(wire int) asm.Instructions {
 		asm.Add.Reg(asm.R7, asm.R0),
 		asm.Ja.Label("segments"),
 		asm.Add.Imm(asm.R7, 8).WithSymbol("short"),
-
-		asm.LoadMem(asm.R1, asm.R6, skbGSOSize, asm.Word).WithSymbol("segments"),
-		asm.Mov.Reg(asm.R9, asm.R8),
-		asm.Sub.Reg(asm.R9, asm.R7),
-		asm.Add.Reg(asm.R9, asm.R1),
-		asm.Sub.Imm(asm.R9, 1),
-		asm.Div.Reg(asm.R9, asm.R1),
-		asm.Mov.Reg(asm.R1, asm.R9),
-		asm.Sub.Imm(asm.R1, 1),
-		asm.Mul.Reg(asm.R1, asm.R7),
-		asm.Add.Reg(asm.R8, asm.R1),
 	}
+	program = append(program, split("segments")...)
 	program = append(program, add(0, asm.R9, "count")...)
 	program = append(program, add(1, asm.R8, "bytes")...)
 	program = append(program, asm.Ja.Label("pass"))
@@ -173,17 +177,8 @@ func counting(wire int) asm.Instructions {
 		asm.Add.Imm(asm.R7, 40),
 		asm.Ja.Label("segments6"),
 		asm.Mov.Imm(asm.R7, 48).WithSymbol("short6"),
-		asm.LoadMem(asm.R1, asm.R6, skbGSOSize, asm.Word).WithSymbol("segments6"),
-		asm.Mov.Reg(asm.R9, asm.R8),
-		asm.Sub.Reg(asm.R9, asm.R7),
-		asm.Add.Reg(asm.R9, asm.R1),
-		asm.Sub.Imm(asm.R9, 1),
-		asm.Div.Reg(asm.R9, asm.R1),
-		asm.Mov.Reg(asm.R1, asm.R9),
-		asm.Sub.Imm(asm.R1, 1),
-		asm.Mul.Reg(asm.R1, asm.R7),
-		asm.Add.Reg(asm.R8, asm.R1),
 	}...)
+	program = append(program, split("segments6")...)
 	program = append(program, add(2, asm.R9, "count6")...)
 	program = append(program, add(3, asm.R8, "bytes6")...)
 	program = append(program, asm.Ja.Label("pass"))

@@ -185,7 +185,8 @@ func MAC(b []byte) uint64 {
 	return uint64(get16(b))<<32 | uint64(get32(b[2:]))
 }
 
-func putMAC(b []byte, mac uint64) {
+// PutMAC writes a MAC as the first six octets of b.
+func PutMAC(b []byte, mac uint64) {
 	put16(b, uint16(mac>>32))
 	put32(b[2:], uint32(mac))
 }

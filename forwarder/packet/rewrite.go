@@ -90,8 +90,8 @@ func (p *Packet) DecrementTTL() {
 
 // SetMACs writes both Ethernet addresses.
 func (p *Packet) SetMACs(dst, src uint64) {
-	putMAC(p.Raw[VirtioLen:], dst)
-	putMAC(p.Raw[VirtioLen+6:], src)
+	PutMAC(p.Raw[VirtioLen:], dst)
+	PutMAC(p.Raw[VirtioLen+6:], src)
 	p.DstMAC, p.SrcMAC = dst, src
 }
 
