@@ -67,7 +67,7 @@ type holder6 struct {
 }
 
 // claims6 holds a client's IPv6 packet to its addresses; one that nobody has is its own
-// from now on.
+// from now on, while there is a place.
 func (f *Forwarder) claims6(c *client, fr *frame) Reason {
 	a := fr.source6()
 	k := &f.bridge.six[c.id.Slot]
@@ -80,7 +80,7 @@ func (f *Forwarder) claims6(c *client, fr *frame) Reason {
 	if !a.unicast() {
 		return BadSource
 	}
-	return f.claim6(c, a)
+	return f.claim6(c, a, byPacket)
 }
 
 // isMLD says whether a packet reports groups, or leaves one.
@@ -88,15 +88,25 @@ func (fr *frame) isMLD() bool {
 	return fr.Proto == packet.ICMPv6 && (fr.ICMPType == listenerReport || fr.ICMPType == listenerDone || fr.ICMPType == listenerReportV2)
 }
 
+// How a client speaks of an address.
+const (
+	byPacket    = iota // by sending from it
+	byDiscovery        // by neighbour discovery or DHCPv6
+)
+
 // claim6 is claims6 of another address than the last, or of one that was not told of for
-// a while.
-func (f *Forwarder) claim6(c *client, a address6) Reason {
+// a while. Who speaks of more than there are places for loses the one that was silent
+// longest, but by a mere packet none that is in use.
+func (f *Forwarder) claim6(c *client, a address6, how int) Reason {
 	k := &f.bridge.six[c.id.Slot]
 	held := &f.bridge.shared.six
 	if k.generation != c.id.Generation {
 		held.release(k, c.id.Slot)
 		*k = client6{generation: c.id.Generation, control: k.control}
 		f.table.Addresses6(int(c.id.Slot)).Clear(c.id.Generation)
+	}
+	if f.isRouter6(a) {
+		return Spoofed
 	}
 	at := k.find(a)
 	if at < addressesEach && f.now-k.said[at] < saidEvery {
@@ -117,6 +127,9 @@ func (f *Forwarder) claim6(c *client, a address6) Reason {
 	if at == addressesEach {
 		at = k.oldest()
 		if h, ok := held.held[k.addresses[at]]; ok && h.slot == c.id.Slot {
+			if how == byPacket && f.now-h.seen < heldFor {
+				return Spoofed
+			}
 			delete(held.held, k.addresses[at])
 		}
 	}
@@ -144,6 +157,35 @@ func (k *client6) oldest() (at int) {
 		}
 	}
 	return at
+}
+
+// recall6 takes over what the last forwarder knew of its clients' addresses, so that nobody
+// takes one whose holder is silent in this moment.
+func (f *Forwarder) recall6() {
+	x := &f.bridge.shared.six
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := f.first; i < len(f.clients); i += f.step {
+		s := f.table.Slot(i)
+		generation := uint32(s.Generation.Load())
+		known := f.table.Addresses6(i)
+		if s.State.Load() != clients.SlotBound || !known.Sound(generation) {
+			continue
+		}
+		k := &f.bridge.six[i]
+		k.generation = generation
+		for at := range k.addresses {
+			hi, lo, heard := known.At(at)
+			if heard == 0 {
+				continue
+			}
+			a := address6{hi, lo}
+			k.addresses[at], k.said[at] = a, heard
+			if h := x.held[a]; f.now-heard < heldFor && h.seen < heard {
+				x.held[a] = holder6{uint32(i), generation, heard}
+			}
+		}
+	}
 }
 
 // release forgets the addresses of a slot's former client.

@@ -1,7 +1,9 @@
 package forwarder
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -79,35 +81,78 @@ func TestAnAddressInUseIsNotLost(t *testing.T) {
 }
 
 // The 17th address takes the place of the one that was silent longest, which anybody may
-// have then.
+// have then; but a mere packet takes the place of none that is in use.
 func TestAClientHasSixteenAddresses(t *testing.T) {
-	b := aliceBridge(t)
-	b.bind(bob, bobMAC, bobIP)
-	b.grant(bob, free())
-	for i := range addressesEach + 1 {
-		b.in(clients.LAN, from6(aliceMAC, fmt.Sprintf("2001:db8::%x", i+1)))
-		b.now += 100 * time.Millisecond
+	says := func(mac uint64, src string) []byte { return discovery(mac, src, allRouters6, 255, 133, 0, 0, 0, 0, 0) }
+	rows := []struct {
+		name   string
+		make   func(mac uint64, src string) []byte
+		silent time.Duration
+		why    Reason
+	}{
+		{"a packet", from6, 0, Spoofed},
+		{"a packet after half a minute", from6, 30 * time.Second, Spoofed},
+		{"a packet after a minute", from6, time.Minute, Kept},
+		{"discovery", says, 0, Kept},
 	}
-	b.frames(clients.WAN)
-	b.in(clients.LAN, from6(bobMAC, "2001:db8::2"))
-	b.dropped(Spoofed, 1)
-	b.in(clients.LAN, from6(bobMAC, "2001:db8::1"))
-	b.onlyFrame(clients.WAN)
-	if n := len(b.f.bridge.shared.six.held); n != addressesEach+1 {
-		t.Errorf("%d addresses are held", n)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := aliceBridge(t)
+			b.bind(bob, bobMAC, bobIP)
+			b.grant(bob, free())
+			b.now += time.Second
+			for i := range addressesEach {
+				b.in(clients.LAN, from6(aliceMAC, fmt.Sprintf("2001:db8::%x", i+1)))
+				b.onlyFrame(clients.WAN)
+				b.now += 100 * time.Millisecond
+			}
+			b.now += row.silent
+			for range 3 { // once more changes nothing
+				b.in(clients.LAN, row.make(aliceMAC, "2001:db8::17"))
+			}
+			b.in(clients.LAN, from6(bobMAC, "2001:db8::17"))
+			b.in(clients.LAN, from6(bobMAC, "2001:db8::1"))
+			if row.why == Kept {
+				if n := len(b.frames(clients.WAN)); n != 3+1 { // bob has the one that she lost
+					t.Errorf("%d frames out, want 4; drops %v", n, b.allDrops())
+				}
+				b.dropped(Spoofed, 1)
+				return
+			}
+			b.dropped(row.why, 4)
+			if got := b.onlyFrame(clients.WAN); !bytes.Equal(got[l3+8:l3+24], net.ParseIP("2001:db8::17")) {
+				t.Errorf("%x", got)
+			}
+		})
 	}
 }
 
-// Nobody fills the table of all: a client is held to a rate, and to its own places.
+// Nobody fills the table of all: a client is held to its own places.
 func TestAFloodOfAddressesIsHeld(t *testing.T) {
 	b := aliceBridge(t)
+	b.now += time.Second
 	for i := range 500 {
 		b.offer(clients.LAN, from6(aliceMAC, fmt.Sprintf("2001:db8::%x", i+1)))
 	}
 	b.round()
-	if n := len(b.frames(clients.WAN)); n != claimsAtOnce {
+	if n := len(b.frames(clients.WAN)); n != addressesEach {
 		t.Errorf("%d passed", n)
 	}
+	if n := len(b.f.bridge.shared.six.held); n != addressesEach {
+		t.Errorf("%d addresses are held", n)
+	}
+}
+
+// Those that are spoken for in turn, by discovery, are held to a rate.
+func TestAFloodOfDiscoveryIsHeld(t *testing.T) {
+	b := aliceBridge(t)
+	b.now += time.Second
+	for i := range 500 {
+		b.offer(clients.LAN, discovery(aliceMAC, fmt.Sprintf("2001:db8::%x", i+1), allRouters6, 255, 133, 0, 0, 0, 0, 0))
+	}
+	b.round()
+	b.dropped(Spoofed, 500-claimsAtOnce)
+	b.dropped(Storm, claimsAtOnce-uint64(clientControl.burst))
 	if n := len(b.f.bridge.shared.six.held); n != addressesEach {
 		t.Errorf("%d addresses are held", n)
 	}
@@ -146,7 +191,7 @@ func TestAddressesAreTold(t *testing.T) {
 			wants("heard again", alice, "2001:db8::1", "fe80::1")
 			for i := range addressesEach - 1 {
 				b.now += 100 * time.Millisecond
-				b.in(clients.LAN, from6(aliceMAC, fmt.Sprintf("2001:db8::1:%x", i)))
+				b.in(clients.LAN, discovery(aliceMAC, fmt.Sprintf("2001:db8::1:%x", i), allRouters6, 255, 133, 0, 0, 0, 0, 0))
 			}
 			if got := told(alice); len(got) != addressesEach || slices.Contains(got, "fe80::1") || got[15] != "2001:db8::1" {
 				t.Errorf("the 17th: %v", got)
@@ -170,5 +215,87 @@ func TestTheNextClientHasNoneOfTheAddresses(t *testing.T) {
 	b.frames(clients.WAN)
 	if n := len(b.f.bridge.shared.six.held); n != 1 {
 		t.Errorf("%d addresses are held, want 1", n)
+	}
+}
+
+// Whose an address is the next forwarder knows before it has heard anybody.
+func TestAddressesOutliveTheForwarder(t *testing.T) {
+	const a = "2001:db8::1"
+	rows := []struct {
+		name  string
+		wait  time.Duration // after alice spoke from it
+		again bool          // her slot has another client meanwhile
+		port  int
+		raw   []byte
+		why   Reason
+	}{
+		{"hers", 5 * time.Second, false, clients.LAN, from6(aliceMAC, a), Kept},
+		{"hers, after a while", 50 * time.Second, false, clients.LAN, from6(aliceMAC, a), Kept},
+		{"bob's packet", 5 * time.Second, false, clients.LAN, from6(bobMAC, a), Spoofed},
+		{"bob's packet, after a while", 50 * time.Second, false, clients.LAN, from6(bobMAC, a), Spoofed},
+		{"bob's packet, after a minute", time.Minute, false, clients.LAN, from6(bobMAC, a), Kept},
+		{"bob's discovery", 5 * time.Second, false, clients.LAN, discovery(bobMAC, a, allRouters6, 255, 133, 0, 0, 0, 0, 0), Spoofed},
+		{"the WAN's discovery", 5 * time.Second, false, clients.WAN, discovery(routerMAC, a, allNodes6, 255, 136, 0, target(a, routerMAC)...), Spoofed},
+		{"the former client's", 5 * time.Second, true, clients.LAN, from6(bobMAC, a), Kept},
+	}
+	for _, n := range []int{1, 3} {
+		for _, row := range rows {
+			t.Run(row.name, func(t *testing.T) {
+				withWorkers(t, n)
+				b := aliceBridge(t)
+				b.bind(bob, bobMAC, bobIP)
+				b.grant(bob, free())
+				b.in(clients.LAN, from6(aliceMAC, a))
+				b.onlyFrame(clients.WAN)
+				if row.again {
+					b.bind(alice, aliceMAC, aliceIP)
+				}
+				b.now += row.wait
+				b.start()
+				for _, f := range b.workers() {
+					f.announcements = [clients.NumPorts]announcement{}
+				}
+				b.round()
+				for port := range b.ends {
+					b.frames(port)
+				}
+				b.in(row.port, row.raw)
+				if row.why != Kept {
+					b.dropped(row.why, 1)
+					b.nothing()
+					return
+				}
+				b.onlyFrame(1 - row.port)
+			})
+		}
+	}
+}
+
+// Nor does a client have more of them, or others, after it.
+func TestTheNextForwarderKnowsAllAddresses(t *testing.T) {
+	b := aliceBridge(t)
+	for i := range addressesEach {
+		b.in(clients.LAN, from6(aliceMAC, fmt.Sprintf("2001:db8::%x", i+1)))
+		b.now += 100 * time.Millisecond
+	}
+	known := func() (all []string) {
+		for _, h := range b.table.Addresses6(alice).Heard(uint32(b.table.Slot(alice).Generation.Load())) {
+			all = append(all, h.Address.String())
+		}
+		return all
+	}
+	before := known()
+	b.start()
+	b.round()
+	b.in(clients.LAN, from6(aliceMAC, "2001:db8::17"))
+	b.dropped(Spoofed, 1)
+	if after := known(); !slices.Equal(before, after) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	b.now += time.Minute
+	b.in(clients.LAN, from6(aliceMAC, "2001:db8::17"))
+	b.dropped(Spoofed, 1)
+	if after := known(); len(after) != addressesEach || after[0] != "2001:db8::17" || slices.Contains(after, "2001:db8::1") {
+		t.Errorf("the 17th: %v", after)
 	}
 }

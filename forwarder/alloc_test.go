@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -104,11 +105,16 @@ func TestThePacketPathAllocatesNothing(t *testing.T) {
 		{"in the last bytes of a grant", bytesOf(128), func(w flow) []byte { return w.udp(100) }, nil, nil},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			b := online(t, row.terms)
-			run, _, _ := grind(t, b, row.lan, row.wan)
-			allocatesNothing(t, b, run)
-		})
+		for _, captured := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, captured %t", row.name, captured), func(t *testing.T) {
+				b := online(t, row.terms)
+				if captured {
+					b.capture(0, alice, 1<<16)
+				}
+				run, _, _ := grind(t, b, row.lan, row.wan)
+				allocatesNothing(t, b, run)
+			})
+		}
 	}
 }
 

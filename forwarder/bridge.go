@@ -39,6 +39,8 @@ func (f *Forwarder) sift(fr *frame) Reason {
 	case packet.EtherTypeIPv4, packet.EtherTypeIPv6, packet.EtherTypeARP:
 	case packet.EtherTypeVLAN, packet.EtherTypeQinQ: // a second tag
 		return Tagged
+	case etherTypeProbe:
+		return f.passProbe(fr)
 	default:
 		return UnknownProtocol
 	}

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"fmt"
 	"testing"
 
 	"gatewayd/forwarder/clients"
@@ -43,11 +44,16 @@ func TestABridgeAllocatesNothing(t *testing.T) {
 		{"in the last bytes of a grant", bytesOf(128), func(w flow) []byte { return w.udp(100) }, nil},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			b := onlineAcross(t, row.terms)
-			run, _, _ := grindWith(b, row.lan, row.wan, across, home)
-			allocatesNothing(t, b, run)
-		})
+		for _, captured := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, captured %t", row.name, captured), func(t *testing.T) {
+				b := onlineAcross(t, row.terms)
+				if captured {
+					b.capture(0, alice, 1<<16)
+				}
+				run, _, _ := grindWith(b, row.lan, row.wan, across, home)
+				allocatesNothing(t, b, run)
+			})
+		}
 	}
 }
 

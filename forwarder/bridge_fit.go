@@ -53,7 +53,7 @@ func (f *Forwarder) tellTooBig(fr *frame, mtu int) {
 	}
 	code := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded)
 	ip, icmp, quote := f.errorLayers(fr.from, f.lan, fr.Src, code, uint32(mtu), fr.Raw[fr.L3:])
-	f.sendOwn(fr.from, fr.L3, f.toSender(fr, ip, icmp, quote)...)
+	f.sendOwn(fr.from, fr.client, fr.L3, f.toSender(fr, ip, icmp, quote)...)
 }
 
 // tellTooBig6 sends Packet Too Big.
@@ -67,7 +67,7 @@ func (f *Forwarder) tellTooBig6(fr *frame, mtu int) {
 	body := binary.BigEndian.AppendUint32(nil, uint32(mtu))
 	quote := fr.Raw[fr.L3:]
 	body = append(body, quote[:min(len(quote), max(min(leastMTU6, f.mtu[fr.from])-errorHead6, 0))]...)
-	f.sendOwn(fr.from, fr.L3, f.toSender(fr, &ip, &icmp, gopacket.Payload(body))...)
+	f.sendOwn(fr.from, fr.client, fr.L3, f.toSender(fr, &ip, &icmp, gopacket.Payload(body))...)
 }
 
 // ofOneHost says whether a packet comes from one host and, over IPv4, goes to one, so

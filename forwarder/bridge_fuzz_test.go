@@ -29,8 +29,12 @@ func passesUnpaid(raw, heard []byte) error {
 		kind, body = layers.EthernetType(binary.BigEndian.Uint16(body[2:])), body[4:]
 	}
 	switch kind {
+	case etherTypeProbe:
+		if eth.EthernetType == etherTypeProbe && len(body) == 46 && eth.DstMAC.String() == "03:67:77:00:00:01" { // another bridge's
+			return nil
+		}
 	case layers.EthernetTypeARP:
-		if bytes.Equal(body[8:14], eth.SrcMAC) && body[7] <= 2 {
+		if bytes.Equal(body[8:14], eth.SrcMAC) && body[7] <= 2 && len(body) <= 46 {
 			return nil
 		}
 	case layers.EthernetTypeIPv4:
@@ -39,7 +43,7 @@ func passesUnpaid(raw, heard []byte) error {
 			return err
 		}
 		b := ip.Payload
-		if ip.Protocol == layers.IPProtocolUDP && ip.FragOffset == 0 && ip.Flags&layers.IPv4MoreFragments == 0 && len(b) >= 8+240 &&
+		if ip.Protocol == layers.IPProtocolUDP && ip.Length <= 833 && ip.FragOffset == 0 && ip.Flags&layers.IPv4MoreFragments == 0 && len(b) >= 8+240 &&
 			binary.BigEndian.Uint16(b) == 68 && binary.BigEndian.Uint16(b[2:]) == 67 && bytes.Equal(b[8+28:8+34], eth.SrcMAC) && b[8] == 1 &&
 			(ip.DstIP.String() == "255.255.255.255" || bytes.HasPrefix(ip.DstIP.To4(), []byte{10, 0, 0})) {
 			return nil
@@ -51,10 +55,10 @@ func passesUnpaid(raw, heard []byte) error {
 		}
 		b, to := ip.Payload, ip.DstIP
 		switch {
-		case ip.NextHeader == layers.IPProtocolICMPv6 && len(b) >= 8 && (b[0] == 133 || b[0] == 135 || b[0] == 136) && b[1] == 0 && ip.HopLimit == 255 &&
+		case ip.NextHeader == layers.IPProtocolICMPv6 && len(b) >= 8 && (b[0] == 133 || b[0] == 135 || b[0] == 136) && b[1] == 0 && ip.HopLimit == 255 && len(b) <= 24+32 &&
 			(to.IsLinkLocalUnicast() || to[0] == 0xff && to[1] == 2 || bytes.Contains(heard, to)):
 			return nil
-		case ip.NextHeader == layers.IPProtocolUDP && len(b) >= 8+4 && binary.BigEndian.Uint16(b) == 546 && binary.BigEndian.Uint16(b[2:]) == 547 &&
+		case ip.NextHeader == layers.IPProtocolUDP && len(b) >= 8+4 && len(b) <= 833-40 && binary.BigEndian.Uint16(b) == 546 && binary.BigEndian.Uint16(b[2:]) == 547 &&
 			to.String() == dhcpServers6 && ip.SrcIP.IsLinkLocalUnicast():
 			return nil
 		}
@@ -84,7 +88,13 @@ func FuzzBeforeLogin(f *testing.F) {
 	f.Add(frame(0x80, discovery(aliceMAC, aliceGlobal, farAway6, 255, 135, 0, target(farAway6, aliceMAC)...)))
 	f.Add(frame(0x80, tagged(discovery(aliceMAC, alice6, allNodes6, 255, 136, 0, target(alice6, aliceMAC)...), 7)))
 	f.Add(frame(0x80, arp{from: aliceMAC, to: broadcast, op: 1, mac: aliceMAC, ip: aliceIP, target: 0x0a0000fe}.raw()))
+	f.Add(frame(0x80, append(arp{from: aliceMAC, to: broadcast, op: 1, mac: aliceMAC, ip: aliceIP, target: 0x0a0000fe}.raw(), make([]byte, 100)...)))
+	f.Add(frame(0x80, discovery(aliceMAC, alice6, allNodes6, 255, 136, 0, append(target(alice6, aliceMAC), nonces(9)...)...)))
+	f.Add(frame(0x80, dhcp4(bootp, false, aliceMAC, 1, 0, make([]byte, 900)...)))
 	f.Add(frame(0x80, across.udp(100)))
+	probe := serialize(&layers.Ethernet{SrcMAC: unpackMAC(aliceMAC), DstMAC: unpackMAC(probeGroup), EthernetType: etherTypeProbe}, gopacket.Payload(make([]byte, 46)))
+	f.Add(frame(0x80, probe))
+	f.Add(frame(0x80, tagged(probe, 7)))
 	f.Add(frame(0x80, across.superSix(6, 3000, 1000)))
 	f.Add(frame(1, dhcp4(flow{srcMAC: routerMAC, dstMAC: aliceMAC, src: 0x0a0000fe, dst: aliceIP, ttl: 64}, true, aliceMAC, 5, aliceIP)))
 	f.Add(frame(1, dhcp6(routerMAC, router6, alice6, 547, 546, 2, 1, 2, 3)))

@@ -63,6 +63,11 @@ func (f *Forwarder) isHere(slot uint32) bool {
 	return last != 0 && f.now-last < hereFor
 }
 
+// keeps says whether a client keeps its IPv4 address whatever else its packets come from:
+// it has one, and is there. Only its own ARP, or a DHCP server on the WAN, gives it
+// another then.
+func (f *Forwarder) keeps(slot uint32) bool { return f.clients[slot].ip != 0 && f.isHere(slot) }
+
 // elsewhereMAC is the client of another worker that has a MAC.
 func (f *Forwarder) elsewhereMAC(mac uint64) (slot uint32, ok bool) {
 	if f.crew == nil {

@@ -16,6 +16,7 @@ type bridge struct {
 	control [2]limiter.Allowance // by direction: what MACs that nobody knows may say and hear without a session
 	own     *ownFlows            // nil: the box's own traffic does not go out here
 	probes  probes
+	others  limiter.Allowance // probes of other bridges
 }
 
 // commons is what the workers of a bridge share about the network that is on both sides.
@@ -24,12 +25,13 @@ type commons struct {
 	loop  atomic.Int64 // until when the sides count as joined elsewhere, since boot; 0: they do not
 	six   addresses6
 
-	outside outside
+	outside recent // whom it has heard on the WAN
+	asking  recent // who on the LAN asks a DHCP server
 }
 
 func newCommons() *commons {
 	s := &commons{six: addresses6{held: map[address6]holder6{}}}
-	s.outside.seed = rand.Uint64()
+	s.outside.seed, s.asking.seed = rand.Uint64(), rand.Uint64()
 	for i := range s.nonce {
 		s.nonce[i] = byte(rand.Uint32())
 	}

@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"bytes"
+	"cmp"
 	"reflect"
 	"runtime"
 	"slices"
@@ -78,7 +79,7 @@ func (b *bench) frames(port int) (raws [][]byte) {
 			raws = append(raws, bytes.Clone(raw))
 			if p.EtherType != packet.EtherTypeARP {
 				b.sent[port].packets += uint64(p.Segments)
-				b.sent[port].bytes += uint64(p.WireLen)
+				b.sent[port].bytes += uint64(cmp.Or(p.WireLen, len(p.Raw)-p.L3))
 			}
 		}
 	}

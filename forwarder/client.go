@@ -96,6 +96,8 @@ func (f *Forwarder) rescan() bool {
 		return false
 	}
 	f.changes, f.unscanned = changes, f.first
+	f.takeCaptures()
+	f.said.Changes.Store(changes)
 	return true
 }
 

@@ -66,6 +66,13 @@ func TestSeveralWorkersDoWhatOneDoes(t *testing.T) {
 			{"fragments of several addresses", TestFragmentsKeepTheirAddress},
 			{"a hairpin between addresses", TestAHairpinBetweenAddresses},
 			{"mappings by address", TestMappingsAreCountedByAddress},
+			{"forwards", TestWhoComesByAForwardIsBilledToTheClient},
+			{"forwards of sessions", TestAForwardHoldsAsLongAsTheSessionRuns},
+			{"forwards to the box", TestAForwardToTheBox},
+			{"forwards by a hairpin", TestAClientComesByAForwardOfAnothers},
+			{"errors about forwards", TestErrorsAboutAForwardFindTheirWay},
+			{"forwards that change", TestForwardsChangeWhilePacketsPass},
+			{"forwards that follow", TestAForwardFollowsTheAddress},
 		} {
 			t.Run(fmt.Sprintf("%s, %d workers", row.name, n), func(t *testing.T) {
 				withWorkers(t, n)

@@ -51,6 +51,7 @@ type Forwarder struct {
 	externals            []uint32 // the gateway's addresses on the WAN, of which wan is the first; 0: there is none
 	gateway              uint32   // 0: none
 	addressed            uint64   // number of the addressing taken in
+	forwarded            uint64   // number of the forwards taken in
 	settling             bool     // the translations have not taken in all externals
 	mac                  [clients.NumPorts]uint64
 	mtu                  [clients.NumPorts]int // layer 3, bytes, as the table has them
@@ -109,6 +110,8 @@ type Forwarder struct {
 	announcements [clients.NumPorts]announcement
 	coarse        bool // the kernel's waits are whole milliseconds
 	stop          atomic.Bool
+
+	captures captures
 }
 
 // hintEvery is how often sightings alone wake control: those of a flood fill
@@ -163,12 +166,16 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	f.lanMask = maskOf(cfg.LAN.Bits())
 	f.lanNet = f.lan & f.lanMask
 	f.takeAddressing()
+	forwards := f.takeForwards()
 	if !cfg.Single {
 		f.queues[clients.LAN].joins, f.queues[clients.WAN].joins = newJoins(), newJoins()
 	}
 	f.list()
 	f.measurePorts()
 	f.now = f.clock()
+	if cfg.Bridge {
+		f.recall6()
+	}
 	f.counters.load(f.said)
 	f.base = f.counters.Ports
 	f.publisher = clients.NewPublisher(f.said)
@@ -177,7 +184,7 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 	region := regionBytes(flows)
 	f.nat, err = nat.Attach(table.NAT()[f.worker*region:][:region], nat.Options{
 		Owner: uint8(f.worker), Owners: f.step,
-		Externals: f.externals, MaxFlows: flows, MaxClients: table.Slots(), Arena: &f.tables,
+		Externals: f.externals, Forwards: forwards, Holder: f.servedAt, MaxFlows: flows, MaxClients: table.Slots(), Arena: &f.tables,
 	}, int64(f.now))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attach translations: %w", err), f.Close())

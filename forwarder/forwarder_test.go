@@ -106,7 +106,7 @@ func newColdBenchFor(t testing.TB, slots int, change ...func(*Config)) *bench {
 	for _, c := range change {
 		c(&b.cfg)
 	}
-	shape := clients.Shape{Slots: slots, NATBytes: TableBytes(b.cfg.NATFlows, 1)}
+	shape := clients.Shape{Slots: slots, NATBytes: TableBytes(b.cfg.NATFlows, 1), Captured: 1 << 18}
 	if teamSize > 1 {
 		shape = teamShape(b.cfg)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"gatewayd/forwarder/clients"
+	"gatewayd/forwarder/nat"
 	"gatewayd/forwarder/packet"
 )
 
@@ -53,11 +54,27 @@ func (f *Forwarder) homeWAN(fr *frame) int {
 		if !fr.Embedded(&in) {
 			return f.worker
 		}
-		return f.portOwner(in.SrcPort)
+		return f.homePort(in.Proto, nat.Endpoint{Addr: in.Src, Port: in.SrcPort})
 	case !fr.HasPorts() || fr.Proto == packet.ICMP && !fr.Answers():
 		return f.worker
 	}
-	return f.portOwner(fr.DstPort)
+	return f.homePort(fr.Proto, cameTo(fr))
+}
+
+// homePort is the worker that an external port leads to: by a forward its client's,
+// worker 0 if that is the box.
+func (f *Forwarder) homePort(proto uint8, ext nat.Endpoint) int {
+	to, ok := f.nat.Forwarded(proto, ext)
+	if !ok {
+		return f.portOwner(ext.Port)
+	}
+	if to == f.lan {
+		return 0
+	}
+	if slot, ok := f.elsewhere(to); ok {
+		return f.table.Owner(int(slot))
+	}
+	return f.worker // its own client's, or nobody's
 }
 
 // portOwner is the worker whose external port it is; this one if it is nobody's.
@@ -172,7 +189,7 @@ func (f *Forwarder) homeFragment(fr *frame) int {
 		if !fr.HasPorts() {
 			return f.worker
 		}
-		to := f.portOwner(fr.DstPort)
+		to := f.homePort(fr.Proto, cameTo(fr))
 		if to == f.worker || !known && len(f.ledTo) >= maxLed {
 			delete(f.ledTo, k)
 			return to

@@ -118,17 +118,17 @@ func (f *Forwarder) sendError(fr *frame, code layers.ICMPv4TypeCode, word uint32
 		}
 		fr.SetDst(fr.external.Addr, fr.external.Port) // as the sender knows it
 	}
-	f.report(fr.from, fr.SrcMAC, ours, fr.Src, code, word, fr.Raw[fr.L3:])
+	f.report(fr.from, fr.SrcMAC, ours, fr.Src, code, word, fr.Raw[fr.L3:], fr.client)
 }
 
-// report sends an ICMP error from our address at a port. quote is what it is
-// about, from layer 3 on, word the second one of the ICMP header; the error holds as much of it as it may. It is an atomic
-// datagram, whose identification means nothing (RFC 6864, 4.1): no worker alone
+// report sends an ICMP error from our address at a port. quote is what it is about, from
+// layer 3 on, of a client's packet or of nobody's, word the second one of the ICMP header;
+// the error holds as much of it as it may. It is an atomic datagram, whose identification means nothing (RFC 6864, 4.1): no worker alone
 // could tell which the others and the clients have used from the same address.
-func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.ICMPv4TypeCode, word uint32, quote []byte) {
+func (f *Forwarder) report(port uint8, mac uint64, ours, to uint32, code layers.ICMPv4TypeCode, word uint32, quote []byte, about *client) {
 	eth := layers.Ethernet{SrcMAC: unpackMAC(f.mac[port]), DstMAC: unpackMAC(mac), EthernetType: layers.EthernetTypeIPv4}
 	ip, icmp, body := f.errorLayers(port, ours, to, code, word, quote)
-	f.sendOwn(port, packet.VirtioLen+packet.EthernetLen, &eth, ip, icmp, body)
+	f.sendOwn(port, about, packet.VirtioLen+packet.EthernetLen, &eth, ip, icmp, body)
 }
 
 // errorLayers are those of an ICMP error, from layer 3 on.
@@ -138,13 +138,14 @@ func (f *Forwarder) errorLayers(port uint8, ours, to uint32, code layers.ICMPv4T
 		quote[:min(len(quote), maxQuote, f.mtu[port]-errorHead)]
 }
 
-// sendOwn sends what the gateway itself says, whose layer 3 begins at l3.
-func (f *Forwarder) sendOwn(port uint8, l3 int, l ...gopacket.SerializableLayer) {
+// sendOwn sends what the gateway itself says, about a client's packet or nobody's, whose
+// layer 3 begins at l3.
+func (f *Forwarder) sendOwn(port uint8, about *client, l3 int, l ...gopacket.SerializableLayer) {
 	raw := f.build(l...)
 	if raw == nil {
 		return
 	}
-	f.enqueue(port, raw, nil, queued{bytes: uint32(len(raw) - l3), packets: 1, charge: own})
+	f.enqueue(port, raw, nil, queued{client: about, bytes: uint32(len(raw) - l3), packets: 1, charge: own})
 	f.flushAll()
 }
 

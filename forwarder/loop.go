@@ -11,8 +11,11 @@ import (
 
 // A bridge beside another way between its sides would have frames go round for ever. So
 // it asks: a frame that leaves by the LAN and comes in by the WAN has found such a way.
-// Nothing is bridged then until none has come for a while. Spanning tree is not spoken:
-// its frames pass no bridge that does not, and who speaks it has his own.
+// Nothing is bridged then until none has come for a while. That other way may be another
+// such bridge, so the probes of others pass up, as frames do: of two beside each other the
+// one that is found first stands still, and asks on, and so the other does not.
+// Spanning tree is not spoken: its frames pass no bridge that does not, and who speaks it
+// has his own.
 const (
 	etherTypeProbe = 0x88b5         // for local experiments (IEEE 802)
 	probeGroup     = 0x036777000001 // locally administered
@@ -29,6 +32,9 @@ type probes struct {
 	next time.Duration
 }
 
+// othersProbes is how many probes of other bridges pass: more than two of them send.
+var othersProbes = ration{time.Second / 4, 8}
+
 // looped says whether the sides are joined elsewhere.
 func (f *Forwarder) looped() bool {
 	until := f.bridge.shared.loop.Load()
@@ -38,7 +44,10 @@ func (f *Forwarder) looped() bool {
 // mindLoop sends the probe that is due; worker 0's.
 func (f *Forwarder) mindLoop() {
 	p := &f.bridge.probes
-	if until := f.bridge.shared.loop.Load(); f.said.Looped.Load() != until {
+	if until, said := f.bridge.shared.loop.Load(), f.said.Looped.Load(); said != until {
+		if until > int64(f.now) && said <= int64(f.now) {
+			f.said.Loops.Add(1)
+		}
 		f.said.Looped.Store(until)
 		f.ring = true
 	}
@@ -72,4 +81,17 @@ func (f *Forwarder) probeHeard(fr *frame) Reason {
 		f.nextMind = f.now // it is told at once
 	}
 	return Looped
+}
+
+// passProbe sends a probe of another bridge on, from the LAN to the WAN.
+func (f *Forwarder) passProbe(fr *frame) Reason {
+	bytes := fr.layer3()
+	if fr.from != clients.LAN || fr.DstMAC != probeGroup || fr.Tagged || bytes != probeLen-packet.EthernetLen {
+		return UnknownProtocol
+	}
+	if !othersProbes.allows(&f.bridge.others, f.now) {
+		return Storm
+	}
+	f.enqueue(clients.WAN, fr.Raw, nil, queued{bytes: uint32(bytes), packets: 1, charge: exempt, direction: up})
+	return Taken
 }

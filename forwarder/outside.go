@@ -1,47 +1,14 @@
 package forwarder
 
-import (
-	"math/bits"
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // Who has been heard on the WAN of a bridge: its router above all. Nobody on the LAN
 // becomes a client with such a MAC or address, and so takes it from who has it.
 const (
-	outsidePlaces = 4096
-	outsideFor    = 10 * time.Minute // after the last word
-	macOutsideFor = time.Minute      // a station may have moved to the LAN
+	outsideFor    = 10 * time.Minute   // after the last word
+	macOutsideFor = time.Minute        // a station may have moved to the LAN
+	routerFor     = 9000 * time.Second // what a router says to be there for at most (RFC 4861, 6.2.1)
 )
-
-// What is remembered.
-const (
-	kindMAC = 1 + iota
-	kindIPv4
-	kindIPv6
-)
-
-// outside is a table of hashes with the second in which each was last heard; a newer one
-// takes the place of another. All workers write to it.
-type outside struct {
-	seed   uint64
-	places [outsidePlaces]atomic.Uint64 // 48 bits of a hash, and the second
-}
-
-func (o *outside) key(kind, hi, lo uint64) uint64 {
-	a, b := bits.Mul64(lo^o.seed, 0x9e3779b97f4a7c15)
-	a, b = bits.Mul64(a^b^hi^kind<<56, o.seed|1)
-	return (a ^ b) * 0xff51afd7ed558ccd
-}
-
-func (o *outside) note(key uint64, now time.Duration) {
-	o.places[key%outsidePlaces].Store(key&^0xffff | uint64(uint16(now/time.Second)))
-}
-
-func (o *outside) has(key uint64, now, last time.Duration) bool {
-	v := o.places[key%outsidePlaces].Load()
-	return v != 0 && (v^key)>>16 == 0 && time.Duration(uint16(now/time.Second)-uint16(v))*time.Second < last
-}
 
 // heardOutside notes whose frame came from the WAN; what is 0 is not known.
 func (f *Forwarder) heardOutside(mac uint64, ip uint32) {
@@ -71,7 +38,22 @@ func (f *Forwarder) isOutsideIP(ip uint32) bool {
 
 func (f *Forwarder) isOutside6(a address6) bool {
 	o := &f.bridge.shared.outside
-	return o.has(o.key(kindIPv6, a.hi, a.lo), f.now, outsideFor)
+	return o.has(o.key(kindIPv6, a.hi, a.lo), f.now, outsideFor) || f.isRouter6(a)
+}
+
+// heardRouter6 notes a router's address, as it advertises itself. Routers are on the WAN
+// (RFC 6105), so a client that has it loses it.
+func (f *Forwarder) heardRouter6(a address6) {
+	o, x := &f.bridge.shared.outside, &f.bridge.shared.six
+	o.note(o.key(kindRouter6, a.hi, a.lo), f.now)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.held, a)
+}
+
+func (f *Forwarder) isRouter6(a address6) bool {
+	o := &f.bridge.shared.outside
+	return o.has(o.key(kindRouter6, a.hi, a.lo), f.now, routerFor)
 }
 
 // forged says what a frame from the LAN is that does not come from a client's binding, if

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -67,6 +68,12 @@ func TestTheNamedRouterIsKeptFree(t *testing.T) {
 		arp{from: aliceMAC, to: broadcast, op: layers.ARPReply, mac: aliceMAC, ip: 0x0a0000fe, target: bobIP}.raw())
 	b.dropped(Spoofed, 2)
 	b.nothing()
+	b.sightings()
+	b.in(clients.LAN, dhcp4(flow{srcMAC: aliceMAC, dstMAC: broadcast, dst: 0xffffffff, ttl: 64}, false, aliceMAC, 3, 0))
+	b.in(clients.WAN, dhcp4(flow{srcMAC: routerMAC, dstMAC: aliceMAC, src: 0x0a0000fd, dst: 0x0a0000fe, ttl: 64}, true, aliceMAC, 5, 0x0a0000fe))
+	if s := b.sightings(); len(s) != 0 {
+		t.Errorf("control is told %+v", s)
+	}
 }
 
 // Who was not heard on the LAN for long does not keep his MAC and his address from who has
@@ -93,4 +100,55 @@ func TestWhoHasLeftHoldsNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A router on the WAN has its address, though a client had it before it was heard.
+func TestARouterTakesItsAddressBack(t *testing.T) {
+	const global = "2001:db8::fe"
+	says := func(src string) []byte { return discovery(routerMAC, src, allNodes6, 255, 134, 0, make([]byte, 12)...) }
+	rows := []struct {
+		name  string
+		wait  time.Duration // after the router was heard
+		heard []byte
+		raw   []byte
+		why   Reason // Kept: it passes
+	}{
+		{"discovery from it", 0, says(router6), discovery(aliceMAC, router6, allRouters6, 255, 133, 0, 0, 0, 0, 0), Spoofed},
+		{"an advertisement of it", 0, says(router6), discovery(aliceMAC, alice6, allNodes6, 255, 136, 0, target(router6, aliceMAC)...), Spoofed},
+		{"an advertisement of it, after two hours", 2 * time.Hour, says(router6), discovery(aliceMAC, alice6, allNodes6, 255, 136, 0, target(router6, aliceMAC)...), Spoofed},
+		{"a packet from it, as the forwarder looks again", saidEvery, says(router6), from6(aliceMAC, router6), Spoofed},
+		{"somebody else's discovery from it", 0, says(router6), discovery(bobMAC, router6, allRouters6, 255, 133, 0, 0, 0, 0, 0), Spoofed},
+		{"after two hours", 2 * time.Hour, says(router6), from6(aliceMAC, router6), Spoofed},
+		{"after three hours", 3 * time.Hour, says(router6), from6(aliceMAC, router6), Kept},
+		{"another's advertisement", 0, says("fe80::2"), discovery(aliceMAC, router6, allRouters6, 255, 133, 0, 0, 0, 0, 0), Kept},
+	}
+	for _, n := range []int{1, 3} {
+		for _, row := range rows {
+			t.Run(row.name, func(t *testing.T) {
+				withWorkers(t, n)
+				b := aliceBridge(t)
+				b.bind(bob, bobMAC, bobIP)
+				b.in(clients.LAN, discovery(aliceMAC, router6, allRouters6, 255, 133, 0, 0, 0, 0, 0)) // nobody has it yet
+				b.onlyFrame(clients.WAN)
+				b.in(clients.WAN, bytes.Clone(row.heard))
+				b.onlyFrame(clients.LAN)
+				b.now += row.wait
+				b.in(clients.LAN, row.raw)
+				if row.why == Kept {
+					b.onlyFrame(clients.WAN)
+					return
+				}
+				b.dropped(row.why, 1)
+				b.nothing()
+			})
+		}
+	}
+	t.Run("an advertisement from no link-local address", func(t *testing.T) {
+		b := aliceBridge(t)
+		b.in(clients.LAN, from6(aliceMAC, global))
+		b.onlyFrame(clients.WAN)
+		b.in(clients.WAN, says(global))
+		b.dropped(Spoofed, 1)
+		b.nothing()
+	})
 }

@@ -34,8 +34,16 @@ type step func(*frame) Reason
 func (f *Forwarder) list() {
 	if f.cfg.Bridge {
 		f.listBridge()
-		return
+	} else {
+		f.listRoute()
 	}
+	if f.captures.n > 0 {
+		f.watch()
+	}
+}
+
+// listRoute is list where the gateway is a router.
+func (f *Forwarder) listRoute() {
 	f.paths[clients.LAN] = []step{
 		f.decode,
 		f.resolve,   // ARP and DHCP have no client yet
@@ -226,6 +234,8 @@ func (f *Forwarder) identify(fr *frame) Reason {
 	case !ok:
 		f.sight(clients.UnknownMAC, 0, fr.SrcMAC, fr.Src)
 		return UnknownClient
+	case f.bridge != nil && f.keeps(slot):
+		return Spoofed
 	default:
 		f.sight(clients.NewAddress, slot, fr.SrcMAC, fr.Src)
 		return Spoofed

@@ -112,6 +112,8 @@ func ofNAT(v nat.Verdict) Reason {
 		return NoPort
 	case nat.NoAddress:
 		return NoAddress
+	case nat.NobodyThere:
+		return NoGrant
 	case nat.FlowsFull:
 		return FlowsFull
 	case nat.ClientFlows, nat.ClientPorts:

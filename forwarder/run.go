@@ -190,6 +190,7 @@ func (f *Forwarder) Round() bool {
 	f.relink()
 	f.measurePorts()
 	f.readdress()
+	f.reforward()
 	f.sync()
 	if f.crew != nil {
 		f.follow()

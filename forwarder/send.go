@@ -112,6 +112,9 @@ func (f *Forwarder) flush(port uint8) {
 		f.lost(port)
 	}
 	f.sent(q, n, f.clock()-began)
+	if f.captures.n > 0 {
+		f.captureSent(port, q, n)
+	}
 	if q.joins != nil {
 		q.joins.begin()
 	}

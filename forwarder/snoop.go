@@ -1,6 +1,8 @@
 package forwarder
 
 import (
+	"time"
+
 	"github.com/google/gopacket/layers"
 
 	"gatewayd/forwarder/clients"
@@ -17,9 +19,20 @@ const (
 	dhcp6Client, dhcp6Server = 546, 547
 )
 
+// answeredWithin is how long after a client's question a DHCP server's word is taken for
+// an answer.
+const answeredWithin = time.Minute
+
+// The most bytes of layer 3 that such a message has: what is longer carries something else.
+const (
+	longestARP  = 46        // 28, and what fills up an Ethernet frame (IEEE 802.3, 3.2.8)
+	longestDHCP = 576 + 257 // a client's: what every host takes (RFC 2131, 2), and an access point's word of it (RFC 3046)
+)
+
 // isControl says whether a frame is ARP, DHCP or neighbour discovery. What a client sends
-// to a DHCP server elsewhere is a packet as any other, and so is what comes from one over
-// IPv6 to more than a link-local address: it may have come from anywhere.
+// to a DHCP server elsewhere is a packet as any other, and so is what comes from one that
+// was not asked, or over IPv6 to more than a link-local address: it may have come from
+// anywhere.
 func (f *Forwarder) isControl(fr *frame) bool {
 	if fr.EtherType == packet.EtherTypeARP {
 		return true
@@ -33,7 +46,7 @@ func (f *Forwarder) isControl(fr *frame) bool {
 			return fr.SrcPort == dhcp6Server && fr.DstPort == dhcp6Client && (fr.from == clients.LAN || fr.destination6().linkLocal()) ||
 				fr.SrcPort == dhcp6Client && fr.DstPort == dhcp6Server && fr.from == clients.LAN && fr.destination6() == allServers6
 		}
-		return fr.SrcPort == dhcpServer && fr.DstPort == dhcpClient ||
+		return fr.SrcPort == dhcpServer && fr.DstPort == dhcpClient && (fr.from == clients.LAN || f.answersDHCP(fr)) ||
 			fr.SrcPort == dhcpClient && fr.DstPort == dhcpServer && fr.from == clients.LAN && (fr.Dst == 0xffffffff || f.inLAN(fr.Dst))
 	case packet.ICMPv6:
 		return fr.Version == 6 && fr.FragOffset == 0 && fr.ICMPType >= routerSolicitation && fr.ICMPType <= packet.Redirect6
@@ -80,6 +93,9 @@ func (f *Forwarder) passControl(fr *frame) Reason {
 	if fr.DstMAC == f.cfg.LANMAC {
 		return f.controlToBox(fr)
 	}
+	if fr.Version == 4 && fr.from == clients.LAN {
+		f.heardAsking(fr.SrcMAC)
+	}
 	return f.send(fr)
 }
 
@@ -98,7 +114,7 @@ func (f *Forwarder) controlToBox(fr *frame) Reason {
 // checkARP judges ARP (RFC 826, RFC 5227), answers for the box and hears clients.
 func (f *Forwarder) checkARP(fr *frame, c *client) Reason {
 	op, ip, target, ok := f.readARP(fr)
-	if !ok {
+	if !ok || fr.layer3() > longestARP {
 		return BadARP
 	}
 	if fr.from == clients.WAN {
@@ -128,7 +144,8 @@ func (f *Forwarder) checkARP(fr *frame, c *client) Reason {
 }
 
 // checkSender judges the IPv4 address that a MAC on the LAN says to have: none, its own,
-// or one that nobody has, of which control is told.
+// or one that nobody has, of which control is told. In ARP it may be another than the
+// client had.
 func (f *Forwarder) checkSender(fr *frame, c *client, ip uint32) Reason {
 	switch {
 	case ip == 0:
@@ -138,7 +155,7 @@ func (f *Forwarder) checkSender(fr *frame, c *client, ip uint32) Reason {
 		return Kept
 	case !f.host(ip):
 		return BadSource
-	case f.isOutsideIP(ip):
+	case f.isOutsideIP(ip), c != nil && !f.isARP(fr) && f.keeps(c.id.Slot):
 		return Spoofed
 	case c == nil:
 		f.sight(clients.UnknownMAC, 0, fr.SrcMAC, ip)
@@ -162,27 +179,47 @@ const (
 	bootReply       = 2
 )
 
-// checkDHCP judges DHCPv4: requests of the sender's own from the LAN, replies from the
-// WAN. An address that a server gives is heard of at once.
-func (f *Forwarder) checkDHCP(fr *frame, c *client) Reason {
+// hardware is the MAC that a DHCPv4 message is of; 0: it is none of a kind.
+func (fr *frame) hardware(kind uint8) uint64 {
 	b := fr.Raw[fr.Payload:]
-	if fr.from == clients.LAN && fr.SrcPort == dhcpServer {
-		return RogueServer
+	if fr.IsFragment() || len(b) < bootpLen || b[0] != kind || b[1] != 1 || b[2] != 6 || be32(b[bootpCookieAt:]) != bootpCookie {
+		return 0
 	}
-	if fr.IsFragment() || len(b) < bootpLen || b[1] != 1 || b[2] != 6 || be32(b[bootpCookieAt:]) != bootpCookie {
-		return Malformed
-	}
-	mac := packet.MAC(b[bootpHardwareAt:])
-	if fr.from == clients.WAN {
-		if b[0] != bootReply {
-			return Malformed
-		}
-		if ip := be32(b[bootpYourAt:]); isDHCPAck(b[bootpLen:]) && f.host(ip) {
-			f.heardLease(mac, ip)
+	return packet.MAC(b[bootpHardwareAt:])
+}
+
+// answersDHCP says whether what comes to a DHCPv4 client's port from the WAN is for the
+// one that it is of, and that one asked a moment ago.
+func (f *Forwarder) answersDHCP(fr *frame) bool {
+	mac := fr.hardware(bootReply)
+	return mac != 0 && (mac == fr.DstMAC || isGroup(fr.DstMAC)) && f.hasAsked(mac)
+}
+
+// heardAsking notes that a MAC on the LAN has asked for an address by DHCP.
+func (f *Forwarder) heardAsking(mac uint64) {
+	o := &f.bridge.shared.asking
+	o.note(o.key(kindMAC, 0, mac), f.now)
+}
+
+// hasAsked says whether it has, not long ago.
+func (f *Forwarder) hasAsked(mac uint64) bool {
+	o := &f.bridge.shared.asking
+	return o.has(o.key(kindMAC, 0, mac), f.now, answeredWithin)
+}
+
+// checkDHCP judges DHCPv4: requests of the sender's own from the LAN. An address that a
+// server on the WAN gives is heard of at once.
+func (f *Forwarder) checkDHCP(fr *frame, c *client) Reason {
+	switch {
+	case fr.from == clients.WAN:
+		b := fr.Raw[fr.Payload:]
+		if ip := be32(b[bootpYourAt:]); isDHCPAck(b[bootpLen:]) && f.host(ip) && ip != f.gateway {
+			f.heardLease(packet.MAC(b[bootpHardwareAt:]), ip)
 		}
 		return Kept
-	}
-	if b[0] != bootRequest || mac != fr.SrcMAC {
+	case fr.SrcPort == dhcpServer:
+		return RogueServer
+	case fr.hardware(bootRequest) != fr.SrcMAC || fr.Len > longestDHCP:
 		return Malformed
 	}
 	return f.checkSender(fr, c, fr.Src)

@@ -15,6 +15,10 @@ const (
 	ipv6HeaderLen = 40
 
 	onLink = 255 // the hop limit of what no router has passed on
+
+	// What options a host's message has at most, bytes: its link-layer address (RFC 4861,
+	// 4.6.1), a nonce (RFC 7527) and a registration (RFC 8505).
+	hostOptions = 8 + 8 + 16
 )
 
 // allServers6 is all DHCPv6 servers and relays on a link, ff02::1:2.
@@ -30,7 +34,7 @@ func (f *Forwarder) checkDHCP6(fr *frame, c *client) Reason {
 		return Kept
 	}
 	b := fr.Raw[fr.Payload:]
-	if fr.IsFragment() || len(b) < 4 || !f.staysOnLink(fr) || !fromClient6(b[0]) {
+	if fr.IsFragment() || len(b) < 4 || fr.Len > longestDHCP || !f.staysOnLink(fr) || !fromClient6(b[0]) {
 		return Malformed
 	}
 	a := fr.source6()
@@ -64,6 +68,9 @@ func (f *Forwarder) checkDiscovery(fr *frame, c *client) Reason {
 	}
 	a := fr.source6()
 	if fr.from == clients.WAN {
+		if kind == routerAdvertisement && a.linkLocal() {
+			f.heardRouter6(a)
+		}
 		if a != (address6{}) && f.others6(nil, a) {
 			return Spoofed
 		}
@@ -115,7 +122,7 @@ func (f *Forwarder) checkSender6(fr *frame, c *client, a address6) Reason {
 		return BadSource
 	}
 	if c != nil {
-		return f.claim6(c, a)
+		return f.claim6(c, a, byDiscovery)
 	}
 	f.sight(clients.UnknownMAC, 0, fr.SrcMAC, 0)
 	if f.others6(nil, a) || f.isOutside6(a) {
@@ -125,10 +132,12 @@ func (f *Forwarder) checkSender6(fr *frame, c *client, a address6) Reason {
 }
 
 // soundDiscovery says whether a message is as long as its type asks for, and its options
-// are what they say (RFC 4861, 4.6). b is the ICMPv6 message.
+// are what they say (RFC 4861, 4.6) and no longer than a host has them. b is the ICMPv6
+// message.
 func soundDiscovery(b []byte) bool {
 	at := [...]int{8, 16, 24, 24, 40}[b[0]-routerSolicitation]
-	if len(b) < at {
+	router := b[0] == routerAdvertisement || b[0] == packet.Redirect6
+	if len(b) < at || !router && len(b) > at+hostOptions {
 		return false
 	}
 	for at < len(b) {

@@ -23,7 +23,7 @@ func withWorkers(t *testing.T, n int) {
 // teamShape is a table of which alice's and bob's slots are of the workers that
 // their MACs have.
 func teamShape(cfg Config) clients.Shape {
-	s := clients.Shape{Slots: 16, NATBytes: TableBytes(cfg.NATFlows, teamSize), Workers: teamSize}
+	s := clients.Shape{Slots: 16, NATBytes: TableBytes(cfg.NATFlows, teamSize), Workers: teamSize, Captured: 1 << 18}
 	for ; ; s.Seed++ {
 		spread := clients.NewSpread(s.Seed, teamSize)
 		if spread.Of(aliceMAC) == alice%teamSize && spread.Of(bobMAC) == bob%teamSize {

@@ -65,6 +65,6 @@ func (f *Forwarder) answerSYNs() {
 			continue
 		}
 		f.report(clients.WAN, s.mac, s.external.Addr, s.remote,
-			layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort), 0, s.quote[:s.length])
+			layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort), 0, s.quote[:s.length], nil)
 	}
 }

@@ -57,6 +57,19 @@ func (a *Addresses6) write(change func()) {
 	a.writes.Store(odd + 1)
 }
 
+// At is the address at i, and when a packet last came from it, since boot; 0: there is
+// none. Forwarder's side.
+func (a *Addresses6) At(i int) (hi, lo uint64, heard time.Duration) {
+	from := &a.at[i]
+	return from.hi.Load(), from.lo.Load(), time.Duration(from.heard.Load())
+}
+
+// Sound says whether they are those of a slot's client of a generation, and none is half
+// written by a forwarder that died. Forwarder's side.
+func (a *Addresses6) Sound(generation uint32) bool {
+	return a.writes.Load()&1 == 0 && uint32(a.of.Load()) == generation
+}
+
 // Heard6 is an IPv6 address that a client was heard from.
 type Heard6 struct {
 	Address netip.Addr

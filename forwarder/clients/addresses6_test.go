@@ -74,6 +74,30 @@ func TestAddresses6(t *testing.T) {
 	}
 }
 
+// The next forwarder finds them as they are, but not what was half written.
+func TestAddresses6OutliveTheForwarder(t *testing.T) {
+	a := new(Addresses6)
+	a.Clear(7)
+	a.Set(3, 1<<60, 2, time.Second)
+	if hi, lo, heard := a.At(3); hi != 1<<60 || lo != 2 || heard != time.Second {
+		t.Errorf("%x, %x at %v", hi, lo, heard)
+	}
+	if _, _, heard := a.At(4); heard != 0 {
+		t.Errorf("there is one more, at %v", heard)
+	}
+	if !a.Sound(7) || a.Sound(8) {
+		t.Error("they are of generation 7")
+	}
+	a.writes.Add(1)
+	if a.Sound(7) {
+		t.Error("half of one is sound")
+	}
+	a.Clear(7)
+	if !a.Sound(7) {
+		t.Error("begun anew they are not sound")
+	}
+}
+
 // No reader sees half of an address.
 func TestAddresses6AreNeverTorn(t *testing.T) {
 	a := new(Addresses6)

@@ -22,6 +22,9 @@
 // by storing the same number. What control decided then holds for the next
 // packet.
 //
+// A capture has one client's frames copied into rings, one a worker, that control
+// reads. There are four at most.
+//
 // A sighting is the forwarder's word to control that it met somebody: an
 // unknown MAC, a known MAC with another address, a client without a grant.
 //

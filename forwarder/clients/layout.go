@@ -16,6 +16,8 @@ const (
 	MaxSlots = 65536
 	// MaxWorkers bounds the forwarder's workers.
 	MaxWorkers = 16
+	// MaxCaptures bounds how many captures are on at once.
+	MaxCaptures = 4
 	// MaxReasons is how many drop reasons the header has room for.
 	MaxReasons = 64
 	// sightings is the length of a worker's ring, a power of two.
@@ -54,7 +56,7 @@ type Header struct {
 	Workers  uint64 // of the forwarder
 	Clients  uint64 // that may be bound at once
 	Seed     uint64 // of Spread
-	_        uint64
+	Captured uint64 // bytes of each ring of copies; 0: no client can be captured
 
 	// Written by the keeper.
 	Stop  atomic.Uint64 // bit mask of Stop…: admission of clients is stopped
@@ -82,7 +84,13 @@ type Header struct {
 	// Where the gateway is on the WAN, from a worker's next round on; see SetAddressing.
 	addressed  atomic.Uint64 // how often that was said; the last is in addressing[addressed%2]
 	addressing [2]addressing
-	_          [5]uint64
+	// Which ports of the WAN lead inside, likewise; see SetForwards.
+	forwarded atomic.Uint64
+	forwards  [2]forwarding
+	_         [2]uint64
+	// Whose frames are copied; see Capture. They take effect at the next Changed of
+	// any slot.
+	Captures [MaxCaptures]Capture
 
 	Worker [MaxWorkers]Worker // as many as Workers says
 }
@@ -104,7 +112,8 @@ type Worker struct {
 	Spent    [2]atomic.Uint64 // layer-3 bytes charged to the total, ever
 	Demand   [2]atomic.Uint64 // weights of the clients with something waiting, summed
 	Looped   atomic.Int64     // bridge mode: until when its sides count as joined elsewhere, ns since boot; 0: never yet
-	_        [2]uint64
+	Loops    atomic.Uint64    // how often they were found to be
+	Changes  atomic.Uint64    // those of the header that its captures were read after
 	counters [2]published
 	use      [MaxAddresses]atomic.Uint64 // external address << 32 | mappings at it
 

@@ -17,6 +17,8 @@ func TestLayout(t *testing.T) {
 	var w sighting
 	var l Losses
 	var x Addresses6
+	var o Capture
+	var y copiesWords
 	rows := []struct {
 		field string
 		got   uintptr
@@ -29,6 +31,7 @@ func TestLayout(t *testing.T) {
 		{"Header.Workers", unsafe.Offsetof(h.Workers), 32},
 		{"Header.Clients", unsafe.Offsetof(h.Clients), 40},
 		{"Header.Seed", unsafe.Offsetof(h.Seed), 48},
+		{"Header.Captured", unsafe.Offsetof(h.Captured), 56},
 		{"Header.Stop", unsafe.Offsetof(h.Stop), 64},
 		{"Header.Alive", unsafe.Offsetof(h.Alive), 72},
 		{"Header.Down", unsafe.Offsetof(h.Down), 80},
@@ -43,8 +46,11 @@ func TestLayout(t *testing.T) {
 		{"Header.open", unsafe.Offsetof(h.open), 192},
 		{"Header.addressed", unsafe.Offsetof(h.addressed), 16576},
 		{"Header.addressing", unsafe.Offsetof(h.addressing), 16584},
-		{"Header.Worker", unsafe.Offsetof(h.Worker), 16896},
-		{"Header", unsafe.Sizeof(h), 87552},
+		{"Header.forwarded", unsafe.Offsetof(h.forwarded), 16856},
+		{"Header.forwards", unsafe.Offsetof(h.forwards), 16864},
+		{"Header.Captures", unsafe.Offsetof(h.Captures), 25088},
+		{"Header.Worker", unsafe.Offsetof(h.Worker), 25344},
+		{"Header", unsafe.Sizeof(h), 96000},
 
 		{"Worker.Attached", unsafe.Offsetof(k.Attached), 0},
 		{"Worker.Beat", unsafe.Offsetof(k.Beat), 8},
@@ -57,6 +63,9 @@ func TestLayout(t *testing.T) {
 		{"Worker.counted", unsafe.Offsetof(k.counted), 64},
 		{"Worker.Spent", unsafe.Offsetof(k.Spent), 72},
 		{"Worker.Demand", unsafe.Offsetof(k.Demand), 88},
+		{"Worker.Looped", unsafe.Offsetof(k.Looped), 104},
+		{"Worker.Loops", unsafe.Offsetof(k.Loops), 112},
+		{"Worker.Changes", unsafe.Offsetof(k.Changes), 120},
 		{"Worker.counters", unsafe.Offsetof(k.counters), 128},
 		{"Worker.use", unsafe.Offsetof(k.use), 4224},
 		{"Worker.Tail", unsafe.Offsetof(k.Tail), 4352},
@@ -155,18 +164,34 @@ func TestLayout(t *testing.T) {
 		{"address6", unsafe.Sizeof(x.at[0]), 24},
 
 		{"sighting", unsafe.Sizeof(w), 32},
+
+		{"Capture.ID", unsafe.Offsetof(o.ID), 0},
+		{"Capture.Slot", unsafe.Offsetof(o.Slot), 8},
+		{"Capture.MAC", unsafe.Offsetof(o.MAC), 16},
+		{"Capture.Most", unsafe.Offsetof(o.Most), 24},
+		{"Capture", unsafe.Sizeof(o), 64},
+		{"copiesWords.head", unsafe.Offsetof(y.head), 0},
+		{"copiesWords.lost", unsafe.Offsetof(y.lost), 8},
+		{"copiesWords.tail", unsafe.Offsetof(y.tail), 64},
+		{"copiesWords", unsafe.Sizeof(y), 128},
 	}
 	for _, row := range rows {
 		if row.got != row.want {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 90112, policy: 122880, acks: 126976, slots: 131072, losses: 233472, six: 335872, nat: 389120, end: 393216}
-	if o := place(100, 1000, 1); o != one {
+	one := offsets{rings: 98304, policy: 131072, acks: 135168, slots: 139264, losses: 241664, six: 344064, copies: 397312, nat: 397312, end: 401408}
+	if o := place(100, 1000, 1, 0); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 90112, policy: 155648, acks: 159744, slots: 163840, losses: 266240, six: 368640, nat: 421888, end: 425984}
-	if o := place(100, 1000, 2); o != two {
+	two := offsets{rings: 98304, policy: 163840, acks: 167936, slots: 172032, losses: 274432, six: 376832, copies: 430080, nat: 430080, end: 434176}
+	if o := place(100, 1000, 2, 0); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
+	}
+	captured := two
+	captured.nat += 8 * (4096 + 65536*4)
+	captured.end += 8 * (4096 + 65536*4)
+	if o := place(100, 1000, 2, 65536*4); o != captured {
+		t.Errorf("parts with rings of copies at %+v, want %+v", o, captured)
 	}
 }

@@ -24,6 +24,7 @@ type Table struct {
 	slots    []Slot
 	losses   []Losses
 	six      []Addresses6
+	copies   []Copies // by worker and capture
 	nat      []byte
 }
 
@@ -34,6 +35,7 @@ type Shape struct {
 	Workers  int    // of the forwarder, 1 to MaxWorkers; 0: one
 	Clients  int    // that may be bound at once; 0: as many as there are slots for
 	Seed     uint64 // of Spread; a secret
+	Captured int    // bytes of each ring of copies, a power of two; 0: no client can be captured
 }
 
 func (s Shape) complete() Shape {
@@ -51,11 +53,11 @@ const page = 4096 // bytes
 func align(n int) int { return (n + page - 1) &^ (page - 1) }
 
 // offsets of the parts, in bytes.
-type offsets struct{ rings, policy, acks, slots, losses, six, nat, end int }
+type offsets struct{ rings, policy, acks, slots, losses, six, copies, nat, end int }
 
 const headerBytes = int(unsafe.Sizeof(Header{}))
 
-func place(slots, natBytes, workers int) offsets {
+func place(slots, natBytes, workers, captured int) offsets {
 	var o offsets
 	o.rings = align(headerBytes)
 	o.policy = o.rings + workers*align(sightings*int(unsafe.Sizeof(sighting{})))
@@ -63,7 +65,8 @@ func place(slots, natBytes, workers int) offsets {
 	o.slots = o.acks + align(slots*8)
 	o.losses = o.slots + align(slots*int(unsafe.Sizeof(Slot{})))
 	o.six = o.losses + align(slots*int(unsafe.Sizeof(Losses{})))
-	o.nat = o.six + align(slots*int(unsafe.Sizeof(Addresses6{})))
+	o.copies = o.six + align(slots*int(unsafe.Sizeof(Addresses6{})))
+	o.nat = o.copies + workers*MaxCaptures*copiesSize(captured)
 	o.end = o.nat + align(natBytes)
 	return o
 }
@@ -71,7 +74,7 @@ func place(slots, natBytes, workers int) offsets {
 // Size returns the bytes that a table of this shape needs.
 func Size(s Shape) int {
 	s = s.complete()
-	return place(s.Slots, s.NATBytes, s.Workers).end
+	return place(s.Slots, s.NATBytes, s.Workers, s.Captured).end
 }
 
 // Format makes a new table in zeroed memory of at least Size bytes, aligned to 8.
@@ -84,6 +87,8 @@ func Format(mem []byte, s Shape) (*Table, error) {
 		return nil, fmt.Errorf("format client table: %d workers: want 1 to %d", s.Workers, MaxWorkers)
 	case s.Clients < 1 || s.Clients >= s.Slots:
 		return nil, fmt.Errorf("format client table: %d clients: want 1 to %d, one less than slots", s.Clients, s.Slots-1)
+	case !validRing(uint64(s.Captured)):
+		return nil, fmt.Errorf("format client table: rings of %d bytes for captures: want 0 or a power of two from %d to %d", s.Captured, minRing, maxRing)
 	case s.NATBytes < 0 || len(mem) < Size(s):
 		return nil, fmt.Errorf("format client table: %d bytes of memory for %d slots and %d bytes of NAT: want %d",
 			len(mem), s.Slots, s.NATBytes, Size(s))
@@ -95,6 +100,7 @@ func Format(mem []byte, s Shape) (*Table, error) {
 	hdr.Version = Version
 	hdr.Slots, hdr.NATBytes = uint64(s.Slots), uint64(s.NATBytes)
 	hdr.Workers, hdr.Clients, hdr.Seed = uint64(s.Workers), uint64(s.Clients), s.Seed
+	hdr.Captured = uint64(s.Captured)
 	atomic.StoreUint64(&hdr.Magic, magic)
 	t, err := Attach(mem)
 	if err != nil {
@@ -118,12 +124,13 @@ func Attach(mem []byte) (*Table, error) {
 		return nil, fmt.Errorf("attach client table: magic %#x version %d: %w", m, v, ErrLayout)
 	}
 	// Read once: what was checked is what is used.
-	slots, natBytes, workers, clients := hdr.Slots, hdr.NATBytes, hdr.Workers, hdr.Clients
-	if slots < 2 || slots > MaxSlots || natBytes > uint64(len(mem)) || workers < 1 || workers > MaxWorkers || clients < 1 || clients >= slots {
-		return nil, fmt.Errorf("attach client table: %d slots, %d clients, %d workers, %d bytes of NAT: %w", slots, clients, workers, natBytes, ErrLayout)
+	slots, natBytes, workers, clients, captured := hdr.Slots, hdr.NATBytes, hdr.Workers, hdr.Clients, hdr.Captured
+	if !validRing(captured) || slots < 2 || slots > MaxSlots || natBytes > uint64(len(mem)) || workers < 1 || workers > MaxWorkers || clients < 1 || clients >= slots {
+		return nil, fmt.Errorf("attach client table: %d slots, %d clients, %d workers, %d bytes of NAT, %d of a capture: %w",
+			slots, clients, workers, natBytes, captured, ErrLayout)
 	}
 	n := int(slots)
-	o := place(n, int(natBytes), int(workers))
+	o := place(n, int(natBytes), int(workers), int(captured))
 	if o.end < o.nat || len(mem) < o.end {
 		return nil, fmt.Errorf("attach client table: %d bytes, want %d: %w", len(mem), o.end, ErrLayout)
 	}
@@ -141,6 +148,9 @@ func Attach(mem []byte) (*Table, error) {
 	}
 	for at := o.rings; at < o.policy; at += (o.policy - o.rings) / int(workers) {
 		t.rings = append(t.rings, (*[sightings]sighting)(unsafe.Pointer(&mem[at])))
+	}
+	for at := o.copies; at < o.nat; at += copiesSize(int(captured)) {
+		t.copies = append(t.copies, newCopies(mem[at:at+copiesSize(int(captured)):at+copiesSize(int(captured))]))
 	}
 	return t, nil
 }

@@ -43,6 +43,9 @@ func (h *Header) Resolved() bool {
 // boot.
 func (h *Header) Looped(now time.Duration) bool { return int64(now) < h.Worker[0].Looped.Load() }
 
+// Loops returns how often they were found to be joined elsewhere.
+func (h *Header) Loops() uint64 { return h.Worker[0].Loops.Load() }
+
 // HopHeard returns when a worker last heard the WAN's next hop, since boot; 0:
 // never.
 func (h *Header) HopHeard() (last time.Duration) {

@@ -180,22 +180,29 @@ func (t *Table) pair(slot uint32) (place uint8, ok bool) {
 	return place, ok
 }
 
-// abandon ends a slot's flows at addresses that went away, before it has others.
+// abandon ends a slot's flows at addresses that went away, or by forwards that did, before it has others.
 func (t *Table) abandon(slot uint32) {
 	own := &t.clients[slot]
-	if t.sweep > 0 && own.mappings > 0 && (slot == 0 || t.live[own.place] == 0) {
-		t.dropWhere(slot, func(f *flow) bool { return t.live[f.place] == 0 })
+	if t.sweep > 0 && (slot == 0 || own.fixed > 0 || own.mappings > 0 && t.live[own.place] == 0) {
+		t.dropWhere(slot, t.stale)
 	}
 }
 
-// sweepAway ends at most budget flows at addresses that went away.
+// sweepAway ends at most budget flows at addresses, or by forwards, that went away. Ports that are forwarded no more are free
+// after that.
 func (t *Table) sweepAway(budget int) {
 	for looks := sweepLooks * budget; t.sweep > 0 && looks > 0 && budget > 0; looks-- {
-		if f := &t.flows[t.sweep]; f.commit != 0 && t.live[f.place] == 0 {
+		if t.flows[t.sweep].commit != 0 && t.stale(t.sweep) {
 			t.remove(t.sweep)
 			budget--
 		}
 		t.sweep--
+	}
+	if t.sweep == 0 && t.refill > 0 {
+		t.refill--
+		if t.places[t.refill].filled {
+			t.fill(t.refill)
+		}
 	}
 }
 

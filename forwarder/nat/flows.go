@@ -229,10 +229,10 @@ func (t *Table) remove(i uint32) {
 }
 
 // dropWhere ends the flows of a slot that match.
-func (t *Table) dropWhere(slot uint32, match func(*flow) bool) {
+func (t *Table) dropWhere(slot uint32, match func(i uint32) bool) {
 	for i := t.clients[slot].first; i != 0; {
 		next := t.links[i].clientNext
-		if match(&t.flows[i]) {
+		if match(i) {
 			t.remove(i)
 		}
 		i = next

@@ -73,14 +73,19 @@ func (t *Table) external(m uint32) Endpoint {
 func (t *Table) choosePort(k *Tuple, place uint8) (ext uint16, ok bool) {
 	p := t.pool(place, k.Proto)
 	chance := uint32(t.chance.Uint64())
-	if ext, ok = p.draw(chance); ok || k.Proto != TCP {
+	for { // a port that is forwarded stays out until it is so no more
+		if ext, ok = p.draw(chance); !ok || t.forward(k.Proto, Endpoint{t.live[place], ext}) == nil {
+			break
+		}
+	}
+	if ok || k.Proto != TCP {
 		return ext, ok
 	}
 	n := uint64(len(p.head))
 	at := uint64(chance) * n >> 32
 	for range min(n, sharedTries) {
 		ext = p.low + uint16(at)
-		if p.first(ext) != 0 && t.outside(k.Proto, Endpoint{t.live[place], ext}, k.Remote, k.RemotePort) == 0 {
+		if p.first(ext) != 0 && t.forward(TCP, Endpoint{t.live[place], ext}) == nil && t.outside(k.Proto, Endpoint{t.live[place], ext}, k.Remote, k.RemotePort) == 0 {
 			return ext, true
 		}
 		at = (at + 1) % n
@@ -88,7 +93,7 @@ func (t *Table) choosePort(k *Tuple, place uint8) (ext uint16, ok bool) {
 	return 0, false
 }
 
-// newMapping puts an endpoint behind an external port of a place that is not in the pool.
+// newMapping puts an endpoint behind an external port of a place that is not in the pool, or leads to it by a forward.
 func (t *Table) newMapping(k *Tuple, c Client, place uint8, ext uint16) uint32 {
 	m := t.freeMapping
 	if m != 0 {
@@ -97,16 +102,22 @@ func (t *Table) newMapping(k *Tuple, c Client, place uint8, ext uint16) uint32 {
 		t.topMapping++
 		m = t.topMapping
 	}
-	p := t.pool(place, k.Proto)
-	head := &p.head[ext-p.low]
-	t.mappings[m] = mapping{
+	g, own := &t.mappings[m], &t.clients[c.Slot]
+	*g = mapping{
 		addr: k.Addr, port: k.Port, proto: k.Proto, place: place, ext: ext,
-		slot: c.Slot, generation: c.Generation, extNext: *head,
+		slot: c.Slot, generation: c.Generation,
+		fixed: t.forward(k.Proto, Endpoint{t.live[place], ext}) != nil,
 	}
-	*head = m
+	if g.fixed {
+		own.fixed++
+	} else {
+		p := t.pool(place, k.Proto)
+		head := &p.head[ext-p.low]
+		g.extNext, *head = *head, m
+		own.mappings++
+		own.place = place
+	}
 	t.byEndpoint.insert(t.endpointOf(m), m)
-	t.clients[c.Slot].mappings++
-	t.clients[c.Slot].place = place
 	t.places[place].mappings++
 	t.liveMappings++
 	return m
@@ -121,7 +132,7 @@ func (t *Table) alone(m uint32) bool {
 // rests says whether a mapping's port must rest once nobody is behind it.
 func (t *Table) rests(m uint32) bool {
 	g := &t.mappings[m]
-	return g.proto == UDP || g.proto == TCP && g.unclosed
+	return !g.fixed && (g.proto == UDP || g.proto == TCP && g.unclosed)
 }
 
 // restEnd is the first second in which a port that is freed now may be used.
@@ -138,6 +149,22 @@ func (t *Table) markRest(m uint32) {
 // freePort ends a mapping that has no flow left.
 func (t *Table) freePort(m uint32) {
 	g := &t.mappings[m]
+	if g.fixed {
+		t.clients[g.slot].fixed--
+	} else {
+		t.leavePort(m)
+		t.clients[g.slot].mappings--
+	}
+	t.byEndpoint.remove(t.endpointOf(m), m)
+	t.places[g.place].mappings--
+	t.liveMappings--
+	g.extNext = t.freeMapping
+	t.freeMapping = m
+}
+
+// leavePort takes a mapping from its port, and frees that if nobody else is behind it.
+func (t *Table) leavePort(m uint32) {
+	g := &t.mappings[m]
 	p := t.pool(g.place, g.proto)
 	rests := t.rests(m)
 	if at := &p.head[g.ext-p.low]; t.alone(m) {
@@ -152,10 +179,4 @@ func (t *Table) freePort(m uint32) {
 			t.mappings[p.first(g.ext)].unclosed = true
 		}
 	}
-	t.byEndpoint.remove(t.endpointOf(m), m)
-	t.clients[g.slot].mappings--
-	t.places[g.place].mappings--
-	t.liveMappings--
-	g.extNext = t.freeMapping
-	t.freeMapping = m
 }

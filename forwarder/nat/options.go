@@ -34,6 +34,9 @@ const (
 type Options struct {
 	Externals []uint32 // the WAN addresses that the clients share, all different, at most MaxExternals; see SetExternals
 
+	Forwards []Forward                        // no port twice, at most MaxForwards; see SetForwards
+	Holder   func(addr uint32) (Client, bool) // who has an internal address just now and is served; asked as somebody comes by a forward
+
 	Filtering Filtering // default ByAddress
 
 	Owner  uint8 // the worker this table belongs to, 0 … Owners−1
@@ -117,6 +120,12 @@ func (o *Options) check() error {
 	}
 	if err := checkExternals(o.Externals); err != nil {
 		return err
+	}
+	if err := checkForwards(o.Forwards); err != nil {
+		return err
+	}
+	if o.Holder == nil && len(o.Forwards) > 0 {
+		return errors.New("forwards, and nobody to ask who is behind them")
 	}
 	for _, d := range []time.Duration{o.UDP, o.TCPEstablished, o.TCPTransitory, o.ICMP, o.PortRest} {
 		if d < 0 || d > 30*24*time.Hour {

@@ -56,7 +56,14 @@ func (t *Table) sound(f *flow) bool {
 	if f.place >= MaxExternals || t.live[f.place] == 0 || f.commit != f.sum(t.live[f.place]) || f.owner != t.opt.Owner || f.slot > uint32(t.opt.MaxClients) {
 		return false
 	}
-	if !translatable(f.proto) || !t.pool(f.place, f.proto).covers(f.ext) {
+	if !translatable(f.proto) {
+		return false
+	}
+	if w := t.forward(f.proto, Endpoint{t.live[f.place], f.ext}); w != nil {
+		if w.Addr != f.addr || w.to(f.ext) != f.port {
+			return false
+		}
+	} else if !t.pool(f.place, f.proto).covers(f.ext) {
 		return false
 	}
 	switch {
@@ -78,12 +85,13 @@ func (t *Table) adopt(i uint32) bool {
 	if t.inside(t.hashInside(&k), &k) != 0 || t.outside(f.proto, Endpoint{t.live[f.place], f.ext}, f.remote, f.remotePort) != 0 {
 		return false
 	}
-	if own := &t.clients[f.slot]; f.slot != 0 && own.mappings > 0 && own.place != f.place {
+	fixed := t.forward(f.proto, Endpoint{t.live[f.place], f.ext}) != nil
+	if own := &t.clients[f.slot]; f.slot != 0 && !fixed && own.mappings > 0 && own.place != f.place {
 		return false
 	}
-	m := t.mappingOn(f)
+	m := t.mappingOn(f, &k, fixed)
 	if m == 0 {
-		if f.proto != TCP && (t.pool(f.place, f.proto).first(f.ext) != 0 || t.endpoint(&k) != 0) {
+		if f.proto != TCP && !fixed && (t.pool(f.place, f.proto).first(f.ext) != 0 || t.drawn(&k)) {
 			return false
 		}
 		m = t.newMapping(&k, Client{f.slot, f.generation}, f.place, f.ext)
@@ -99,13 +107,27 @@ func (t *Table) adopt(i uint32) bool {
 }
 
 // mappingOn is the mapping of an entry's endpoint on the entry's external port.
-func (t *Table) mappingOn(f *flow) uint32 {
+func (t *Table) mappingOn(f *flow, k *Tuple, fixed bool) uint32 {
+	if fixed {
+		return t.fixedMapping(k, f.place, f.ext)
+	}
 	for m := t.pool(f.place, f.proto).first(f.ext); m != 0; m = t.mappings[m].extNext {
 		if g := &t.mappings[m]; g.addr == f.addr && g.port == f.port {
 			return m
 		}
 	}
 	return 0
+}
+
+// drawn says whether an endpoint has a mapping whose port was drawn for it.
+func (t *Table) drawn(k *Tuple) bool {
+	h := t.secret.mapping(k.Proto, k.Addr, k.Port)
+	for m, at := t.nextEndpoint(k, h, h); m != 0; m, at = t.nextEndpoint(k, h, at) {
+		if !t.mappings[m].fixed {
+			return true
+		}
+	}
+	return false
 }
 
 // fill sorts the ports nobody is behind into free and resting ones; no rest ends

@@ -43,7 +43,10 @@ type Table struct {
 	live       [MaxExternals]uint32 // by place: the external address; 0: none, or one that went away
 	places     [MaxExternals]place
 	first      uint8  // the place of the first address
-	sweep      uint32 // entries up to it may be of flows at addresses that went away; 0: none is
+	sweep      uint32 // entries up to it may be of flows at addresses that went away, or by forwards; 0: none is
+	forwards   []Forward
+	reserved   []uint64 // a bit a port, of TCP and of UDP: whether it is forwarded at any address
+	refill     uint8    // places below it may lack free ports that were forwarded before
 	wheel      []uint32
 	departures departures
 	wheelAt    uint32 // the second the wheel stands at; all before it is done
@@ -77,13 +80,15 @@ type mapping struct {
 	proto      uint8
 	place      uint8
 	unclosed   bool // a flow went that was not seen to close: the port rests
+	fixed      bool // by a forward: its port is none of the pool's
 }
 
 // client is what one slot holds.
 type client struct {
 	generation uint32 // of the last one that opened a flow
 	flows      uint32
-	mappings   uint32
+	mappings   uint32 // but those by forwards, which are
+	fixed      uint32
 	first      uint32 // of its flows
 	place      uint8  // of its mappings, if it has any; slot 0 may have several
 }
@@ -91,7 +96,7 @@ type client struct {
 // Attach makes a Table over memory that is zero, which it formats, or that
 // another Table over the same bytes, of this or of an ended process, has left:
 // its flows go on. Entries that are torn or contradict each other are freed and
-// counted; so are those at external addresses that are not in the options any more. The memory must
+// counted; so are those at external addresses, or by forwards, that are not in the options any more. The memory must
 // start on a multiple of 8 and stay in place. An error wraps ErrLayout when the
 // memory is some other table's.
 func Attach(mem []byte, opt Options, now int64) (*Table, error) {
@@ -125,6 +130,7 @@ func Attach(mem []byte, opt Options, now int64) (*Table, error) {
 		return nil, fmt.Errorf("nat: tables of %d flows: %w", opt.MaxFlows, err)
 	}
 	t.wheelAt = t.second
+	t.reserve(opt.Forwards)
 	t.rebuild()
 	return t, nil
 }
@@ -134,6 +140,7 @@ func (t *Table) makeTables() error {
 	a, n := t.opt.Arena, t.opt.MaxFlows
 	return errors.Join(
 		t.makePlaces(),
+		t.makeReserved(),
 		t.byInside.init(a, n, t.insideOf), t.byOutside.init(a, n, t.outsideOf),
 		t.byPeer.init(a, n, t.peerOf), t.byEndpoint.init(a, n, t.endpointOf),
 		arena.Make(a, &t.links, n+1),

@@ -46,7 +46,7 @@ func (t *Table) welcome(i uint32) {
 
 // dropAddress ends the flows of a client from an address that is now another's.
 func (t *Table) dropAddress(slot, generation, addr uint32) {
-	t.dropWhere(slot, func(f *flow) bool { return f.addr == addr && f.generation == generation })
+	t.dropWhere(slot, func(i uint32) bool { return t.flows[i].addr == addr && t.flows[i].generation == generation })
 }
 
 // open makes the flow of an outbound packet that has none.
@@ -57,17 +57,7 @@ func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext Endpoint, v Verdict)
 	if k.Proto == TCP && seg.Flags&RST != 0 {
 		return ext, NoMapping // nothing to open, and nothing to close
 	}
-	own := &t.clients[c.Slot]
-	if own.generation != c.Generation { // the slot was reused
-		t.dropWhere(c.Slot, func(f *flow) bool { return f.generation != c.Generation })
-		own.generation = c.Generation
-	}
-	t.abandon(c.Slot)
-	if m := t.endpoint(k); m != 0 {
-		if g := &t.mappings[m]; g.slot != c.Slot || g.generation != c.Generation {
-			t.dropAddress(g.slot, g.generation, k.Addr)
-		}
-	}
+	t.present(c, k)
 	m, ok := t.mappingFor(k)
 	if !ok {
 		return ext, NoPort
@@ -76,14 +66,19 @@ func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext Endpoint, v Verdict)
 		return ext, v
 	}
 	if m == 0 {
-		if c.Slot != 0 && own.mappings >= uint32(t.opt.PortsPerClient) {
+		if c.Slot != 0 && t.clients[c.Slot].mappings >= uint32(t.opt.PortsPerClient) {
 			return ext, ClientPorts
 		}
 		at, ok := t.pair(c.Slot)
 		if !ok {
 			return ext, NoAddress
 		}
-		port, ok := t.choosePort(k, at)
+		port, fixed := t.forwardedPort(k, at)
+		if fixed {
+			ok = !t.taken(Endpoint{t.live[at], port}, k)
+		} else {
+			port, ok = t.choosePort(k, at)
+		}
 		if !ok {
 			return ext, NoPort
 		}
@@ -94,6 +89,21 @@ func (t *Table) open(k *Tuple, c Client, seg *Segment) (ext Endpoint, v Verdict)
 		t.track(i, &t.flows[i], outbound, seg)
 	}
 	return t.external(m), Translated
+}
+
+// present notes that a client is behind a tuple's endpoint, and ends what is in its way: flows of who had its slot or the
+// address before, and those of its own that have no way out any more.
+func (t *Table) present(c Client, k *Tuple) {
+	if own := &t.clients[c.Slot]; own.generation != c.Generation { // the slot was reused
+		t.dropWhere(c.Slot, func(i uint32) bool { return t.flows[i].generation != c.Generation })
+		own.generation = c.Generation
+	}
+	t.abandon(c.Slot)
+	if m := t.endpoint(k); m != 0 {
+		if g := &t.mappings[m]; g.slot != c.Slot || g.generation != c.Generation {
+			t.dropAddress(g.slot, g.generation, k.Addr)
+		}
+	}
 }
 
 // room says whether a slot may have one more flow.
@@ -141,8 +151,14 @@ func (t *Table) admit(proto uint8, ext Endpoint, remote uint32, remotePort uint1
 		return 0, NotTranslatable
 	}
 	at, ok := t.placeOf(ext.Addr)
+	if !ok {
+		return 0, NoMapping
+	}
+	if w := t.forward(proto, ext); w != nil {
+		return t.letIn(w, at, Tuple{proto, w.Addr, w.to(ext.Port), remote, remotePort}, ext.Port, seg)
+	}
 	p := t.pool(at, proto)
-	if !ok || !p.covers(ext.Port) {
+	if !p.covers(ext.Port) {
 		return 0, NoMapping
 	}
 	m := p.first(ext.Port)

@@ -13,6 +13,7 @@ const (
 	NoMapping                      // nobody is behind that port, or there is no such flow
 	Filtered                       // the mapping has not sent to that remote
 	Resting                        // nobody is behind that port, and it was freed a moment ago
+	NobodyThere                    // a forward leads to an address that nobody is served at
 	NoAddress                      // there is no external address just now
 	NotTranslatable                // neither UDP, TCP nor ICMP, or an impossible client
 	NumVerdicts     = iota
@@ -20,7 +21,7 @@ const (
 
 var verdictNames = [NumVerdicts]string{
 	"translated", "no port", "flows full", "client flows", "client ports",
-	"no mapping", "filtered", "resting", "no address", "not translatable",
+	"no mapping", "filtered", "resting", "nobody there", "no address", "not translatable",
 }
 
 // String is the verdict in words.

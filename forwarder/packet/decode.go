@@ -139,16 +139,24 @@ func (p *Packet) decodeL4() bool {
 		p.SrcPort, p.DstPort = get16(b), get16(b[2:])
 		p.Payload += udpLen
 	case ICMP:
-		if len(b) < icmpLen {
-			return false
-		}
-		p.ICMPType, p.ICMPCode = b[0], b[1]
-		if isQuery(p.ICMPType) {
-			p.SrcPort = get16(b[4:])
-			p.DstPort = p.SrcPort
-		}
-		p.Payload += icmpLen
+		return p.decodeICMP(isQuery)
 	}
+	return true
+}
+
+// decodeICMP is decodeL4 for ICMP of either version, whose types with an identifier are
+// queries.
+func (p *Packet) decodeICMP(isQuery func(uint8) bool) bool {
+	b := p.Raw[p.L4:]
+	if len(b) < icmpLen {
+		return false
+	}
+	p.ICMPType, p.ICMPCode = b[0], b[1]
+	if isQuery(p.ICMPType) {
+		p.SrcPort = get16(b[4:])
+		p.DstPort = p.SrcPort
+	}
+	p.Payload += icmpLen
 	return true
 }
 

@@ -143,16 +143,7 @@ func (p *Packet) decodeL4Of6() bool {
 	case TCP, UDP:
 		return p.decodeL4()
 	case ICMPv6:
-		b := p.Raw[p.L4:]
-		if len(b) < icmpLen {
-			return false
-		}
-		p.ICMPType, p.ICMPCode = b[0], b[1]
-		if isEcho6(p.ICMPType) {
-			p.SrcPort = get16(b[4:])
-			p.DstPort = p.SrcPort
-		}
-		p.Payload += icmpLen
+		return p.decodeICMP(isEcho6)
 	}
 	return true
 }

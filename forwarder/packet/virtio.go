@@ -150,3 +150,25 @@ func (p *Packet) makePartial() {
 	binary.LittleEndian.PutUint16(h[csumOffsetAt:], uint16(offset))
 	put16(p.Raw[p.L4+offset:], fold(p.pseudoHeader(len(p.Raw)-p.L4)))
 }
+
+// LeftSum returns what raw's virtio header leaves to whoever sends it: from which byte of the frame on a checksum sums
+// up, and where from there it belongs; 0 and 0 if it leaves none.
+func LeftSum(raw []byte) (from, at uint16) {
+	if raw[flagsAt]&needsChecksum == 0 {
+		return 0, 0
+	}
+	return binary.LittleEndian.Uint16(raw[csumStartAt:]), binary.LittleEndian.Uint16(raw[csumOffsetAt:])
+}
+
+// FinishSum completes in place the checksum that LeftSum told of a frame, which begins with its Ethernet header. It does
+// nothing to a frame that does not reach so far.
+func FinishSum(frame []byte, from, at uint16) {
+	if from == 0 || int(from)+int(at)+2 > len(frame) {
+		return
+	}
+	sum := Checksum(frame[from:], 0)
+	if sum == 0 && at == udpChecksumAt {
+		sum = 0xffff
+	}
+	put16(frame[int(from)+int(at):], sum)
+}
