@@ -16,6 +16,7 @@ import (
 
 	"gatewayd/forwarder/clients"
 	"gatewayd/gateway/api"
+	"gatewayd/gateway/capture"
 	"gatewayd/gateway/config"
 	"gatewayd/gateway/metrics"
 	"gatewayd/limiter"
@@ -26,21 +27,22 @@ import (
 // control decides: the sessions and who may ask about them. It is a process of
 // its own, or a part of the program that embeds the gateway.
 type control struct {
-	cfg     atomic.Pointer[config.Config] // in force
-	voice   *voice                        // of log
-	log     *slog.Logger
-	table   *clients.Table
-	forward *clients.Bell // rings the forwarder
-	bell    *clients.Bell // rung by the forwarder
-	store   *client.Client
-	manager *sessions.Manager
-	clock   clients.Clock
-	started time.Time
-	metrics *metrics.Metrics
-	losses  *losses
-	scrapes chan net.Listener // for metrics, the newest counts; nil: none
-	reloads chan reloading    // what the keeper says came of a reload
-	asking  asking
+	cfg      atomic.Pointer[config.Config] // in force
+	voice    *voice                        // of log
+	log      *slog.Logger
+	table    *clients.Table
+	forward  *clients.Bell // rings the forwarder
+	bell     *clients.Bell // rung by the forwarder
+	store    *client.Client
+	manager  *sessions.Manager
+	clock    clients.Clock
+	started  time.Time
+	metrics  *metrics.Metrics
+	losses   *losses
+	scrapes  chan net.Listener // for metrics, the newest counts; nil: none
+	reloads  chan reloading    // what the keeper says came of a reload
+	asking   asking
+	captures *capture.Captures
 
 	mu    sync.Mutex
 	state keeperState
@@ -64,6 +66,7 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 	opt.LAN, opt.Gateway, opt.Log = cfg.LAN.Address.Masked(), cfg.LAN.Address.Addr(), c.log
 	opt.RateReasons, opt.Checkpointed = rateReasons(), c.metrics.Checkpoint
 	c.manager = sessions.New(opt)
+	c.captures = c.newCaptures()
 	return c
 }
 
@@ -88,7 +91,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 	group, ctx := errgroup.WithContext(ctx)
 	decide, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	server := api.NewServer(api.New(c.manager, c.status, c.why, c.healthNow, c.reload), c.log)
+	server := api.NewServer(api.New(c.manager, c.status, c.why, c.healthNow, c.reload, c.capture), c.log)
 
 	group.Go(func() error { return c.manager.Run(decide) })
 	group.Go(func() error { // the forwarder's word

@@ -21,9 +21,10 @@ var unshown = map[string]string{
 	"gateway.Child": "never returns where it does something", "gateway.Gateway.Run": "takes two ports; it is in the package's example",
 	"gateway.Gateway.Reload": "needs a gateway, which takes root", "gateway.LiveKeys": "config's", "gateway.RestartKeys": "config's",
 	"gateway.RunConfig": "takes two ports", "gateway.CheckConfig": "looks for two ports", "gateway.Demo": "takes a minute, and root",
-	"gateway.ReadBackup": "the command's", "gateway.Verdict": "the command's", "gateway.Version": "the command's",
+	"gateway.ReadBackup": "the command's", "gateway.Verdict": "the command's", "client.Client.Capture": "takes packets, and root",
+	"client.Capture.Next": "likewise", "client.Capture.End": "likewise", "client.Capture.Close": "likewise", "client.Capture.Said": "likewise", "client.Capture.Live": "likewise", "gateway.Version": "the command's",
 	"gateway.ParseRate": "config's", "gateway.ParseSize": "config's", "gateway.ParseDuration": "config's",
-	"sessions.New": "the gateway's own to call", "sessions.Manager.Run": "likewise", "sessions.Manager.Wake": "likewise", "sessions.Manager.Ready": "likewise",
+	"sessions.New": "the gateway's own to call", "sessions.Manager.Run": "likewise", "sessions.Manager.Wake": "likewise", "sessions.Manager.Wall": "likewise", "sessions.Manager.Ready": "likewise",
 }
 
 // page is what pkg.go.dev shows of a package, and which of its examples run.

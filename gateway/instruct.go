@@ -38,8 +38,21 @@ func nextRouterBits(w *config.WAN) uint32 {
 	return bits(w.Gateway)
 }
 
-// bits is an IPv4 address as the table has it.
+// forwards are the config's forwards as the table has them.
+func forwards(of []config.Forward) (list []clients.Forward) {
+	for _, w := range of {
+		list = append(list, clients.Forward{
+			UDP: w.Protocol == "udp", Address: bits(w.At), First: w.First, Last: w.Last, To: bits(w.To), Port: w.Port,
+		})
+	}
+	return list
+}
+
+// bits is an IPv4 address as the table has it; 0: none.
 func bits(a netip.Addr) uint32 {
+	if !a.IsValid() {
+		return 0
+	}
 	b := a.As4()
 	return binary.BigEndian.Uint32(b[:])
 }
@@ -60,6 +73,7 @@ func (c *control) instruct(cfg *config.Config) {
 	}
 	h.SetOpen(cfg.Host.Ports.All, open)
 	h.SetAddressing(addressing(cfg))
+	h.SetForwards(forwards(cfg.Forwards))
 	c.table.Changed(clients.HostSlot)
 	c.forward.Ring()
 }

@@ -118,7 +118,7 @@ func tableShape(cfg *config.Config) clients.Shape {
 	n := workersOf(cfg, runtime.NumCPU())
 	return clients.Shape{
 		Slots: clients.SlotsFor(cfg.Limits.Clients, n), Clients: cfg.Limits.Clients, Workers: n, Seed: rand.Uint64(),
-		NATBytes: forwarder.TableBytes(natFlows(cfg), n),
+		NATBytes: forwarder.TableBytes(natFlows(cfg), n), Captured: captureRing,
 	}
 }
 

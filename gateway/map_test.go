@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"gateway":            {"gateway/*", "forwarder", "forwarder/*", "limiter", "sessions", "store", "store/client"},
 	"gateway/api":        {"sessions"},
 	"gateway/api/client": {},
+	"gateway/capture":    {"forwarder/clients", "forwarder/packet"},
 	"gateway/config":     {},
 	"gateway/demo":       {"gateway/api/client"},
 	"gateway/metrics":    {"sessions", "forwarder/clients"},

@@ -102,11 +102,15 @@ func (k *keeper) handMetrics() error {
 
 // newMetrics says where the numbers come from.
 func (c *control) newMetrics() *metrics.Metrics {
-	return metrics.New(metrics.Options{
+	opt := metrics.Options{
 		Header: c.table.Header(), Reasons: forwarder.Reasons(), Version: Version(),
 		Clients: c.cfg.Load().Limits.Clients, Flows: c.cfg.Load().Limits.NATFlows,
 		State: func() metrics.State { return measured(c.status(context.Background())) },
-	})
+	}
+	if c.cfg.Load().Bridges() {
+		opt.Looped = func() bool { return opt.Header.Looped(c.clock.Now()) }
+	}
+	return metrics.New(opt)
 }
 
 // measured is the part of the status that is a number.

@@ -93,6 +93,9 @@ func (sc *scene) address() finding {
 	case foreign && !sc.isLAN(sc.Foreign):
 		return stops(fmt.Sprintf("give the client an address of %v and the default route %v", sc.cfg.LAN.Address.Masked(), sc.cfg.LAN.Address.Addr()),
 			"it sends from %s, which is no client's address in %v", sc.Foreign, sc.cfg.LAN.Address.Masked()).on(when)
+	case foreign && sc.cfg.Bridges() && sc.Address != "":
+		return stops("on the client: use "+sc.Address+", or have it ask for an address anew (DHCP)",
+			"it sends from %s, which is not its own: %s is until its ARP or a DHCP server says otherwise", sc.Foreign, sc.Address).on(when)
 	case foreign:
 		return stops("wait a second: the address is bound to it once its holder is silent; see gatewayd devices show "+sc.Foreign,
 			"it sends from %s, which is not its own: %s is", sc.Foreign, cmp.Or(sc.Address, "none")).on(when)

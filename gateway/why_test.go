@@ -51,8 +51,12 @@ func TestVerdictsOfABridge(t *testing.T) {
 	}{
 		{"all is well", "", name + "is online", "", func(*scene) {}},
 		{"a MAC never seen", "client", "MAC 02:00:00:00:00:77 is NOT online: no packet of this MAC has come", "is it on this network?", unknown("02:00:00:00:00:77", "", "02:00:00:00:00:77")},
-		{"an address of elsewhere that is not its own", "address", name + "is NOT online: it sends from 198.51.100.7, which is not its own", "wait a second", func(sc *scene) {
+		{"an address of elsewhere that is not its own", "address", name + "is NOT online: it sends from 198.51.100.7, which is not its own", "use 10.10.0.2", func(sc *scene) {
 			sc.Foreign, sc.Sent = "198.51.100.7", aMoment.Add(-time.Minute)
+			loses(forwarder.Spoofed)(sc)
+		}},
+		{"an address before it has one", "address", "device 3 (02:00:00:00:00:0c) is NOT online: it sends from 198.51.100.7, which is not its own: none is", "wait a second", func(sc *scene) {
+			sc.Device.IP, sc.Address, sc.Foreign, sc.Sent = "", "", "198.51.100.7", aMoment.Add(-time.Minute)
 			loses(forwarder.Spoofed)(sc)
 		}},
 		{"frames for its neighbours", "local", name + "is online, but held back: it speaks with its neighbours", "a switch", loses(forwarder.LANDestination)},

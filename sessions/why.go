@@ -143,6 +143,10 @@ func (m *Manager) when(at time.Duration) time.Time {
 	return m.clock.wall(at)
 }
 
+// Wall is the wall time of a moment since boot, by the clock that sessions and events go by:
+// it goes on from the newest time on disk where the box's own is not to be believed.
+func (m *Manager) Wall(at time.Duration) time.Time { return m.clock.wall(at) }
+
 // standsBound fills in what the table says of a device. m.mu is held.
 func (m *Manager) standsBound(v *Standing, d *device) {
 	if d.refused != 0 && d.refused != d.ip {

@@ -40,7 +40,7 @@ func serveDaemon(t *testing.T, status api.Status) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(api.New(m, func(context.Context) api.Status { return status }, nil, func() (bool, []string) { return status.Ready, status.Degraded }, nil), slog.New(slog.DiscardHandler))
+	server := api.NewServer(api.New(m, func(context.Context) api.Status { return status }, nil, func() (bool, []string) { return status.Ready, status.Degraded }, nil, nil), slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()

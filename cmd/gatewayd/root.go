@@ -31,12 +31,12 @@ func newRoot() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVar(&opt.socket, "socket", gateway.DefaultSocket, "the daemon's API socket")
-	root.PersistentFlags().BoolVar(&opt.json, "json", false, "print JSON: the HTTP answer unchanged; events prints JSON lines anyway, run and demo none")
+	root.PersistentFlags().BoolVar(&opt.json, "json", false, "print JSON: the HTTP answer unchanged; events prints JSON lines anyway, capture writes pcapng, run and demo none")
 	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(
 		newRun(), newCheck(opt), newDemo(), newVersion(opt),
 		newStatus(opt), newTop(opt), newWhy(opt), newDevices(opt), newSessions(opt),
-		newConnect(opt), newDisconnect(opt), newPause(opt), newResume(opt), newEvents(opt),
+		newConnect(opt), newDisconnect(opt), newPause(opt), newResume(opt), newEvents(opt), newCapture(opt),
 		newReload(opt), newBackup(opt), newRestore(opt),
 		newChild("forward"), newChild("control"), newChild("store"),
 	)

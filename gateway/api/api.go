@@ -61,9 +61,12 @@ type Core interface {
 // New returns the handler of everything under Base. status is asked once a
 // GET /status, and its lists and maps may be nil; why once a GET /devices/{D}/why,
 // with D and the errors of Core; health, the status's ready and degraded, once a
-// GET /top; reload once a POST /reload, with ErrBadConfig and ErrNoConfig.
+// GET /top; reload once a POST /reload, with ErrBadConfig and ErrNoConfig; capture once
+// a GET /devices/{D}/capture, with D and the bytes of a frame, and with ErrCaptures,
+// ErrAway and the errors of Core.
 func New(core Core, status func(context.Context) Status, why func(ctx context.Context, key string) (Why, error),
-	health func() (ready bool, degraded []string), reload func(context.Context) (Reloaded, error)) http.Handler {
+	health func() (ready bool, degraded []string), reload func(context.Context) (Reloaded, error),
+	capture func(ctx context.Context, key string, most int) (Capture, error)) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, settings())
 	api.UseMiddleware(withDeadline, askedOnce(api))
@@ -77,6 +80,7 @@ func New(core Core, status func(context.Context) Status, why func(ctx context.Co
 	registerEvents(mux, api, core)
 	registerBackup(mux, api, core)
 	registerReload(api, reload)
+	registerCapture(mux, api, capture)
 
 	document := describe(api.OpenAPI())
 	mux.HandleFunc("GET "+Base+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {

@@ -21,7 +21,7 @@ import (
 
 // call asks the API over core and returns the answer with its body read.
 func call(core api.Core, method, path, body string, header ...string) (*http.Response, string) {
-	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot, healthy, nil)
+	handler := api.New(core, func(context.Context) api.Status { return api.Status{Ready: true, Version: "1.2.3"} }, whyNot, healthy, nil, nil)
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -381,7 +381,7 @@ func TestDocumentListsWhatExists(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/summary", "GET /devices/{D}/why", "GET /events",
+		"DELETE /sessions/{id}", "GET /backup", "GET /devices", "GET /devices/{D}", "GET /devices/{D}/capture", "GET /devices/{D}/session", "GET /devices/{D}/sessions", "GET /devices/{D}/summary", "GET /devices/{D}/why", "GET /events",
 		"GET /sessions", "GET /sessions/{id}", "GET /sessions/{id}/ledger", "GET /status", "GET /top", "PATCH /sessions/{id}", "POST /devices",
 		"POST /devices/{D}/connect", "POST /devices/{D}/disconnect", "POST /devices/{D}/pause", "POST /devices/{D}/resume", "POST /devices/{D}/sessions", "POST /devices/{D}/sessions/batch", "POST /reload", "POST /restore",
 	}

@@ -32,7 +32,7 @@ func TestABackupIsTheWholeAnswer(t *testing.T) {
 func TestABackupThatFailsHalfwayIsBrokenOff(t *testing.T) {
 	core := newFake()
 	core.halfway = errors.New("the disk")
-	server := httptest.NewServer(api.New(core, nil, nil, nil, nil))
+	server := httptest.NewServer(api.New(core, nil, nil, nil, nil, nil))
 	defer server.Close()
 	answer, err := http.Get(server.URL + api.Base + "/backup")
 	if err == nil {

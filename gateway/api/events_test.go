@@ -76,7 +76,7 @@ func serve(t *testing.T) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.server = api.NewServer(api.New(s.m, func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil), slog.New(slog.DiscardHandler))
+	s.server = api.NewServer(api.New(s.m, func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil, nil), slog.New(slog.DiscardHandler))
 	go func() { s.ended <- s.server.Serve(api.Limit(l)) }()
 	t.Cleanup(func() { s.server.Close(); <-s.ended })
 	return s
@@ -236,7 +236,7 @@ func bubble(t *testing.T, path string) (dev sessions.ClientDevice, far net.Conn)
 	}
 	table.Header().Events.Store(5)
 	core := eventCore{newFake(), sessions.New(sessions.Options{Table: table, Now: time.Now, Boot: clients.NewClock().Now})}
-	server := api.NewServer(api.New(core, func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil), slog.New(slog.DiscardHandler))
+	server := api.NewServer(api.New(core, func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil, nil), slog.New(slog.DiscardHandler))
 	far, near := net.Pipe()
 	listener := oneConn{make(chan net.Conn, 1)}
 	listener.conns <- near

@@ -42,6 +42,8 @@ var reasons = []struct {
 	{sessions.ErrBadCursor, http.StatusUnprocessableEntity, "begin again without cursor"},
 	{sessions.ErrBadBackup, http.StatusUnprocessableEntity, "nothing was changed; take another file that gatewayd backup wrote"},
 	{ErrBadConfig, http.StatusUnprocessableEntity, "the config that runs stays in force; correct the file and reload again"},
+	{ErrCaptures, http.StatusConflict, "end one of them (Ctrl-C in its gatewayd capture), and begin again"},
+	{ErrAway, http.StatusConflict, "it is captured once it has a place in the table: let it send a packet, or see gatewayd why {D}"},
 	{ErrNoConfig, http.StatusConflict, "change it where that program has its config"},
 	{sessions.ErrNotLocal, http.StatusConflict, "change it at its provider"},
 	{sessions.ErrUnavailable, http.StatusServiceUnavailable, "try again in a few seconds; the reason stands in: gatewayd status"},

@@ -37,7 +37,7 @@ func TestReloadIsAnsweredWithWhatCameOfIt(t *testing.T) {
 					t.Error("the call has no deadline")
 				}
 				return row.done, row.err
-			})
+			}, nil)
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, httptest.NewRequest("POST", api.Base+"/reload", nil))
 			body, _ := io.ReadAll(w.Result().Body)

@@ -35,7 +35,7 @@ func TestSilentClientIsHungUpOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				handler := api.New(newFake(), func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil)
+				handler := api.New(newFake(), func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil, nil)
 				server := api.NewServer(handler, slog.New(slog.DiscardHandler))
 				client, far := net.Pipe()
 				listener := oneConn{make(chan net.Conn, 1)}
@@ -102,7 +102,7 @@ func FuzzCalls(f *testing.F) {
 	} {
 		f.Add(seed[0], seed[1], seed[2])
 	}
-	handler := api.New(newFake(), func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil)
+	handler := api.New(newFake(), func(context.Context) api.Status { return api.Status{} }, nil, healthy, nil, nil)
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		r, err := http.NewRequest(method, "http://gatewayd"+api.Base+path, strings.NewReader(body))
 		if err != nil || !strings.HasPrefix(r.URL.Path, "/") {

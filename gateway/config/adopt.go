@@ -41,6 +41,7 @@ func (c *Config) keeps(path string) bool {
 func (c *Config) giveUp(old *Config, taken, stay *[]string) bool {
 	for _, p := range c.problems() {
 		for _, path := range append([]string{p.key}, p.with...) {
+			path, _, _ = strings.Cut(path, "[") // an entry's is its list's
 			if i := slices.Index(*taken, path); i >= 0 {
 				field(c, path).Set(field(old, path))
 				*taken, *stay = slices.Delete(*taken, i, i+1), append(*stay, path)

@@ -10,18 +10,21 @@ import (
 
 // other returns the usual config with another value, which Check takes, of one key.
 var other = map[string]func(*Config){
-	"mode":                             func(c *Config) { c.Mode = ModeBridge },
-	"workers":                          func(c *Config) { c.Workers = 2 },
-	"lan.interface":                    func(c *Config) { c.LAN.Interface = "eth2" },
-	"lan.tap":                          func(c *Config) { c.LAN.Interface, c.LAN.TAP = "", "gwlan0" },
-	"lan.address":                      func(c *Config) { c.LAN.Address = netip.MustParsePrefix("10.11.0.1/16") },
-	"wan.interface":                    func(c *Config) { c.WAN.Interface = "eth3" },
-	"wan.tap":                          func(c *Config) { c.WAN.Interface, c.WAN.TAP = "", "gwwan0" },
-	"wan.address":                      func(c *Config) { c.WAN.Addresses = prefixes("203.0.113.3/24", "203.0.113.2/24") },
-	"wan.gateway":                      func(c *Config) { c.WAN.Gateway = netip.MustParseAddr("203.0.113.9") },
-	"host.default_route":               func(c *Config) { c.Host.DefaultRoute = true },
-	"host.ports":                       func(c *Config) { c.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 80}}} },
-	"nat.filtering":                    func(c *Config) { c.NAT.Filtering = FilterAddressPort },
+	"mode":               func(c *Config) { c.Mode = ModeBridge },
+	"workers":            func(c *Config) { c.Workers = 2 },
+	"lan.interface":      func(c *Config) { c.LAN.Interface = "eth2" },
+	"lan.tap":            func(c *Config) { c.LAN.Interface, c.LAN.TAP = "", "gwlan0" },
+	"lan.address":        func(c *Config) { c.LAN.Address = netip.MustParsePrefix("10.11.0.1/16") },
+	"wan.interface":      func(c *Config) { c.WAN.Interface = "eth3" },
+	"wan.tap":            func(c *Config) { c.WAN.Interface, c.WAN.TAP = "", "gwwan0" },
+	"wan.address":        func(c *Config) { c.WAN.Addresses = prefixes("203.0.113.3/24", "203.0.113.2/24") },
+	"wan.gateway":        func(c *Config) { c.WAN.Gateway = netip.MustParseAddr("203.0.113.9") },
+	"host.default_route": func(c *Config) { c.Host.DefaultRoute = true },
+	"host.ports":         func(c *Config) { c.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 80}}} },
+	"nat.filtering":      func(c *Config) { c.NAT.Filtering = FilterAddressPort },
+	"forwards": func(c *Config) {
+		c.Forwards = []Forward{{PortRange{"tcp", 8080, 8080}, netip.Addr{}, netip.MustParseAddr("10.10.0.5"), 80}}
+	},
 	"bandwidth.total.down":             func(c *Config) { c.Bandwidth.Total.Down = 50 * Mbit },
 	"bandwidth.total.up":               func(c *Config) { c.Bandwidth.Total.Up = 50 * Mbit },
 	"bandwidth.global.down":            func(c *Config) { c.Bandwidth.Global.Down = 0 },
@@ -55,7 +58,7 @@ func prefixes(texts ...string) (all []netip.Prefix) {
 
 // atOnce are the keys that a running gateway changes.
 var atOnce = []string{
-	"wan.address", "wan.gateway", "host.ports", "nat.filtering",
+	"wan.address", "wan.gateway", "host.ports", "nat.filtering", "forwards",
 	"bandwidth.total.down", "bandwidth.total.up", "bandwidth.global.down", "bandwidth.global.up",
 	"sessions.resume_on_restart", "sessions.ledger_keep", "sessions.idle_pause", "sessions.pause_on_carrier_loss",
 	"sessions.pause_on_silent_gateway", "store.checkpoint", "metrics.listen", "log.level", "log.format",
@@ -134,6 +137,10 @@ func TestAdopt(t *testing.T) {
 		{"not more flows of a client than the table that stays has", func(c *Config) {
 			c.Limits.NATFlows, c.Limits.FlowsPerClient, c.Limits.PortsPerClient = 1000000, 500000, 10
 		}, []string{"limits.ports_per_client"}, []string{"limits.nat_flows", "limits.flows_per_client"}},
+		{"no forward to the box as long as that has no way back", func(c *Config) {
+			c.Host.DefaultRoute, c.Log.Level = true, "debug"
+			c.Forwards = []Forward{{PortRange{"tcp", 22, 22}, netip.Addr{}, netip.Addr{}, 22}}
+		}, []string{"log.level"}, []string{"host.default_route", "forwards"}},
 		{"another network on the WAN, whole", func(c *Config) {
 			c.WAN.Addresses, c.WAN.Gateway, c.Metrics.Listen = prefixes("198.51.100.5/28", "198.51.100.6/28"), netip.MustParseAddr("198.51.100.1"), "203.0.113.2:9464"
 		}, []string{"wan.address", "wan.gateway", "metrics.listen"}, nil},

@@ -88,6 +88,7 @@ func (c *Config) problems() []problem {
 	k.samePort(c)
 	c.addresses(&k)
 	c.hostPorts(&k)
+	c.forwards(&k)
 	k.say("nat.filtering", oneOf(c.NAT.Filtering, filterings))
 	k.say("bandwidth.total.down", checkRate(c.Bandwidth.Total.Down))
 	k.say("bandwidth.total.up", checkRate(c.Bandwidth.Total.Up))

@@ -26,6 +26,11 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:3:58: wan.gateway: 203.0.113.1 is not inside lan.address 10.10.0.1/16, which is on both sides in mode: bridge; write the next router's address inside 10.10.0.0/16, such as 10.10.0.2\n" +
 				"    3 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
 				"      |                                                          ^"},
+		{"forwards on a bridge",
+			"mode: bridge\n" + lanSide + "wan: {interface: eth0}\nforwards: [tcp/80 to 10.10.0.5]\n",
+			"gw.yaml:4:11: forwards: mode: bridge translates nothing, so every client has its own ports; remove forwards\n" +
+				"    4 | forwards: [tcp/80 to 10.10.0.5]\n" +
+				"      |           ^"},
 		{"a bridge whose router is the box",
 			"mode: bridge\n" + lanSide + "wan: {interface: eth0, gateway: 10.10.0.1}\n",
 			"gw.yaml:3:33: wan.gateway: 10.10.0.1 is lan.address, this box itself; write the next router's address inside 10.10.0.0/16, such as 10.10.0.2\n" +

@@ -35,6 +35,7 @@ type Config struct {
 	WAN       WAN       `json:"wan"`
 	Host      Host      `json:"host"`
 	NAT       NAT       `json:"nat"`
+	Forwards  []Forward `json:"forwards"` // ports of the WAN that lead inside, at most 256
 	Bandwidth Bandwidth `json:"bandwidth"`
 	Sessions  Sessions  `json:"sessions"`
 	Store     Store     `json:"store"`

@@ -56,6 +56,7 @@ var keys = []key{
 	{path: "host.default_route", when: forHost, set: into(parseBool, func(c *Config) *bool { return &c.Host.DefaultRoute })},
 	{path: "host.ports", when: atReload, set: setPorts, size: sizePorts, item: setPort},
 	{path: "nat.filtering", when: atReload, set: into(parseText, func(c *Config) *string { return &c.NAT.Filtering })},
+	{path: "forwards", when: atReload, set: setForwards, size: sizeForwards, item: setForward},
 	{path: "bandwidth.total.down", when: atReload, set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Total.Down })},
 	{path: "bandwidth.total.up", when: atReload, set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Total.Up })},
 	{path: "bandwidth.global.down", when: atReload, set: into(unquote(ParseRate), func(c *Config) *Rate { return &c.Bandwidth.Global.Down })},
@@ -242,6 +243,24 @@ func sizeWithout(c *Config, n int) {
 
 func setFeature(i int) func(*Config, value) error {
 	return into(parseText, func(c *Config) *string { return &c.Kernel.Without[i] })
+}
+
+func setForwards(_ *Config, v value) error {
+	if _, err := parseForward(v.text); err == nil {
+		return fmt.Errorf("one forward is a list too; write [%s]", v.text)
+	}
+	return fmt.Errorf("%q is not a list; write one such as [%s], or [] for none", v.text, aForward)
+}
+
+func sizeForwards(c *Config, n int) {
+	c.Forwards = nil
+	if n > 0 {
+		c.Forwards = make([]Forward, n)
+	}
+}
+
+func setForward(i int) func(*Config, value) error {
+	return into(unquote(parseForward), func(c *Config) *Forward { return &c.Forwards[i] })
 }
 
 func setPorts(c *Config, v value) error {

@@ -19,7 +19,7 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"      | ^"},
 		{"an unknown key with none near",
 			sides + "colour: red\n",
-			"gw.yaml:3:1: colour: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
+			"gw.yaml:3:1: colour: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, forwards, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
 				"    3 | colour: red\n" +
 				"      | ^"},
 		{"a key that belongs elsewhere",
@@ -44,12 +44,12 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"      |       ^"},
 		{"a name with control characters is shown quoted",
 			sides + "\"a\\e[31m\": 1\n",
-			"gw.yaml:3:1: \"a\\x1b[31m\": unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
+			"gw.yaml:3:1: \"a\\x1b[31m\": unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, forwards, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
 				"    3 | \"a\\e[31m\": 1\n" +
 				"      | ^"},
 		{"a very long name is cut",
 			sides + "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: 1\n",
-			"gw.yaml:3:1: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
+			"gw.yaml:3:1: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, forwards, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
 				"    3 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: 1\n" +
 				"      | ^"},
 		{"a key that there is not: a total of both directions",
@@ -74,7 +74,7 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 				"      |                                 ^"},
 		{"what is missing comes after what has a place",
 			"colour: red\n" + wanSide + "modes: route\n",
-			"gw.yaml:1:1: colour: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
+			"gw.yaml:1:1: colour: unknown key; at the top of the file there can be mode, workers, lan, wan, host, nat, forwards, bandwidth, sessions, store, api, metrics, log, limits, kernel\n" +
 				"    1 | colour: red\n" +
 				"      | ^\n" +
 				"gw.yaml:3:1: modes: unknown key; did you mean mode?\n" +

@@ -39,6 +39,8 @@ var (
 	natMappings = describe("nat_mappings", "External ports in use.")
 	natFlows    = describe("nat_flows", "Translated conversations.")
 	natFlowsMax = describe("nat_flows_limit", "Translated conversations that fit.")
+	looped      = describe("bridge_looped", "Of a bridge: 1 while nothing passes, because the LAN and the WAN are joined elsewhere, too.")
+	loops       = describe("bridge_loops_total", "Of a bridge: how often the LAN and the WAN were found to be joined elsewhere, too.")
 	unseen      = describe("sightings_lost_total", "Notices of unknown clients that found no room; the clients send again.")
 
 	ready    = describe("ready", "1 while both ports are open and packets are forwarded.")

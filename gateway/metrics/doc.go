@@ -30,6 +30,12 @@
 //	                                  count is how many were
 //	gateway_marked_packets_total      told to slow down by a mark in place of a drop
 //
+// With mode: route there is gateway_nat_…, of what is translated; with mode: bridge in its
+// place
+//
+//	gateway_bridge_looped       1 while nothing passes, since LAN and WAN are joined elsewhere, too
+//	gateway_bridge_loops_total  how often they were found to be
+//
 // What it does not do: it has no label that names a client, knows no history,
 // and does not ask who is asking. It never touches the disk or the packet path.
 package metrics

@@ -20,6 +20,9 @@ type Options struct {
 	Version string
 	Clients int // that fit
 	Flows   int // that fit
+	// Looped says whether the sides of a bridge are joined elsewhere; nil in mode: route.
+	// Of what is translated a bridge tells nothing.
+	Looped func() bool
 }
 
 // State is what is known beside the packet path's counters.
@@ -91,10 +94,15 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	s.counters(h.Counters(), m.opt.Reasons)
 	s.gauge(lineLimit, float64(h.TotalUp.Load()), ways[0])
 	s.gauge(lineLimit, float64(h.TotalDown.Load()), ways[1])
-	mappings, flows := h.Translations()
-	s.gauge(natMappings, float64(mappings))
-	s.gauge(natFlows, float64(flows))
-	s.gauge(natFlowsMax, float64(m.opt.Flows))
+	if m.opt.Looped != nil {
+		s.flag(looped, m.opt.Looped())
+		s.count(loops, h.Loops())
+	} else {
+		mappings, flows := h.Translations()
+		s.gauge(natMappings, float64(mappings))
+		s.gauge(natFlows, float64(flows))
+		s.gauge(natFlowsMax, float64(m.opt.Flows))
+	}
 	s.gauge(clientsMax, float64(m.opt.Clients))
 	s.count(unseen, h.LostSightings())
 	s.gauge(build, 1, m.opt.Version, runtime.Version())

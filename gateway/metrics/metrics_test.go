@@ -17,8 +17,9 @@ import (
 	"gatewayd/sessions"
 )
 
-// sample is a Metrics of a table in which every counter has a value of its own.
-func sample(t *testing.T) *Metrics {
+// sample is a Metrics of a table in which every counter has a value of its own, with other
+// options.
+func sample(t *testing.T, change ...func(*Options)) *Metrics {
 	t.Helper()
 	table, err := clients.Format(make([]byte, clients.Size(clients.Shape{Slots: 2})), clients.Shape{Slots: 2})
 	if err != nil {
@@ -49,14 +50,19 @@ func sample(t *testing.T) *Metrics {
 	h.TotalUp.Store(26)
 	h.TotalDown.Store(27)
 	clients.NewPublisher(&h.Worker[0]).Publish(&c)
-	m := New(Options{
+	h.Worker[0].Loops.Store(28)
+	opt := Options{
 		Header: h, Reasons: []string{"kept", "taken", "malformed", "no_grant"}, Version: "1.2", Clients: 4096, Flows: 262144,
 		State: func() State {
 			return State{Ready: true, Degraded: 2, PortUp: [clients.NumPorts]bool{true, false, true},
 				Processes: []Process{{"keeper", true, 0}, {"store", false, 14}},
 				Sessions:  map[sessions.State]int{sessions.Running: 15, sessions.Expired: 16}, Bound: 20, Connected: 21}
 		},
-	})
+	}
+	for _, c := range change {
+		c(&opt)
+	}
+	m := New(opt)
 	m.Checkpoint(3*time.Millisecond, nil)
 	m.Checkpoint(3*time.Second, errors.New("disk full"))
 	return m
@@ -155,6 +161,30 @@ func TestAScrapeSaysEverything(t *testing.T) {
 	}
 	if problems, err := promlint.New(strings.NewReader(got)).Lint(); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// A bridge tells of loops in place of what is translated.
+func TestAScrapeOfABridge(t *testing.T) {
+	const translated, bridged = "\ngateway_nat_", "\ngateway_bridge_"
+	for name, row := range map[string]struct {
+		looped     func() bool
+		want, none string
+	}{
+		"a route":         {nil, translated, bridged},
+		"a bridge":        {func() bool { return false }, "\ngateway_bridge_looped 0\n", translated},
+		"a looped bridge": {func() bool { return true }, "\ngateway_bridge_looped 1\n", translated},
+		"its loops":       {func() bool { return true }, "\ngateway_bridge_loops_total 28\n", translated},
+	} {
+		answer := httptest.NewRecorder()
+		sample(t, func(o *Options) { o.Looped = row.looped }).Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+		got := answer.Body.String()
+		if !strings.Contains(got, row.want) || strings.Contains(got, row.none) {
+			t.Errorf("%s: %s", name, got)
+		}
+		if problems, err := promlint.New(strings.NewReader(got)).Lint(); err != nil || len(problems) > 0 {
+			t.Errorf("%s: %v, %v", name, problems, err)
+		}
 	}
 }
 
