@@ -13,8 +13,8 @@ PATIENCE    := 30m
 FUZZ_INPUTS ?= 3000
 # Tests that mostly wait run so many at once, whatever cores there are.
 BESIDE      := 4
-MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame|EveryPacketIsShaped|EveryMTU
-FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions
+MATRICES    := Deaths|WritesAreFew|AFloodLeaves|PortsComeAndGo|HostileCaptures|NothingIsLostOrMadeUp|APowerCut|FlippedBit|AMillionSessions|RacesAreLinear|TheKernelDoesTheSame|EveryPacketIsShaped|EveryMTU|PassesBothFamilies
+FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|Killed|Deaths|WritesAreFew|AFullHouse|AMillionSessions|ACaptureCosts
 export CGO_ENABLED ?= 0
 # The binary is built with it: so everything is, and nothing is compiled twice.
 TRIM        := -trimpath
@@ -109,7 +109,7 @@ figures: deps build ## the numbers that the tests print, medians of 5 repeats
 TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-linux nsenter:util-linux mount:mount nping:nmap ping:iputils-ping traceroute:traceroute \
 	dig:bind9-dnsutils dnsmasq:dnsmasq-base udhcpc:udhcpc dhclient:isc-dhcp-client curl:curl ethtool:ethtool conntrack:conntrack \
 	qemu-aarch64:qemu-user qemu-arm:qemu-user gcc:gcc arping:iputils-arping mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs trafgen:netsniff-ng \
-	tcpreplay:tcpreplay editcap:wireshark-common adduser:adduser systemd-analyze:systemd chromium:chromium scapy:python3-scapy tracepath:iputils-tracepath \
+	tcpreplay:tcpreplay editcap:wireshark-common tshark:tshark adduser:adduser systemd-analyze:systemd chromium:chromium scapy:python3-scapy tracepath:iputils-tracepath \
 	$(if $(filter x86_64,$(shell uname -m)),linux.uml:user-mode-linux modprobe:kmod)
 
 # Programs whose packages would start a server: unpacked, with the libraries they link.

@@ -103,32 +103,43 @@ func TestOddFramesOnABridge(t *testing.T) {
 	d.admit(anHour)
 	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", nextRouter)
 	forwarder := d.process("forward")
-	for _, row := range []struct{ name, reason, frame string }{
-		{"nobody's EtherType", "unknown_protocol", "Ether(src=A,dst=B,type=0x88f9)/Raw(b'x'*100)"},
-		{"LLC", "unknown_protocol", "Dot3(src=A,dst=B)/LLC(dsap=0xaa,ssap=0xaa,ctrl=3)/Raw(b'x'*60)"},
-		{"spanning tree", "link_local_group", "Dot3(src=A,dst='01:80:c2:00:00:00')/LLC(dsap=0x42,ssap=0x42,ctrl=3)/STP()"},
-		{"two tags", "tagged", "Ether(src=A,dst=B,type=0x88a8)/Dot1Q(vlan=7)/Dot1Q(vlan=8)/IP(src=C,dst=D)/UDP()/Raw(b'x'*40)"},
-		{"an IPv4 header cut short", "malformed", "Ether(src=A,dst=B,type=0x800)/Raw(bytes(IP(src=C,dst=D)/UDP())[:15])"},
-		{"an IPv6 header cut short", "malformed", "Ether(src=A,dst=B,type=0x86dd)/Raw(bytes(IPv6(src=E,dst=F)/UDP())[:30])"},
-		{"a group as the source", "bad_source", "Ether(src='03:00:00:00:00:01',dst=B)/IP(src=C,dst=D)/UDP()"},
+	const each = 10
+	frames, want := "", map[string]uint64{}
+	for _, row := range [][2]string{ // reason and frame
+		{"unknown_protocol", "Ether(src=A,dst=B,type=0x88f9)/Raw(b'x'*100)"},                                          // nobody's EtherType
+		{"unknown_protocol", "Dot3(src=A,dst=B)/LLC(dsap=0xaa,ssap=0xaa,ctrl=3)/Raw(b'x'*60)"},                        // LLC
+		{"link_local_group", "Dot3(src=A,dst='01:80:c2:00:00:00')/LLC(dsap=0x42,ssap=0x42,ctrl=3)/STP()"},             // spanning tree
+		{"tagged", "Ether(src=A,dst=B,type=0x88a8)/Dot1Q(vlan=7)/Dot1Q(vlan=8)/IP(src=C,dst=D)/UDP()/Raw(b'x'*40)"},   // two tags
+		{"malformed", "Ether(src=A,dst=B,type=0x800)/Raw(bytes(IP(src=C,dst=D)/UDP())[:15])"},                         // IPv4's header cut short
+		{"malformed", "Ether(src=A,dst=B,type=0x86dd)/Raw(bytes(IPv6(src=E,dst=F)/UDP())[:30])"},                      // IPv6's
+		{"malformed", "Ether(src=A,dst=B)/IPv6(src=E,dst=F,hlim=255)/ICMPv6ND_NS(tgt=F)/Raw(b'\\x01\\x00'+bytes(6))"}, // an option of discovery without length
+		{"malformed", "Ether(src=A,dst=B)/IPv6(src=E,dst=F,hlim=64)/ICMPv6ND_NS(tgt=F)"},                              // discovery that a router has passed on
+		{"bad_source", "Ether(src='03:00:00:00:00:01',dst=B)/IP(src=C,dst=D)/UDP()"},                                  // a group as the source
 	} {
-		for _, side := range []struct {
-			name string
-			ns   *namespace
-			ends string // A and B are MACs, C and D, E and F addresses
-		}{
-			{"LAN", l.client, "A,B,C,D,E,F='" + clientMAC + "','" + newRawPort(l.server).mac.String() + "','" + clientIP + "','" + nextRouter + "','" + clientIP6 + "','" + nextRouter6 + "'"},
-			{"WAN", l.server, "A,B,C,D,E,F='" + newRawPort(l.server).mac.String() + "','" + clientMAC + "','" + nextRouter + "','" + clientIP + "','" + nextRouter6 + "','" + clientIP6 + "'"},
-		} {
-			before := d.status().Drops[row.reason]
-			side.ns.run("/usr/bin/python3", "-c", "from scapy.all import *; "+side.ends+"; sendp("+row.frame+",iface='eth0',count=10,verbose=0)")
-			eventually(t, soon, row.name+" from the "+side.name+" is counted", func() error {
-				if n := d.status().Drops[row.reason] - before; n < 10 {
-					return fmt.Errorf("%d: %v", n, d.status().Drops)
+		frames += row[1] + ","
+		want[row[0]] += each
+	}
+	client, server := newRawPort(l.client), newRawPort(l.server)
+	for _, side := range []struct {
+		name string
+		ns   *namespace
+		ends []any // A and B are MACs, C and D, E and F addresses
+	}{
+		{"LAN", l.client, []any{client.mac, server.mac, clientIP, nextRouter, clientIP6, nextRouter6}},
+		{"WAN", l.server, []any{server.mac, client.mac, nextRouter, clientIP, nextRouter6, clientIP6}},
+	} {
+		before := d.status().Drops
+		side.ns.run("/usr/bin/python3", "-c", fmt.Sprintf("from scapy.all import *; A,B,C,D,E,F='%s','%s','%s','%s','%s','%s'; ", side.ends...)+
+			fmt.Sprintf("sendp([%s],iface='eth0',count=%d,verbose=0)", frames, each))
+		eventually(t, soon, "all from the "+side.name+" is counted", func() error {
+			now := d.status().Drops
+			for reason, n := range want {
+				if got := now[reason] - before[reason]; got < n {
+					return fmt.Errorf("%d as %s, want %d: %v", got, reason, n, now)
 				}
-				return nil
-			})
-		}
+			}
+			return nil
+		})
 	}
 	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", nextRouter)
 	if now := d.process("forward"); now != forwarder {

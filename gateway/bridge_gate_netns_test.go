@@ -56,18 +56,19 @@ func TestNothingElseCrossesABridgeBeforeLogin(t *testing.T) {
 	t.Logf("%d frames, dropped %v", len(all), d.status().Drops)
 }
 
-// harmless says whether a frame is ARP, DHCP or neighbour discovery.
+// harmless says whether a frame is ARP, DHCP or neighbour discovery, and no longer than
+// that is.
 func harmless(frame []byte) bool {
 	switch binary.BigEndian.Uint16(frame[12:]) {
 	case 0x0806:
-		return true
+		return len(frame) <= 60
 	case 0x0800:
-		return frame[14+9] == 17 && binary.BigEndian.Uint16(frame[34:]) == 68 && binary.BigEndian.Uint16(frame[36:]) == 67
+		return len(frame) <= 14+833 && frame[14+9] == 17 && binary.BigEndian.Uint16(frame[34:]) == 68 && binary.BigEndian.Uint16(frame[36:]) == 67
 	case 0x86dd:
 		kind := frame[14+40]
 		to := frame[14+24 : 14+40]
 		onLink := bytes.HasPrefix(to, []byte{0xff, 0x02}) || bytes.HasPrefix(to, []byte{0xfe, 0x80}) || bytes.Equal(to, net.ParseIP(nextRouter6))
-		return onLink && frame[14+6] == 58 && (kind == 133 || kind == 135 || kind == 136) && frame[14+7] == 255
+		return len(frame) <= 14+40+24+32 && onLink && frame[14+6] == 58 && (kind == 133 || kind == 135 || kind == 136) && frame[14+7] == 255
 	}
 	return false
 }
@@ -110,6 +111,19 @@ func unpaid(from, to net.HardwareAddr) (frames [][]byte) {
 		_ = icmp.SetNetworkLayerForChecksum(ip)
 		add(eth(layers.EthernetTypeIPv6), ip, icmp, gopacket.Payload(append(append(make([]byte, 4), net.ParseIP(clientIP6)...), 1, 1, 2, 0, 0, 0, 0, 0xc)[:map[uint8]int{133: 4, 135: 28, 136: 28}[kind]]))
 	}
+	long := gopacket.Payload(bytes.Repeat([]byte{14, 1, 'u', 'n', 'p', 'a', 'i', 'd'}, 100)) // options of discovery, too
+	add(&layers.Ethernet{SrcMAC: from, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP},
+		&layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: layers.ARPRequest,
+			SourceHwAddress: from, SourceProtAddress: net.ParseIP(clientIP).To4(), DstHwAddress: make([]byte, 6), DstProtAddress: net.ParseIP("10.10.9.9").To4()}, long)
+	solicit, onLink := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(133, 0)}, ip6(layers.IPProtocolICMPv6)
+	onLink.DstIP = net.ParseIP("ff02::2")
+	_ = solicit.SetNetworkLayerForChecksum(onLink)
+	add(eth(layers.EthernetTypeIPv6), onLink, solicit, gopacket.Payload(make([]byte, 4)), long)
+	discover := ip4(layers.IPProtocolUDP)
+	discover.SrcIP, discover.DstIP = net.IPv4zero.To4(), net.IPv4bcast.To4()
+	add(eth(layers.EthernetTypeIPv4), discover, &layers.UDP{SrcPort: 68, DstPort: 67},
+		&layers.DHCPv4{Operation: layers.DHCPOpRequest, HardwareType: layers.LinkTypeEthernet, HardwareLen: 6, ClientHWAddr: from,
+			Options: layers.DHCPOptions{layers.NewDHCPOption(layers.DHCPOptMessageType, []byte{1})}}, long)
 	for _, next := range []layers.IPProtocol{0, 43, 44, 60} { // extension headers with UDP behind
 		add(eth(layers.EthernetTypeIPv6), ip6(next), gopacket.Payload(append([]byte{17, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 64)...)))
 	}
@@ -212,21 +226,24 @@ func TestALoopBesideABridge(t *testing.T) {
 	d := l.start()
 	d.admit(anHour)
 	l.client.run("ping", "-c", "2", "-i", "0.1", "-W", "2", serverIP)
-	check(t, l.client.do(func() error {
-		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "loop"}, PeerName: "loop", PeerNamespace: netlink.NsFd(int(l.server.handle))})
-	}))
-	for _, n := range []*namespace{l.client, l.server} {
-		n.run("ip", "link", "add", "br0", "type", "bridge")
-		n.run("ip", "link", "set", "loop", "master", "br0", "up")
-		n.run("ip", "link", "set", "br0", "up")
-		n.run("ip", "link", "set", "eth0", "master", "br0")
-	}
+	l.client.wire("loop", l.server)
 	eventually(t, 2*soon, "status tells of the loop", func() error {
 		if said := strings.Join(d.status().Degraded, "; "); !strings.Contains(said, "joined elsewhere") {
 			return errors.New(said)
 		}
 		return nil
 	})
+	measured := func(looped, found float64) {
+		t.Helper()
+		s := l.scraped()
+		if now, ok := s["gateway_bridge_looped"]; !ok || now != looped || s["gateway_bridge_loops_total"] != found {
+			t.Errorf("gateway_bridge_looped is %v, want %v; gateway_bridge_loops_total %v, want %v", now, looped, s["gateway_bridge_loops_total"], found)
+		}
+		if _, ok := s["gateway_nat_flows_limit"]; ok {
+			t.Error("a bridge tells of translations")
+		}
+	}
+	measured(1, 1)
 	l.client.run("ip", "link", "del", "loop")
 	for _, n := range []*namespace{l.client, l.server} {
 		n.run("ip", "link", "set", "eth0", "nomaster")
@@ -236,6 +253,61 @@ func TestALoopBesideABridge(t *testing.T) {
 		return err
 	})
 	d.well()
+	measured(0, 1)
+}
+
+// wire joins the networks of two namespaces' eth0 by a cable of a name.
+func (n *namespace) wire(name string, other *namespace) {
+	n.t.Helper()
+	check(n.t, n.do(func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name, PeerNamespace: netlink.NsFd(int(other.handle))})
+	}))
+	for _, n := range []*namespace{n, other} {
+		n.run("ip", "link", "add", "br0", "type", "bridge")
+		n.run("ip", "link", "set", name, "master", "br0", "up")
+		n.run("ip", "link", "set", "br0", "up")
+		n.run("ip", "link", "set", "eth0", "master", "br0")
+	}
+}
+
+// Of two gatewayds beside each other one stands still, until the other ends.
+func TestTwoBridgesBesideEachOther(t *testing.T) {
+	one, other := newBridge4(t), newBridge4(t)
+	daemons := []*daemon{one.start(), other.start()}
+	one.client.wire("lan", other.client)
+	one.server.wire("wan", other.server)
+	still := func() (n int, goesOn *daemon) {
+		for _, d := range daemons {
+			if strings.Contains(strings.Join(d.status().Degraded, "; "), "joined elsewhere") {
+				n++
+			} else {
+				goesOn = d
+			}
+		}
+		return n, goesOn
+	}
+	var active *daemon
+	eventually(t, 60*time.Second+3*soon, "one stands still", func() error { // twice if both did at the same moment
+		n, d := still()
+		if active = d; n != 1 {
+			return fmt.Errorf("%d of 2 do", n)
+		}
+		return nil
+	})
+	for range 30 {
+		time.Sleep(100 * time.Millisecond)
+		if n, d := still(); n != 1 || d != active {
+			t.Fatalf("%d stand still now, or it is the other one", n)
+		}
+	}
+	active.stop()
+	daemons = slices.DeleteFunc(daemons, func(d *daemon) bool { return d == active })
+	eventually(t, 30*time.Second+3*soon, "the other one goes on", func() error {
+		if n, _ := still(); n != 0 {
+			return errNotYet
+		}
+		return nil
+	})
 }
 
 // The box itself speaks through the WAN port of a bridge, and only who it asked answers.

@@ -33,7 +33,7 @@ func newBridge(t *testing.T, config ...string) *lab {
 }
 
 func TestABridgePassesBothFamilies(t *testing.T) {
-	for _, row := range []struct {
+	for i, row := range []struct {
 		name   string
 		config []string
 	}{
@@ -43,12 +43,14 @@ func TestABridgePassesBothFamilies(t *testing.T) {
 		{"without joining, by the classic drop", []string{"kernel: {without: [joining, tcx]}"}},
 	} {
 		for _, on := range []bool{true, false} {
+			if on != (i%2 == 0) && !soaking() {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, offloads %v", row.name, on), func(t *testing.T) {
 				l := newBridge(t, row.config...)
 				l.offloads(on)
 				d := l.start()
-				l.server.start("iperf3", "-s", "-B", serverIP)
-				l.server.start("iperf3", "-s", "-B", nextRouter6)
+				servers := l.iperfServers(serverIP, nextRouter6)
 				for _, far := range []string{serverIP, nextRouter, nextRouter6} {
 					if out, err := l.client.try("ping", "-c", "2", "-i", "0.1", "-W", "1", far); err == nil {
 						t.Fatalf("without a session %s answers: %s", far, out)
@@ -60,7 +62,7 @@ func TestABridgePassesBothFamilies(t *testing.T) {
 				for _, far := range []string{serverIP, nextRouter6} {
 					l.client.run("ping", "-c", "3", "-i", "0.1", "-W", "2", "-s", "1000", far)
 					for _, way := range []string{"-t1", "-t1 -R -P4", "-t1 -u -b50M -l 1000"} {
-						l.client.run("iperf3", append([]string{"-c", far}, strings.Fields(way)...)...)
+						servers.test(l.client, far, strings.Fields(way)...)
 					}
 				}
 				got := d.billedBoth(v.ID, up, down, up6, down6, v)
@@ -87,12 +89,12 @@ func TestABridgeWhoseLANPortIsATAP(t *testing.T) {
 	d.everyday(v, "-t1", "-t1 -R -P4", "-t1 -u -b50M -l 1000")
 	l.client.setting("ipv6/conf/eth0/disable_ipv6", "0")
 	l.client.run("ip", "addr", "add", clientIP6+"/64", "dev", "eth0", "nodad")
-	l.server.start("iperf3", "-s", "-B", nextRouter6)
+	servers := l.iperfServers(nextRouter6)
 	up, down := l.settle()
 	up6, down6 := l.wire6()
 	before := d.session(v.ID)
-	l.client.run("iperf3", "-c", nextRouter6, "-t1")
-	l.client.run("iperf3", "-c", nextRouter6, "-t1", "-R")
+	servers.test(l.client, nextRouter6, "-t1")
+	servers.test(l.client, nextRouter6, "-t1", "-R")
 	d.billedBoth(v.ID, up, down, up6, down6, before)
 }
 

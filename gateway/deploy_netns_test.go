@@ -80,17 +80,20 @@ func alerts(t *testing.T) (queries []string) {
 // What the dashboard and the rules ask is what a gateway answers.
 func TestTheDashboardAndTheRulesAskForWhatThereIs(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	d := l.start()
-	d.admit(anHour)
-	l.client.run("ping", "-c", "1", "-W", "2", serverIP)
 	names, labels := map[string]bool{}, map[string]bool{"instance": true, "job": true} // Prometheus's own
-	for key := range l.scraped() {
-		name, rest, _ := strings.Cut(key, "{")
-		names[name] = true
-		for pair := range strings.SplitSeq(rest, ",") {
-			label, _, _ := strings.Cut(pair, "=")
-			labels[label] = true
+	var l *lab
+	for _, make := range []makeLab{newBridge4, newLab} {
+		l = make(t)
+		d := l.start()
+		d.admit(anHour)
+		l.client.run("ping", "-c", "1", "-W", "2", serverIP)
+		for key := range l.scraped() {
+			name, rest, _ := strings.Cut(key, "{")
+			names[name] = true
+			for pair := range strings.SplitSeq(rest, ",") {
+				label, _, _ := strings.Cut(pair, "=")
+				labels[label] = true
+			}
 		}
 	}
 	var rules strings.Builder

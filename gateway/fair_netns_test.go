@@ -24,7 +24,7 @@ const aPlan = `{"type":"time","time_secs":3600,"down_mbits":20,"up_mbits":20}`
 type flood struct {
 	name    string
 	session string // the client's; "": none
-	frames  string // %[1]s is the gateway's MAC
+	frames  string // %[1]s is the MAC that the client sends to
 	way     string // the neighbour's TCP
 }
 
@@ -47,11 +47,11 @@ const smallPacket = "{ eth(sa=" + clientMAC + ", da=%[1]s), ipv4(saddr=" + clien
 // starts lets the flood loose and waits until it is felt.
 func (w flood) starts(l *lab) *program {
 	l.t.Helper()
-	gateway := l.portMAC("eth1")
-	octets := fmt.Sprintf("0x%s", strings.ReplaceAll(gateway.String(), ":", ", 0x"))
+	next := l.nextMAC()
+	octets := fmt.Sprintf("0x%s", strings.ReplaceAll(next, ":", ", 0x"))
 	before := l.came()
 	// timeout ends the whole of its group; trafgen leaves a part of itself.
-	p := l.client.start("timeout", "-k", "1", "600", "trafgen", "-P", "1", "-o", "eth0", fmt.Sprintf(w.frames+"%.0[1]s%.0[2]s", gateway, octets))
+	p := l.client.start("timeout", "-k", "1", "600", "trafgen", "-P", "1", "-o", "eth0", fmt.Sprintf(w.frames+"%.0[1]s%.0[2]s", next, octets))
 	eventually(l.t, 2*soon, w.name+" are felt", func() error {
 		if n := l.came() - before; n < 10_000 {
 			return fmt.Errorf("%d frames: %s", n, p.out.String())
@@ -163,7 +163,7 @@ func aFloodLeavesTheOthersTheirPlan(t *testing.T, newLab makeLab) {
 	neighbour.run("ping", "-c", "1", "-W", "2", serverIP)
 	quiet := map[string]float64{}
 	for _, way := range []string{"", "-R"} {
-		l.iperfReady()
+		l.iperf3.listensAgain()
 		quiet[way] = neighbour.rate(strings.Fields(seconds + " " + way)...)
 	}
 	pids := d.children()

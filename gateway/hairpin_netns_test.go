@@ -49,7 +49,7 @@ func TestClientsReachEachOtherByTheWANAddress(t *testing.T) {
 			port := tcpMapping(t, l, 5201)
 			l.iperf3 = l.client.start("iperf3", "-s", "-p", "5201", "--forceflush")
 			for _, way := range []string{"--bidir", "-R"} {
-				l.iperfReady()
+				l.iperf3.listensAgain()
 				bob.run("iperf3", "-c", wanIP, "-p", fmt.Sprint(port), "-n", "50M", "--connect-timeout", "15000", way)
 			}
 

@@ -46,7 +46,7 @@ func (d *daemon) joins() bool {
 	}
 	left, counted := device(), d.status().Ports["wan"].TxPackets
 	d.l.client.run("trafgen", "-P", "1", "-n", "20000", "-o", "eth0", fmt.Sprintf("{ eth(sa="+clientMAC+", da=%s), ipv4(saddr="+clientIP+
-		", daddr="+serverIP+", ttl=64, df), udp(sp=4000, dp=9), fill(0x41, 22) }", d.l.portMAC("eth1")))
+		", daddr="+serverIP+", ttl=64, df), udp(sp=4000, dp=9), fill(0x41, 22) }", d.l.nextMAC()))
 	d.l.settle() // what waits in a forwarder that is killed is lost
 	return float64(device()-left) < 0.9*float64(d.status().Ports["wan"].TxPackets-counted)
 }
@@ -63,7 +63,9 @@ func (l *lab) drops() (n int) {
 
 // The bill is what arrives without anything that an older kernel, or a poorer port,
 // does not have, and also after a death.
-func TestWithoutWhatTheKernelMayLack(t *testing.T) {
+func TestWithoutWhatTheKernelMayLack(t *testing.T) { inBothModes(t, withoutWhatTheKernelMayLack) }
+
+func withoutWhatTheKernelMayLack(t *testing.T, newLab makeLab) {
 	const all = "tcx, ring, transmit_ring, joining, tap_udp, landlock"
 	everywhere := func(l *lab) { l.offloads(false) }
 	atThePorts := func(l *lab) {

@@ -66,6 +66,7 @@ type lab struct {
 	atClient, atServer      *counter // what arrives at the far ends
 	iperf3                  *program // the server's; nil: none
 	router                  string   // the clients' default route
+	ipv4Only                bool     // clients speak nothing else
 }
 
 // newLab makes the network, without a gateway yet. config replaces lines of
@@ -120,6 +121,9 @@ func (l *lab) neighbour(mac, ip string) *namespace {
 		return netlink.LinkAdd(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE, LinkAttrs: netlink.LinkAttrs{
 			Name: "eth0", ParentIndex: eth0.Attrs().Index, HardwareAddr: address, Namespace: netlink.NsFd(int(n.handle)), TxQLen: 1000}})
 	}))
+	if l.ipv4Only {
+		n.setting("ipv6/conf/all/disable_ipv6", "1")
+	}
 	n.run("ip", "link", "set", "eth0", "up")
 	n.run("ip", "addr", "add", ip+"/16", "dev", "eth0")
 	n.run("ip", "route", "add", "default", "via", l.router)

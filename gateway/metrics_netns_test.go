@@ -79,7 +79,10 @@ func (s series) port(port string) traffic {
 
 // Programs nobody here wrote cause every term of the law; curl reads it at any
 // moment and promtool checks how it is written.
-func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
+func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) { inBothModes(t, theMetricsAreWhatTheFarEndsSaw) }
+
+func theMetricsAreWhatTheFarEndsSaw(t *testing.T, newLab makeLab) {
+	t.Parallel()
 	const rogueMAC, rogueIP = "02:00:00:00:00:0d", "10.10.0.3"
 	l := newLab(t)
 	for _, n := range []*namespace{l.gateway, l.server} {
@@ -94,11 +97,11 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 	d.connect()
 	d.must("POST", "/devices/"+rogueMAC+"/connect", "", nil)
 	rogue := l.neighbour(rogueMAC, rogueIP)
-	gateway := l.portMAC("eth1").String()
+	next := l.nextMAC()
 
 	slowly := rogue.start("nping", "-q", "-c", "4000", "--rate", "2000", "--udp", "-p", "9", "--data-length", "1300", serverIP) // over its rate
 	for _, way := range []string{"-t1", "-t1 -R -P2", "-t1 -u -b50M -l 1372", "-t1 -u -b20M -l 60 -R"} {
-		l.iperfReady()
+		l.iperf3.listensAgain()
 		done := l.client.start("iperf3", append([]string{"-c", serverIP}, strings.Fields(way)...)...)
 		for ended := false; !ended; {
 			select {
@@ -125,12 +128,16 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 		"ping -q -c 3 -i 0.2 -W 1 -t 1 " + serverIP + "; true",          // an ICMP error
 		"ping -q -c 3 -i 0.2 -W 1 -M do -s 1400 " + serverIP + "; true", // another
 		"ping -q -c 2 -i 0.2 -W 4 203.0.113.77; true",                   // a next hop that is not there
-		"nping -q -c 100 --rate 2000 -e eth0 --dest-mac " + gateway + " --source-mac 02:00:00:00:00:ee -S 10.10.0.9 --udp -p 9 " + serverIP,
-		"nping -q -c 100 --rate 2000 -e eth0 --dest-mac " + gateway + " --source-mac " + rogueMAC + " -S 10.10.0.2 --udp -p 9 " + serverIP,
+		"nping -q -c 100 --rate 2000 -e eth0 --dest-mac " + next + " --source-mac 02:00:00:00:00:ee -S 10.10.0.9 --udp -p 9 " + serverIP,
+		"nping -q -c 100 --rate 2000 -e eth0 --dest-mac " + next + " --source-mac " + rogueMAC + " -S 10.10.0.2 --udp -p 9 " + serverIP,
 	} {
 		l.client.run("sh", "-c", how)
 	}
-	l.server.run("nping", "-q", "-c", "100", "--rate", "2000", "--udp", "-p", "9", wanIP)
+	nobody := []string{wanIP}
+	if l.bridges() {
+		nobody = []string{"-e", "eth0", "--dest-mac", "02:00:00:00:00:ee", "-S", routerIP, clientIP}
+	}
+	l.server.run("nping", append([]string{"-q", "-c", "100", "--rate", "2000", "--udp", "-p", "9"}, nobody...)...)
 	eventually(t, 2*soon, "nothing waits", func() error {
 		s := l.scraped()
 		if s["gateway_queued_packets"] != 0 {
@@ -158,11 +165,19 @@ func TestTheMetricsAreWhatTheFarEndsSaw(t *testing.T) {
 	if got := uint64(s["gateway_billed_bytes_total"]); got != billed {
 		t.Errorf("%d bytes billed, the sessions say %d", got, billed)
 	}
+	reasons := []string{"unresolved", "ttl_exceeded", "no_mapping"} // of routes and translations
+	if l.bridges() {
+		reasons = []string{"unknown_client"} // whom no frame is flooded to
+	}
+	for _, reason := range reasons {
+		if s[`gateway_drops_total{reason="`+reason+`"}`] == 0 {
+			t.Errorf("nothing is dropped as %s", reason)
+		}
+	}
 	for _, caused := range []string{
 		"gateway_own_packets_total", "gateway_added_bytes_total", "gateway_exempt_bytes_total", "gateway_billed_bytes_total",
-		`gateway_drops_total{reason="over_rate"}`, `gateway_drops_total{reason="data_used_up"}`, `gateway_drops_total{reason="unresolved"}`,
-		`gateway_drops_total{reason="ttl_exceeded"}`, `gateway_drops_total{reason="too_big"}`, `gateway_drops_total{reason="spoofed"}`,
-		`gateway_drops_total{reason="no_mapping"}`, `gateway_bytes_total{direction="tx",port="host"}`, "gateway_batch_seconds_count",
+		`gateway_drops_total{reason="over_rate"}`, `gateway_drops_total{reason="data_used_up"}`,
+		`gateway_drops_total{reason="too_big"}`, `gateway_drops_total{reason="spoofed"}`, `gateway_bytes_total{direction="tx",port="host"}`, "gateway_batch_seconds_count",
 	} {
 		if s[caused] == 0 {
 			t.Errorf("%s is 0", caused)

@@ -58,7 +58,7 @@ func depot(size int64) http.Handler {
 // returns how many bytes arrived.
 func (l *lab) iperf(args ...string) (received uint64) {
 	l.t.Helper()
-	l.iperfReady()
+	l.iperf3.listensAgain()
 	out, err := l.client.try("iperf3", append([]string{"-J", "-c", serverIP}, args...)...)
 	var report struct {
 		Error string `json:"error"`
@@ -80,15 +80,36 @@ func (l *lab) iperf(args ...string) (received uint64) {
 func (l *lab) iperfServer() {
 	l.t.Helper()
 	l.iperf3 = l.server.start("iperf3", "-s", "-B", serverIP, "--forceflush")
-	l.iperfReady()
+	l.iperf3.listensAgain()
 }
 
-// iperfReady waits until iperf3 at the server listens again, which it does anew after
-// each test.
-func (l *lab) iperfReady() {
+// iperfServers starts an iperf3 at each of the server's addresses.
+func (l *lab) iperfServers(at ...string) iperfServers {
 	l.t.Helper()
-	eventually(l.t, soon, "iperf3 listens", func() error {
-		said := l.iperf3.out.String()
+	servers := iperfServers{}
+	for _, address := range at {
+		servers[address] = l.server.start("iperf3", "-s", "-B", address, "--forceflush")
+		servers[address].listensAgain()
+	}
+	return servers
+}
+
+// iperfServers are those that one of its clients can have, by address.
+type iperfServers map[string]*program
+
+// test runs iperf3 on n against the server at far.
+func (s iperfServers) test(n *namespace, far string, args ...string) {
+	n.t.Helper()
+	s[far].listensAgain()
+	n.run("iperf3", append([]string{"-c", far}, args...)...)
+}
+
+// listensAgain waits until iperf3 as a server takes the next client: it serves one at
+// a time and calls itself busy to others. It was started with --forceflush.
+func (p *program) listensAgain() {
+	p.t.Helper()
+	eventually(p.t, soon, "iperf3 listens", func() error {
+		said := p.out.String()
 		if strings.Count(said, "Server listening") <= strings.Count(said, "Accepted connection") {
 			return errors.New(said)
 		}

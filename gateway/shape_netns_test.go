@@ -47,7 +47,7 @@ func aPlanIsShaped(t *testing.T, newLab makeLab) {
 			l.iperfServer()
 			up, down := l.settle()
 			v := d.admit(`{"type":"time","time_secs":3600,"down_mbits":20,"up_mbits":20}`)
-			l.iperfReady()
+			l.iperf3.listensAgain()
 			l.client.start("iperf3", "-c", serverIP, "-P8", "-t8", row.way)
 			billed := func() uint64 {
 				now := d.session(v.ID)

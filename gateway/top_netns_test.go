@@ -41,7 +41,7 @@ func TestTopShowsWhoDownloads(t *testing.T) {
 	d := l.start()
 	l.iperfServer()
 	d.admit(`{"type":"time","time_secs":3600,"down_mbits":5,"up_mbits":5}`)
-	l.iperfReady()
+	l.iperf3.listensAgain()
 	download := l.client.start("iperf3", "-c", serverIP, "-R", "-t", "120")
 
 	top := func(args ...string) string {
