@@ -69,7 +69,7 @@ func TestTheBillOfAVLANIsWhatArrives(t *testing.T) {
 					servers.test(l.client, far, strings.Fields(way)...)
 				}
 			}
-			if now := d.billedBoth(v.ID, up, down, up6, down6, v); now.UpBytes < 10e6 || now.DownBytes < 10e6 {
+			if now := d.billedBoth(v.ID, up, down, up6, down6, v); now.UpBytes < 5e6 || now.DownBytes < 5e6 { // iperf3 leaves some of its last unsent
 				t.Errorf("billed %d bytes up, %d down, want what iperf3 has sent", now.UpBytes, now.DownBytes)
 			}
 			if n := l.txDropped(); n != 0 {
