@@ -343,11 +343,11 @@ func TestACapturedFlood(t *testing.T) {
 	check(t, err)
 	defer r.Body.Close()
 	file := filepath.Join(l.dir, "a.pcapng")
-	p := d.capture(clientIP, file, "--snaplen", "64")
+	p := d.capture(clientIP, file, "--snaplen", "64", "--size", "400MB")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = l.client.try("iperf3", "-c", serverIP, "-u", "-b", "0", "-l", "64", "-t", "3")
+		_, _ = l.client.try("iperf3", "-c", serverIP, "-u", "-b", "0", "-l", "64", "-t", "1")
 	}()
 	worst := time.Duration(0)
 	for running := true; running; {

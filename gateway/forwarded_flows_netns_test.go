@@ -38,8 +38,9 @@ func TestForwardedFlowsAreBilled(t *testing.T) {
 			d := l.start()
 			up, down := l.settle()
 			v := d.admit(anHour)
-			l.client.start("iperf3", "-s", "-p", forwardedPort, "--forceflush").says("Server listening")
+			server := l.client.start("iperf3", "-s", "-p", forwardedPort, "--forceflush")
 			for _, way := range []string{"-t1", "-t1 -R -P4", "-t1 -u -b50M -l 1000"} {
+				server.listensAgain()
 				if said := l.comesIn(strings.Fields(way)...).wait(time.Minute); !strings.Contains(said, "iperf Done") {
 					t.Fatalf("%s: %s", way, said)
 				}
@@ -75,6 +76,7 @@ func TestForwardedFlowsAreBilled(t *testing.T) {
 			}
 
 			// The forwarder is killed, and before another is there the ten ports lead to bob.
+			server.listensAgain()
 			running := l.comesIn("-t3")
 			running.says("connected to")
 			pid := d.kill("forward")
