@@ -61,7 +61,7 @@ func unopened(t *testing.T) *config.Config {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	cfg := config.Default()
 	cfg.LAN = config.LAN{TAP: "gwlan0", Address: netip.MustParsePrefix("10.10.0.1/16")}
-	cfg.WAN = config.WAN{TAP: "gwwan0", Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, Gateway: netip.MustParseAddr("203.0.113.1")}
+	cfg.WAN = config.WAN{TAP: "gwwan0", Addresses: config.Addresses{List: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}}, Gateway: netip.MustParseAddr("203.0.113.1")}
 	cfg.Store.Path, cfg.API.Socket, cfg.Metrics.Listen, cfg.Log.Level = dir+"/store", dir+"/gatewayd.sock", "", "error"
 	return &cfg
 }

@@ -20,7 +20,7 @@ func addressing(cfg *config.Config) clients.Addressing {
 	if cfg.Bridges() {
 		return clients.Addressing{Bits: cfg.LAN.Address.Bits(), Gateway: nextRouterBits(w)}
 	}
-	if len(w.Addresses) == 0 {
+	if len(w.Addresses.List) == 0 {
 		return clients.Addressing{}
 	}
 	a := clients.Addressing{Bits: w.Address().Bits(), Gateway: bits(w.Gateway)}

@@ -100,7 +100,7 @@ func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 
 // someOf is the WAN address, or that it is one of several, in words.
 func someOf(cfg *config.Config) string {
-	if n := len(cfg.WAN.Addresses); n != 1 {
+	if n := len(cfg.WAN.Addresses.List); n != 1 {
 		return fmt.Sprintf("one of the %d WAN addresses", n)
 	}
 	return cfg.WAN.Address().Addr().String()

@@ -180,7 +180,7 @@ func (g *Gateway) Reload(cfg *config.Config) (Reloaded, error) {
 	default:
 	}
 	next := *cfg
-	next.WAN.Addresses = slices.Clone(cfg.WAN.Addresses)
+	next.WAN.Addresses.List = slices.Clone(cfg.WAN.Addresses.List)
 	next.Host.Ports.List, next.Kernel.Without = slices.Clone(cfg.Host.Ports.List), slices.Clone(cfg.Kernel.Without)
 	done := g.keeper.adopt(&next, 0)
 	return Reloaded{done.Applied, done.NeedsRestart}, nil

@@ -74,7 +74,7 @@ func outside(cfg *config.Config) string {
 	if cfg.Bridges() {
 		return "bridged"
 	}
-	return words(cfg.WAN.Addresses)
+	return words(cfg.WAN.Addresses.List)
 }
 
 // words is prefixes in words.

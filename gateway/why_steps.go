@@ -296,7 +296,7 @@ func (sc *scene) back() finding {
 		if sc.cfg.Bridges() {
 			return holds("does what is behind the WAN port answer it?", "%d packets have gone out and none has come back", u.UpPackets)
 		}
-		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.cfg.WAN.Gateway, words(sc.cfg.WAN.Addresses)),
+		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.cfg.WAN.Gateway, words(sc.cfg.WAN.Addresses.List)),
 			"%d packets have gone out and none has come back", u.UpPackets)
 	case sc.Came.IsZero():
 		return fine("nothing has come back yet")

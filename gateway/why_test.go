@@ -65,7 +65,7 @@ func TestVerdictsOfABridge(t *testing.T) {
 	} {
 		sc := sceneOf(func(sc *scene) {
 			sc.cfg.Mode = config.ModeBridge
-			sc.cfg.WAN.Addresses, sc.cfg.WAN.Gateway = nil, netip.Addr{}
+			sc.cfg.WAN.Addresses.List, sc.cfg.WAN.Gateway = nil, netip.Addr{}
 			row.change(sc)
 		})
 		w := sc.tell()
@@ -110,7 +110,7 @@ var aMoment = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 func sceneOf(change func(*scene)) *scene {
 	cfg := config.Default()
 	cfg.LAN.Interface, cfg.WAN.Interface = "eth1", "eth0"
-	cfg.WAN.Addresses, cfg.WAN.Gateway = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, netip.MustParseAddr("203.0.113.1")
+	cfg.WAN.Addresses.List, cfg.WAN.Gateway = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, netip.MustParseAddr("203.0.113.1")
 	started := aMoment.Add(-time.Minute)
 	s := sessions.Session{ID: 7, DeviceID: 3, Type: sessions.TypeTime, State: sessions.Running, TimeSecs: 3600, RemainingTime: 3540, StartedAt: &started}
 	sc := &scene{

@@ -21,7 +21,7 @@ func (c *Config) addresses(k *checker) {
 		c.bridged(k, lanReason == "")
 		return
 	}
-	sound := k.wanAddresses(c.WAN.Addresses)
+	sound := k.wanAddresses(c.WAN.Addresses.List)
 	if lanReason == "" && sound && lan.Overlaps(wan) {
 		k.say("lan.address", fmt.Sprintf("%v overlaps wan.address %v, so nobody could say which side an address is on; "+
 			"use another prefix for the clients, such as %v", lan, wan, apartFrom(wan)), "wan.address")
@@ -35,7 +35,7 @@ func (c *Config) addresses(k *checker) {
 
 // bridged looks at what of the WAN has a meaning where one network is on both sides.
 func (c *Config) bridged(k *checker, lanSound bool) {
-	if len(c.WAN.Addresses) > 0 {
+	if len(c.WAN.Addresses.List) > 0 {
 		k.say("wan.address", "mode: bridge has one network on both sides, where lan.address is the box's only address; remove wan.address", "mode")
 	}
 	switch gateway := c.WAN.Gateway; {

@@ -17,7 +17,7 @@ var other = map[string]func(*Config){
 	"lan.address":        func(c *Config) { c.LAN.Address = netip.MustParsePrefix("10.11.0.1/16") },
 	"wan.interface":      func(c *Config) { c.WAN.Interface = "eth3" },
 	"wan.tap":            func(c *Config) { c.WAN.Interface, c.WAN.TAP = "", "gwwan0" },
-	"wan.address":        func(c *Config) { c.WAN.Addresses = prefixes("203.0.113.3/24", "203.0.113.2/24") },
+	"wan.address":        func(c *Config) { c.WAN.Addresses.List = prefixes("203.0.113.3/24", "203.0.113.2/24") },
 	"wan.gateway":        func(c *Config) { c.WAN.Gateway = netip.MustParseAddr("203.0.113.9") },
 	"host.default_route": func(c *Config) { c.Host.DefaultRoute = true },
 	"host.ports":         func(c *Config) { c.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 80}}} },
@@ -115,7 +115,7 @@ func TestEveryKeyIsTakenAtReloadOrAtRestart(t *testing.T) {
 func TestAdoptBehindABridge(t *testing.T) {
 	for route, want := range map[bool][]string{false: {"wan.gateway"}, true: nil} {
 		now := usual()
-		now.Mode, now.WAN.Addresses, now.WAN.Gateway, now.Host.DefaultRoute = ModeBridge, nil, netip.MustParseAddr("10.10.0.254"), route
+		now.Mode, now.WAN.Addresses.List, now.WAN.Gateway, now.Host.DefaultRoute = ModeBridge, nil, netip.MustParseAddr("10.10.0.254"), route
 		next := now
 		next.WAN.Gateway = netip.MustParseAddr("10.10.0.253")
 		if taken, stay := now.Adopt(&next); !slices.Equal(taken, want) || len(taken)+len(stay) != 1 {
@@ -142,14 +142,14 @@ func TestAdopt(t *testing.T) {
 			c.Forwards = []Forward{{PortRange{"tcp", 22, 22}, netip.Addr{}, netip.Addr{}, 22}}
 		}, []string{"log.level"}, []string{"host.default_route", "forwards"}},
 		{"another network on the WAN, whole", func(c *Config) {
-			c.WAN.Addresses, c.WAN.Gateway, c.Metrics.Listen = prefixes("198.51.100.5/28", "198.51.100.6/28"), netip.MustParseAddr("198.51.100.1"), "203.0.113.2:9464"
+			c.WAN.Addresses.List, c.WAN.Gateway, c.Metrics.Listen = prefixes("198.51.100.5/28", "198.51.100.6/28"), netip.MustParseAddr("198.51.100.1"), "203.0.113.2:9464"
 		}, []string{"wan.address", "wan.gateway", "metrics.listen"}, nil},
 		{"not what contradicts a value that stays, nor what then contradicts that", func(c *Config) {
-			c.LAN.Address, c.WAN.Addresses, c.WAN.Gateway = netip.MustParsePrefix("192.168.0.1/16"), prefixes("10.10.3.2/24"), netip.MustParseAddr("10.10.3.1")
+			c.LAN.Address, c.WAN.Addresses.List, c.WAN.Gateway = netip.MustParsePrefix("192.168.0.1/16"), prefixes("10.10.3.2/24"), netip.MustParseAddr("10.10.3.1")
 			c.Metrics.Listen, c.Log.Level = "203.0.113.2:9464", "debug"
 		}, []string{"log.level"}, []string{"lan.address", "wan.address", "wan.gateway", "metrics.listen"}},
 		{"no other mode, nor what only it allows", func(c *Config) {
-			c.Mode, c.WAN.Addresses, c.WAN.Gateway, c.Log.Level = ModeBridge, nil, netip.Addr{}, "debug"
+			c.Mode, c.WAN.Addresses.List, c.WAN.Gateway, c.Log.Level = ModeBridge, nil, netip.Addr{}, "debug"
 		}, []string{"log.level"}, []string{"mode", "wan.address", "wan.gateway"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -53,18 +53,24 @@ type LAN struct {
 	Address   netip.Prefix `json:"address"`   // the gateway's own address and the clients' prefix, IPv4, /8 to /30
 }
 
-// WAN is the side of the internet. Neither address can be guessed, so both are required
-// in ModeRoute. In ModeBridge there are no Addresses, and Gateway is for what the box
+// WAN is the side of the internet. Neither address can be guessed, so in ModeRoute both
+// are required, or come by DHCP. In ModeBridge there are no Addresses, and Gateway is for what the box
 // itself has to say (Host.DefaultRoute) and hear (Sessions.PauseOnSilentGateway).
 // The clients share all of the gateway's own addresses; each client has one at a time.
 type WAN struct {
 	Interface string `json:"interface"` // an Ethernet port's name, or else
 	TAP       string `json:"tap"`       // the name of a TAP device that gatewayd makes
-	// Addresses are the gateway's own, IPv4, /8 to /31 (RFC 3021), at most 16, all different
-	// and of one prefix; the gateway's own traffic comes from the first. At least one is
-	// required. In JSON it is a list, too.
-	Addresses []netip.Prefix `json:"address"`
-	Gateway   netip.Addr     `json:"gateway"` // the next router, inside their prefix; required
+	// Addresses are the gateway's own; required.
+	Addresses Addresses  `json:"address"`
+	Gateway   netip.Addr `json:"gateway"` // the next router, inside their prefix; required unless it comes by DHCP
+}
+
+// Addresses are the gateway's own on the WAN: what comes by DHCP, or what the list has.
+type Addresses struct {
+	DHCP bool `json:"dhcp"` // one address, its prefix and the next router come by DHCP (RFC 2131); List must be empty
+	// List is IPv4, /8 to /31 (RFC 3021), at most 16, all different and of one prefix;
+	// the gateway's own traffic comes from the first.
+	List []netip.Prefix `json:"list"`
 }
 
 // Bridges says whether the mode is ModeBridge.
@@ -76,22 +82,25 @@ func (l LAN) Port() string { return cmp.Or(l.Interface, l.TAP) }
 // Port is the name of the interface or TAP device.
 func (w WAN) Port() string { return cmp.Or(w.Interface, w.TAP) }
 
-// Address is the first of the addresses; the zero Prefix if there is none.
+// ByDHCP says whether the address and the next router come by DHCP.
+func (w WAN) ByDHCP() bool { return w.Addresses.DHCP }
+
+// Address is the first of the list; the zero Prefix if there is none.
 func (w WAN) Address() (first netip.Prefix) {
-	if len(w.Addresses) > 0 {
-		first = w.Addresses[0]
+	if len(w.Addresses.List) > 0 {
+		first = w.Addresses.List[0]
 	}
 	return first
 }
 
-// has says whether an address is one of the gateway's own.
+// has says whether an address is in the list.
 func (w WAN) has(a netip.Addr) bool {
-	return slices.ContainsFunc(w.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
+	return slices.ContainsFunc(w.Addresses.List, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
-// Own is the addresses without their prefix.
+// Own is the list without the prefix.
 func (w WAN) Own() (own []netip.Addr) {
-	for _, p := range w.Addresses {
+	for _, p := range w.Addresses.List {
 		own = append(own, p.Addr())
 	}
 	return own

@@ -22,7 +22,7 @@ func usual() Config {
 	c.LAN.Interface = "eth1"
 	c.WAN = WAN{
 		Interface: "eth0",
-		Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")},
+		Addresses: Addresses{List: prefixes("203.0.113.2/24")},
 		Gateway:   netip.MustParseAddr("203.0.113.1"),
 	}
 	return c
@@ -70,7 +70,7 @@ limits: {clients: 16384, nat_flows: 1048576, flows_per_client: 1048576, ports_pe
 	want := Config{
 		Mode: "route", Workers: 3,
 		LAN:  LAN{"enp1s0", "", netip.MustParsePrefix("192.168.7.1/24")},
-		WAN:  WAN{"enp2s0", "", []netip.Prefix{netip.MustParsePrefix("100.64.3.3/31")}, netip.MustParseAddr("100.64.3.2")},
+		WAN:  WAN{"enp2s0", "", Addresses{List: prefixes("100.64.3.3/31")}, netip.MustParseAddr("100.64.3.2")},
 		Host: Host{true, Ports{List: []PortRange{{"tcp", 80, 80}, {"udp", 53, 53}, {"tcp", 8000, 8010}}}},
 		NAT:  NAT{"address-and-port"},
 		Bandwidth: Bandwidth{
@@ -117,7 +117,7 @@ func TestTheEdgesOfEachRangeAreAccepted(t *testing.T) {
 	} {
 		c := usual()
 		c.LAN.Interface, c.WAN.Interface = "enp0s31f6u1u2u3", "wan.1" // 15 characters
-		c.LAN.Address, c.WAN.Addresses = netip.MustParsePrefix(row.lan), []netip.Prefix{netip.MustParsePrefix(row.wan)}
+		c.LAN.Address, c.WAN.Addresses.List = netip.MustParsePrefix(row.lan), prefixes(row.wan)
 		c.WAN.Gateway = netip.MustParseAddr(row.gateway)
 		if err := c.Check(); err != nil {
 			t.Errorf("%v: %v", row, err)
@@ -198,7 +198,7 @@ func TestAConfigMadeInGoIsHeldToTheSameRules(t *testing.T) {
 	c.Host.Ports.List = []PortRange{{"tcp", 1, 1}}
 	c.LAN.Address = netip.MustParsePrefix("::ffff:10.0.0.1/104")
 	c.WAN.Interface = "lo"
-	c.WAN.Addresses = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}
+	c.WAN.Addresses.List = prefixes("203.0.113.2/24")
 	c.WAN.Gateway = netip.MustParseAddr("fd00::1")
 	c.Limits.Clients = -1
 	const want = `lan.interface: missing; name the Ethernet port towards the clients, such as eth1

@@ -23,7 +23,7 @@ func ExampleParse() {
 }
 
 func ExampleWAN() {
-	w := config.WAN{Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24"), netip.MustParsePrefix("203.0.113.3/24")}}
+	w := config.WAN{Addresses: config.Addresses{List: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24"), netip.MustParsePrefix("203.0.113.3/24")}}}
 	fmt.Println(w.Address(), w.Own())
 	// Output: 203.0.113.2/24 [203.0.113.2 203.0.113.3]
 }
@@ -31,7 +31,7 @@ func ExampleWAN() {
 func ExampleConfig_Check() {
 	c := config.Default()
 	c.LAN.Interface, c.WAN.Interface = "eth1", "eth0"
-	c.WAN.Addresses, c.WAN.Gateway = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, netip.MustParseAddr("203.0.113.1")
+	c.WAN.Addresses.List, c.WAN.Gateway = []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")}, netip.MustParseAddr("203.0.113.1")
 	fmt.Println(c.Check())
 	c.Store.Checkpoint = time.Hour
 	fmt.Println(c.Check())

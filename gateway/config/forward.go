@@ -94,7 +94,7 @@ func (c *Config) forwards(k *checker) {
 			k.say(key, reason)
 			continue
 		}
-		if f.At.IsValid() && len(c.WAN.Addresses) > 0 && !c.WAN.has(f.At) {
+		if f.At.IsValid() && len(c.WAN.Addresses.List) > 0 && !c.WAN.has(f.At) {
 			k.say(key, fmt.Sprintf("%v is not one of wan.address; add it there, or leave the address out: %v is then forwarded at each of them", f.At, f.PortRange), "wan.address")
 		}
 		switch lan := c.LAN.Address; {

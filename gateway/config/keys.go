@@ -220,14 +220,14 @@ func setAddress(c *Config, v value) error {
 }
 
 func sizeAddresses(c *Config, n int) {
-	c.WAN.Addresses = nil
+	c.WAN.Addresses = Addresses{}
 	if n > 0 {
-		c.WAN.Addresses = make([]netip.Prefix, n)
+		c.WAN.Addresses.List = make([]netip.Prefix, n)
 	}
 }
 
 func setAddressAt(i int) func(*Config, value) error {
-	return into(wanPrefix, func(c *Config) *netip.Prefix { return &c.WAN.Addresses[i] })
+	return into(wanPrefix, func(c *Config) *netip.Prefix { return &c.WAN.Addresses.List[i] })
 }
 
 func setWithout(_ *Config, v value) error {
