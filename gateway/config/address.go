@@ -21,6 +21,10 @@ func (c *Config) addresses(k *checker) {
 		c.bridged(k, lanReason == "")
 		return
 	}
+	if c.WAN.ByDHCP() {
+		c.leased(k)
+		return
+	}
 	sound := k.wanAddresses(c.WAN.Addresses.List)
 	if lanReason == "" && sound && lan.Overlaps(wan) {
 		k.say("lan.address", fmt.Sprintf("%v overlaps wan.address %v, so nobody could say which side an address is on; "+
@@ -29,13 +33,23 @@ func (c *Config) addresses(k *checker) {
 	if sound {
 		k.say("wan.gateway", checkGateway(&c.WAN), "wan.address")
 	} else if !c.WAN.Gateway.IsValid() {
-		k.say("wan.gateway", missing+"write the next router's address")
+		k.say("wan.gateway", missing+"write the next router's address", "wan.address", "wan.address[0]")
+	}
+}
+
+// leased looks at what is written beside an address that comes by DHCP.
+func (c *Config) leased(k *checker) {
+	if len(c.WAN.Addresses.List) > 0 {
+		k.say("wan.address", "dhcp and a list contradict each other; use one of them")
+	}
+	if c.WAN.Gateway.IsValid() {
+		k.say("wan.gateway", "it comes with the lease in wan.address: dhcp; remove it", "wan.address")
 	}
 }
 
 // bridged looks at what of the WAN has a meaning where one network is on both sides.
 func (c *Config) bridged(k *checker, lanSound bool) {
-	if len(c.WAN.Addresses.List) > 0 {
+	if c.WAN.ByDHCP() || len(c.WAN.Addresses.List) > 0 {
 		k.say("wan.address", "mode: bridge has one network on both sides, where lan.address is the box's only address; remove wan.address", "mode")
 	}
 	switch gateway := c.WAN.Gateway; {
@@ -67,14 +81,14 @@ func (k *checker) wanAddresses(own []netip.Prefix) (sound bool) {
 	const key = "wan.address"
 	switch {
 	case len(own) == 0:
-		k.say(key, missing+"write the box's own address and prefix on that side, such as 203.0.113.2/24")
+		k.say(key, missing+"write the box's own address and prefix on that side, such as 203.0.113.2/24, or dhcp")
 		return false
 	case len(own) > maxAddresses:
 		k.say(key, fmt.Sprintf("%d addresses are more than %d; remove some", len(own), maxAddresses))
 		return false
 	case len(own) == 1:
 		reason := checkOwn(own[0], longestWAN)
-		k.say(key, reason)
+		k.say(key, reason, key+"[0]")
 		return reason == ""
 	}
 	sound = true

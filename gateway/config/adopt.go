@@ -17,7 +17,7 @@ func (c *Config) Adopt(next *Config) (taken, stay []string) {
 	for _, k := range keys {
 		switch {
 		case same(k.path, c, next):
-		case k.when == atReload && !c.keeps(k.path):
+		case k.when == atReload && !c.keeps(k.path, next):
 			field(c, k.path).Set(field(next, k.path))
 			taken = append(taken, k.path)
 		default:
@@ -31,9 +31,10 @@ func (c *Config) Adopt(next *Config) (taken, stay []string) {
 }
 
 // keeps says whether a key that a reload changes elsewhere stays here: the box's route
-// to the next router of a bridge is made with its link.
-func (c *Config) keeps(path string) bool {
-	return path == "wan.gateway" && c.Bridges() && c.Host.DefaultRoute
+// to the next router of a bridge is made with its link, and in another mode the router
+// is another's.
+func (c *Config) keeps(path string, next *Config) bool {
+	return path == "wan.gateway" && (c.Bridges() && c.Host.DefaultRoute || c.Mode != next.Mode)
 }
 
 // giveUp puts back, of what was taken over, one value that contradicts another; false

@@ -124,6 +124,76 @@ func TestAdoptBehindABridge(t *testing.T) {
 	}
 }
 
+// A lease is no address of a bridge, nor does it take the bridge's router away.
+func TestAdoptALeaseBehindABridge(t *testing.T) {
+	now, next := usual(), leased()
+	now.Mode, now.WAN.Addresses, now.WAN.Gateway = ModeBridge, Addresses{}, netip.MustParseAddr("10.10.0.254")
+	was := now
+	taken, stay := now.Adopt(&next)
+	if len(taken) > 0 || !slices.Equal(stay, []string{"mode", "wan.address", "wan.gateway"}) || !reflect.DeepEqual(now, was) {
+		t.Errorf("a bridge takes %v, leaves %v: %+v", taken, stay, now.WAN)
+	}
+	if taken, stay := next.Adopt(&was); len(taken) > 0 || len(stay) != 3 || !reflect.DeepEqual(next, leased()) {
+		t.Errorf("behind a lease: taken %v, stay %v: %+v", taken, stay, next.WAN)
+	}
+}
+
+// What comes by DHCP and what is written replace each other whole, or not at all.
+func TestAdoptALease(t *testing.T) {
+	client := netip.MustParseAddr("10.10.0.5")
+	at := []Forward{{PortRange{"tcp", 80, 80}, netip.MustParseAddr("203.0.113.2"), client, 80}}
+	lease := []Forward{{PortRange{"udp", 68, 68}, netip.Addr{}, client, 68}}
+	host := []Forward{{PortRange{"tcp", 22, 22}, netip.Addr{}, netip.Addr{}, 22}}
+	both := []string{"wan.address", "wan.gateway"}
+	for _, row := range []struct {
+		name        string
+		now, next   Config
+		change      func(now, next *Config)
+		taken, stay []string
+	}{
+		{"to a lease", usual(), leased(), func(now, next *Config) {}, both, nil},
+		{"to a lease from several addresses", usual(), leased(), func(now, next *Config) {
+			now.WAN.Addresses.List = prefixes("203.0.113.2/24", "203.0.113.3/24")
+		}, both, nil},
+		{"back from a lease", leased(), usual(), func(now, next *Config) {}, both, nil},
+		{"from a lease to a lease", leased(), leased(), func(now, next *Config) { next.Log.Level = "debug" }, []string{"log.level"}, nil},
+		{"to a lease, with forwards that leave their address", usual(), leased(), func(now, next *Config) {
+			now.Forwards, next.Forwards = at, []Forward{{at[0].PortRange, netip.Addr{}, client, 80}}
+		}, []string{"wan.address", "wan.gateway", "forwards"}, nil},
+		{"not to a lease as long as a forward that stays names an address", usual(), leased(), func(now, next *Config) {
+			now.Forwards, next.Forwards, next.Host.DefaultRoute = at, host, true
+		}, nil, []string{"wan.address", "wan.gateway", "host.default_route", "forwards"}},
+		{"not to a lease as long as a forward that stays has the client's port", usual(), leased(), func(now, next *Config) {
+			now.Forwards, next.Forwards, next.Host.DefaultRoute = lease, host, true
+		}, nil, []string{"wan.address", "wan.gateway", "host.default_route", "forwards"}},
+		{"not back from a lease to what overlaps a LAN that stays", leased(), usual(), func(now, next *Config) {
+			next.LAN.Address, next.WAN.Addresses.List, next.WAN.Gateway = netip.MustParsePrefix("192.168.0.1/16"), prefixes("10.10.3.2/24"), netip.MustParseAddr("10.10.3.1")
+		}, nil, []string{"lan.address", "wan.address", "wan.gateway"}},
+		{"back from a lease to where the counters were served", leased(), usual(), func(now, next *Config) {
+			now.Metrics.Listen = "203.0.113.2:9464"
+		}, []string{"wan.address", "wan.gateway", "metrics.listen"}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			now, next := row.now, row.next
+			row.change(&now, &next)
+			for _, c := range []*Config{&now, &next} {
+				if err := c.Check(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if taken, stay := now.Adopt(&next); !slices.Equal(taken, row.taken) || !slices.Equal(stay, row.stay) {
+				t.Errorf("taken %v, stay %v, want %v and %v", taken, stay, row.taken, row.stay)
+			}
+			if err := now.Check(); err != nil {
+				t.Error(err)
+			}
+			if row.stay == nil && !reflect.DeepEqual(now, next) {
+				t.Errorf("%+v, want %+v", now.WAN, next.WAN)
+			}
+		})
+	}
+}
+
 func TestAdopt(t *testing.T) {
 	for _, row := range []struct {
 		name        string

@@ -12,7 +12,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 			"gw.yaml: lan.interface: missing; name the Ethernet port towards the clients, such as eth1"},
 		{"both addresses of the WAN are missing",
 			lanSide + "wan: {interface: eth0}\n",
-			"gw.yaml:2:1: wan.address: missing; write the box's own address and prefix on that side, such as 203.0.113.2/24\n" +
+			"gw.yaml:2:1: wan.address: missing; write the box's own address and prefix on that side, such as 203.0.113.2/24, or dhcp\n" +
 				"    2 | wan: {interface: eth0}\n" +
 				"      | ^\n" +
 				"gw.yaml:2:1: wan.gateway: missing; write the next router's address\n" +
@@ -26,6 +26,21 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:3:58: wan.gateway: 203.0.113.1 is not inside lan.address 10.10.0.1/16, which is on both sides in mode: bridge; write the next router's address inside 10.10.0.0/16, such as 10.10.0.2\n" +
 				"    3 | wan: {interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}\n" +
 				"      |                                                          ^"},
+		{"a lease on the WAN of a bridge",
+			"mode: bridge\n" + lanSide + "wan: {interface: eth0, address: dhcp}\n",
+			"gw.yaml:3:33: wan.address: mode: bridge has one network on both sides, where lan.address is the box's only address; remove wan.address\n" +
+				"    3 | wan: {interface: eth0, address: dhcp}\n" +
+				"      |                                 ^"},
+		{"a gateway beside a lease",
+			lanSide + "wan: {interface: eth0, address: dhcp, gateway: 203.0.113.1}\n",
+			"gw.yaml:2:48: wan.gateway: it comes with the lease in wan.address: dhcp; remove it\n" +
+				"    2 | wan: {interface: eth0, address: dhcp, gateway: 203.0.113.1}\n" +
+				"      |                                                ^"},
+		{"a LAN without hosts beside a lease",
+			"lan: {interface: eth1, address: 10.10.0.0/16}\nwan: {interface: eth0, address: dhcp}\n",
+			"gw.yaml:1:33: lan.address: 10.10.0.0 is the network's address in 10.10.0.0/16; write a host's, such as 10.10.0.1\n" +
+				"    1 | lan: {interface: eth1, address: 10.10.0.0/16}\n" +
+				"      |                                 ^"},
 		{"forwards on a bridge",
 			"mode: bridge\n" + lanSide + "wan: {interface: eth0}\nforwards: [tcp/80 to 10.10.0.5]\n",
 			"gw.yaml:4:11: forwards: mode: bridge translates nothing, so every client has its own ports; remove forwards\n" +
@@ -70,7 +85,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:7:3: wan.interface: missing; take the # away and name the Ethernet port towards the internet, such as eth0\n" +
 				"    7 |   #interface: eth0\n" +
 				"      |   ^\n" +
-				"gw.yaml:8:3: wan.address: missing; take the # away and write the box's own address and prefix on that side, such as 203.0.113.2/24\n" +
+				"gw.yaml:8:3: wan.address: missing; take the # away and write the box's own address and prefix on that side, such as 203.0.113.2/24, or dhcp\n" +
 				"    8 |   # address: 203.0.113.2/24\n" +
 				"      |   ^\n" +
 				"gw.yaml:9:3: wan.gateway: missing; take the # away and write the next router's address\n" +
@@ -267,6 +282,11 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"gw.yaml:2:68: wan.address[2]: \"dhcp\" is not an address with a prefix length; write it such as 203.0.113.2/24\n" +
 				"    2 | wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.255/24, dhcp], gateway: 203.0.113.1}\n" +
 				"      |                                                                    ^"},
+		{"a lease alone in a list",
+			lanSide + "wan: {interface: eth0, address: [dhcp]}\n",
+			"gw.yaml:2:34: wan.address[0]: \"dhcp\" is not an address with a prefix length; write it such as 203.0.113.2/24\n" +
+				"    2 | wan: {interface: eth0, address: [dhcp]}\n" +
+				"      |                                  ^"},
 		{"the gateway is among the WAN addresses",
 			lanSide + "wan: {interface: eth0, address: [203.0.113.2/24, 203.0.113.1/24], gateway: 203.0.113.1}\n",
 			"gw.yaml:2:76: wan.gateway: 203.0.113.1 is wan.address, this box itself; write the next router's address inside 203.0.113.0/24, such as 203.0.113.3\n" +
@@ -279,7 +299,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 				"      |                                 ^"},
 		{"no WAN address in a list",
 			lanSide + "wan: {interface: eth0, address: [], gateway: 203.0.113.1}\n",
-			"gw.yaml:2:33: wan.address: missing; write the box's own address and prefix on that side, such as 203.0.113.2/24\n" +
+			"gw.yaml:2:33: wan.address: missing; write the box's own address and prefix on that side, such as 203.0.113.2/24, or dhcp\n" +
 				"    2 | wan: {interface: eth0, address: [], gateway: 203.0.113.1}\n" +
 				"      |                                 ^"},
 		{"more WAN addresses than there may be",

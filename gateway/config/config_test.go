@@ -148,6 +148,48 @@ func TestPortsAreAllOrNoneOrAList(t *testing.T) {
 	}
 }
 
+// leased is the usual config with its place on the WAN by DHCP.
+func leased() Config {
+	c := usual()
+	c.WAN.Addresses, c.WAN.Gateway = Addresses{DHCP: true}, netip.Addr{}
+	return c
+}
+
+func TestTheWANsAddressMayComeByDHCP(t *testing.T) {
+	for _, row := range []struct {
+		text string
+		dhcp bool
+	}{
+		{"{interface: eth0, address: dhcp}", true},
+		{"{interface: eth0, address: 'dhcp'}", true},
+		{"{interface: eth0, address: \"dhcp\"}", true},
+		{"{interface: eth0, address: 203.0.113.2/24, gateway: 203.0.113.1}", false},
+		{"{interface: eth0, address: [203.0.113.2/24], gateway: 203.0.113.1}", false},
+	} {
+		want := usual()
+		if row.dhcp {
+			want = leased()
+		}
+		c, err := Parse("gw.yaml", []byte(lanSide+"wan: "+row.text+"\n"))
+		if err != nil {
+			t.Errorf("%s: %v", row.text, err)
+			continue
+		}
+		if !reflect.DeepEqual(*c, want) || c.WAN.ByDHCP() != row.dhcp || row.dhcp && (c.WAN.Address().IsValid() || c.WAN.Own() != nil) {
+			t.Errorf("%s: got %+v", row.text, c.WAN)
+		}
+	}
+	c := leased()
+	c.Metrics.Listen = "203.0.113.2:9464" // nobody knows whose it will be
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	c.WAN.Addresses.List = prefixes("203.0.113.2/24")
+	if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), "wan.address: dhcp and a list contradict each other; use one of them") {
+		t.Error(err)
+	}
+}
+
 func TestTheExampleIsTheDefaultsAndNamesEveryKey(t *testing.T) {
 	got, err := Parse("example.yaml", Example)
 	if err != nil {
@@ -174,7 +216,7 @@ func TestJSONBringsBackTheSameConfig(t *testing.T) {
 	list.Host.Ports = Ports{List: []PortRange{{"tcp", 80, 90}}}
 	none := usual()
 	none.Host.Ports = Ports{}
-	for _, want := range []Config{{}, Default(), usual(), list, none} {
+	for _, want := range []Config{{}, Default(), usual(), leased(), list, none} {
 		text, err := json.Marshal(want)
 		if err != nil {
 			t.Fatal(err)
@@ -273,7 +315,7 @@ func TestLoadReadsAFileOrSaysWhatToDo(t *testing.T) {
 	path := filepath.Join(dir, "gw.yaml")
 	_, err := Load(path)
 	want := "read config: open " + path + ": no such file or directory; write that file (lan.interface, wan.interface, wan.address " +
-		"and wan.gateway are all it needs), or name another with --config"
+		"and, unless that is dhcp, wan.gateway are all it needs), or name another with --config"
 	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: got %v, want %s", err, want)
 	}

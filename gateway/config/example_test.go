@@ -28,6 +28,12 @@ func ExampleWAN() {
 	// Output: 203.0.113.2/24 [203.0.113.2 203.0.113.3]
 }
 
+func ExampleWAN_ByDHCP() {
+	c, err := config.Parse("gatewayd.yaml", []byte("lan: {interface: eth1}\nwan: {interface: eth0, address: dhcp}\n"))
+	fmt.Println(c.WAN.ByDHCP(), c.WAN.Address(), err)
+	// Output: true invalid Prefix <nil>
+}
+
 func ExampleConfig_Check() {
 	c := config.Default()
 	c.LAN.Interface, c.WAN.Interface = "eth1", "eth0"

@@ -17,6 +17,9 @@ type Forward struct {
 
 const maxForwards = 256
 
+// leasePort is the UDP port on which a DHCP client hears (RFC 2131, section 4.1).
+const leasePort = 68
+
 // aForward is what errors give as an example.
 const aForward = "tcp/8080 to 10.10.0.5:80"
 
@@ -94,7 +97,12 @@ func (c *Config) forwards(k *checker) {
 			k.say(key, reason)
 			continue
 		}
-		if f.At.IsValid() && len(c.WAN.Addresses.List) > 0 && !c.WAN.has(f.At) {
+		switch leased := c.WAN.ByDHCP(); {
+		case leased && f.At.IsValid():
+			k.say(key, fmt.Sprintf("with wan.address: dhcp nobody knows beforehand which address the WAN has; leave %v out: %v is then forwarded at whichever it is", f.At, f.PortRange), "wan.address")
+		case leased && f.has("udp", leasePort):
+			k.say(key, fmt.Sprintf("udp/%d is the DHCP client's own with wan.address: dhcp; leave that port out", leasePort), "wan.address")
+		case !leased && f.At.IsValid() && len(c.WAN.Addresses.List) > 0 && !c.WAN.has(f.At):
 			k.say(key, fmt.Sprintf("%v is not one of wan.address; add it there, or leave the address out: %v is then forwarded at each of them", f.At, f.PortRange), "wan.address")
 		}
 		switch lan := c.LAN.Address; {

@@ -81,6 +81,23 @@ func TestForwardsThatAreRefused(t *testing.T) {
 			t.Errorf("%s: got\n%v\nwant %s: %s", row.list, err, key, row.want)
 		}
 	}
+	for _, row := range []struct{ list, want string }{
+		{"[tcp/80 to 10.10.0.5, tcp/68 to 10.10.0.5, udp/67 to 10.10.0.5, udp/69-70 to 10.10.0.6]", ""},
+		{"[tcp/80 at 203.0.113.2 to 10.10.0.5]", "with wan.address: dhcp nobody knows beforehand which address the WAN has; leave 203.0.113.2 out: tcp/80 is then forwarded at whichever it is"},
+		{"[udp/68 to 10.10.0.5]", "udp/68 is the DHCP client's own with wan.address: dhcp; leave that port out"},
+		{"[udp/60-68 to 10.10.0.5]", "udp/68 is the DHCP client's own with wan.address: dhcp; leave that port out"},
+		{"[udp/68-70 to 10.10.0.5]", "udp/68 is the DHCP client's own with wan.address: dhcp; leave that port out"},
+	} {
+		_, err := Parse("gw.yaml", []byte(lanSide+"wan: {interface: eth0, address: dhcp}\nforwards: "+row.list+"\n"))
+		errs, _ := err.(Errors)
+		if row.want == "" && err == nil || len(errs) == 1 && errs[0].Key == "forwards[0]" && errs[0].Reason == row.want && errs[0].Line == 3 {
+			continue
+		}
+		t.Errorf("%s with a lease: got\n%v\nwant %s", row.list, err, row.want)
+	}
+	if _, err := Parse("gw.yaml", []byte(sides+"forwards: [udp/68 to 10.10.0.5]\n")); err != nil {
+		t.Error(err)
+	}
 	var c = usual()
 	for i := range uint16(257) {
 		c.Forwards = append(c.Forwards, Forward{PortRange{"tcp", 1 + i, 1 + i}, netip.Addr{}, netip.MustParseAddr("10.10.0.5"), 1 + i})

@@ -15,7 +15,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		string(Example), sides, "", "\xef\xbb\xbf" + sides, strings.ReplaceAll(sides, "\n", "\r\n"), "---\n" + sides + "...\n",
 		"lan: &x {interface: eth1}\nwan: *x\n", "<<: {mode: route}\n", "? mode\n: route\n", "mode: |\n  route\n", "%YAML 1.2\n---\n",
-		sides + "host: {ports: [tcp/80, udp/1-2, 5, ~]}\n", sides + "host:\n  ports:\n  - all\n  -\n", "a:\n\tb: 1\n", "mode:\t x \t# y\n",
+		sides + "host: {ports: [tcp/80, udp/1-2, 5, ~]}\n", sides + "host:\n  ports:\n  - all\n  -\n", lanSide + "wan: {interface: eth0, address: dhcp}\nforwards: [tcp/80 to 10.10.0.5]\n", "a:\n\tb: 1\n", "mode:\t x \t# y\n",
 		"mode: 'a\n\n b' \nlog: \"\\x41\"  \nlan: {a: [b, {c: d}], }\n", "- - - a\n", "{}", "[]", "a: b: c", "\"\\e\": 1", "é: ü\n", "host: 0\n -",
 	} {
 		f.Add([]byte(seed))

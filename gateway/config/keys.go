@@ -211,12 +211,16 @@ func parseAddr(v value) (netip.Addr, error) {
 	return a, fmt.Errorf("%q is not an IPv4 address; write it such as 203.0.113.1", v.text)
 }
 
-// wanPrefix parses one of the WAN's addresses.
-var wanPrefix = prefixLike("203.0.113.2/24")
+// wanSuch is what errors give as an example of an address on the WAN.
+const wanSuch = "203.0.113.2/24"
 
 func setAddress(c *Config, v value) error {
+	if v.text == "dhcp" {
+		c.WAN.Addresses = Addresses{DHCP: true}
+		return nil
+	}
 	sizeAddresses(c, 1)
-	return setAddressAt(0)(c, v)
+	return into(prefixLike(wanSuch+", or dhcp"), func(c *Config) *netip.Prefix { return &c.WAN.Addresses.List[0] })(c, v)
 }
 
 func sizeAddresses(c *Config, n int) {
@@ -227,7 +231,7 @@ func sizeAddresses(c *Config, n int) {
 }
 
 func setAddressAt(i int) func(*Config, value) error {
-	return into(wanPrefix, func(c *Config) *netip.Prefix { return &c.WAN.Addresses.List[i] })
+	return into(prefixLike(wanSuch), func(c *Config) *netip.Prefix { return &c.WAN.Addresses.List[i] })
 }
 
 func setWithout(_ *Config, v value) error {

@@ -67,10 +67,10 @@ func TestKeysAreHeldToTheTable(t *testing.T) {
 			"gw.yaml:3:7: mode: \"switch\" is not known; it can be route, bridge\n" +
 				"    3 | mode: switch\n" +
 				"      |       ^"},
-		{"a WAN address that does not work yet",
-			lanSide + "wan: {interface: eth0, address: dhcp, gateway: 203.0.113.1}\n",
-			"gw.yaml:2:33: wan.address: \"dhcp\" is not an address with a prefix length; write it such as 203.0.113.2/24\n" +
-				"    2 | wan: {interface: eth0, address: dhcp, gateway: 203.0.113.1}\n" +
+		{"a misspelt dhcp, whose gateway is not called missing",
+			lanSide + "wan: {interface: eth0, address: dchp}\n",
+			"gw.yaml:2:33: wan.address: \"dchp\" is not an address with a prefix length; write it such as 203.0.113.2/24, or dhcp\n" +
+				"    2 | wan: {interface: eth0, address: dchp}\n" +
 				"      |                                 ^"},
 		{"what is missing comes after what has a place",
 			"colour: red\n" + wanSide + "modes: route\n",

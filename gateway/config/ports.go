@@ -41,8 +41,13 @@ func (p Ports) String() string {
 // Open says whether clients may reach a port.
 func (p Ports) Open(protocol string, port uint16) bool {
 	return p.All || slices.ContainsFunc(p.List, func(r PortRange) bool {
-		return r.Protocol == protocol && r.First <= port && port <= r.Last
+		return r.has(protocol, port)
 	})
+}
+
+// has says whether a port is in the range.
+func (r PortRange) has(protocol string, port uint16) bool {
+	return r.Protocol == protocol && r.First <= port && port <= r.Last
 }
 
 // String returns the range as the config file writes it: tcp/80, tcp/8000-8010.

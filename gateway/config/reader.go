@@ -23,7 +23,7 @@ const (
 	maxValue  = 1024 // bytes of one value
 	maxName   = 64   // characters of an unknown key that a message shows
 
-	required = "lan.interface, wan.interface, wan.address and wan.gateway"
+	required = "lan.interface, wan.interface, wan.address and, unless that is dhcp, wan.gateway"
 )
 
 // place is where something stands in the file; the zero value is nowhere.

@@ -31,13 +31,13 @@ func TestTextThatIsNoConfigIsRefused(t *testing.T) {
 	for _, row := range []refusal{
 		{"an empty file says the least it needs",
 			"",
-			"gw.yaml: the file is empty; it needs at least lan.interface, wan.interface, wan.address and wan.gateway"},
+			"gw.yaml: the file is empty; it needs at least lan.interface, wan.interface, wan.address and, unless that is dhcp, wan.gateway"},
 		{"only comments is an empty file",
 			"# nothing\n",
-			"gw.yaml: the file is empty; it needs at least lan.interface, wan.interface, wan.address and wan.gateway"},
+			"gw.yaml: the file is empty; it needs at least lan.interface, wan.interface, wan.address and, unless that is dhcp, wan.gateway"},
 		{"only a document's start is an empty file",
 			"---\n",
-			"gw.yaml: the file is empty; it needs at least lan.interface, wan.interface, wan.address and wan.gateway"},
+			"gw.yaml: the file is empty; it needs at least lan.interface, wan.interface, wan.address and, unless that is dhcp, wan.gateway"},
 		{"one word is not a config",
 			"gatewayd\n",
 			"gw.yaml:1:1: a config is keys and values, such as mode: route, with a blank after the colon\n" +
