@@ -92,14 +92,21 @@ func lost(before, now *clients.Counters, cfg *config.Config) (why []string) {
 			"raise limits.nat_flows, which is %d", n, lately, cfg.Limits.NATFlows))
 	}
 	if n := now.Drops[forwarder.NoPort] - before.Drops[forwarder.NoPort]; n > 0 {
+		add := "add to wan.address"
+		if cfg.WAN.ByDHCP() {
+			add = "write several addresses in wan.address in place of dhcp"
+		}
 		why = append(why, fmt.Sprintf("all ports of %s are in use: %d packets of new conversations were refused %s; "+
-			"lower limits.ports_per_client, which is %d, or add to wan.address", someOf(cfg), n, lately, cfg.Limits.PortsPerClient))
+			"lower limits.ports_per_client, which is %d, or %s", someOf(cfg), n, lately, cfg.Limits.PortsPerClient, add))
 	}
 	return why
 }
 
 // someOf is the WAN address, or that it is one of several, in words.
 func someOf(cfg *config.Config) string {
+	if cfg.WAN.ByDHCP() {
+		return "the WAN address"
+	}
 	if n := len(cfg.WAN.Addresses.List); n != 1 {
 		return fmt.Sprintf("one of the %d WAN addresses", n)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -50,6 +51,26 @@ func TestWhatIsLostNowIsSaid(t *testing.T) {
 			continue
 		}
 		t.Errorf("%s: %q, want %q", row.name, got, row.want)
+	}
+}
+
+func TestWhatHelpsWhereAllPortsAreInUse(t *testing.T) {
+	var before, now clients.Counters
+	now.Drops[forwarder.NoPort] = 1
+	cfg := config.Default()
+	one, two := netip.MustParsePrefix("203.0.113.2/24"), netip.MustParsePrefix("203.0.113.3/24")
+	for _, row := range []struct {
+		name, whose, add string
+		own              config.Addresses
+	}{
+		{"one address", "all ports of 203.0.113.2 are in use", "which is 1024, or add to wan.address", config.Addresses{List: []netip.Prefix{one}}},
+		{"two", "all ports of one of the 2 WAN addresses are in use", "which is 1024, or add to wan.address", config.Addresses{List: []netip.Prefix{one, two}}},
+		{"a lease", "all ports of the WAN address are in use", "which is 1024, or write several addresses in wan.address in place of dhcp", config.Addresses{DHCP: true}},
+	} {
+		cfg.WAN.Addresses = row.own
+		if got := lost(&before, &now, &cfg); len(got) != 1 || !strings.HasPrefix(got[0], row.whose) || !strings.HasSuffix(got[0], row.add) {
+			t.Errorf("%s: %q", row.name, got)
+		}
 	}
 }
 

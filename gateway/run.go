@@ -74,6 +74,9 @@ func outside(cfg *config.Config) string {
 	if cfg.Bridges() {
 		return "bridged"
 	}
+	if cfg.WAN.ByDHCP() {
+		return "by DHCP"
+	}
 	return words(cfg.WAN.Addresses.List)
 }
 

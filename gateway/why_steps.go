@@ -195,11 +195,16 @@ func (sc *scene) route() finding {
 	switch {
 	case !sc.wan.Up:
 		return stops("check the cable and the port: ip link show "+port, "the WAN port %s has no link", port)
+	case !sc.resolved && sc.cfg.WAN.ByDHCP():
+		return stops("check the cable, and whether a DHCP server answers there", "no next router answers ARP on %s: it comes by DHCP", port)
 	case !sc.resolved:
 		return stops("check the cable and wan.gateway in the config", "the next router %v does not answer ARP on %s", sc.cfg.WAN.Gateway, port)
 	}
 	if l, ok := sc.lost(forwarder.Unresolved); ok {
 		return holds("", "it spoke to a neighbour of the WAN port that does not answer ARP; the last %s", sc.ago(l.Last)).on(l.Last)
+	}
+	if sc.cfg.WAN.ByDHCP() {
+		return fine("WAN port %s is up and the next router answers ARP", port)
 	}
 	if !sc.cfg.WAN.Gateway.IsValid() {
 		return fine("WAN port %s is up", port)
@@ -295,6 +300,10 @@ func (sc *scene) back() finding {
 	case u.UpPackets > 0 && u.DownPackets == 0 && sc.Now.Sub(sc.Passing.Started) > held:
 		if sc.cfg.Bridges() {
 			return holds("does what is behind the WAN port answer it?", "%d packets have gone out and none has come back", u.UpPackets)
+		}
+		if sc.cfg.WAN.ByDHCP() {
+			return holds("does the next router know the way back to the gateway's own address, and does the internet behind it work?",
+				"%d packets have gone out and none has come back", u.UpPackets)
 		}
 		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.cfg.WAN.Gateway, words(sc.cfg.WAN.Addresses.List)),
 			"%d packets have gone out and none has come back", u.UpPackets)

@@ -104,6 +104,41 @@ func TestEveryReasonHasWords(t *testing.T) {
 	}
 }
 
+// What is said where the WAN's address comes by DHCP speaks of none that the config has not.
+func TestVerdictsOverALease(t *testing.T) {
+	const name = "device 3 (02:00:00:00:00:0c, 10.10.0.2) "
+	for _, row := range []struct {
+		name, step, verdict, do string
+		change                  func(*scene)
+	}{
+		{"all is well", "", name + "is online", "", func(*scene) {}},
+		{"no next router", "route", name + "is NOT online: no next router answers ARP on eth0: it comes by DHCP", "whether a DHCP server answers there", func(sc *scene) { sc.resolved = false }},
+		{"no port is free", "nat", name + "is online, but held back: all ports of the WAN address are in use", "gatewayd status", loses(forwarder.NoPort)},
+		{"nothing comes back", "return", name + "is online, but held back: 10 packets have gone out and none has come back", "the gateway's own address", func(sc *scene) { sc.Passing.Use.DownPackets = 0 }},
+	} {
+		w := sceneOf(func(sc *scene) {
+			sc.cfg.WAN.Addresses, sc.cfg.WAN.Gateway = config.Addresses{DHCP: true}, netip.Addr{}
+			row.change(sc)
+		}).tell()
+		if !strings.HasPrefix(w.Verdict, row.verdict) || !strings.Contains(w.Do, row.do) {
+			t.Errorf("%s: %q, do %q", row.name, w.Verdict, w.Do)
+		}
+		for _, st := range w.Steps {
+			if decides := st.State == api.WhyStops || st.State == api.WhyHolds; decides && row.step != st.Step {
+				t.Errorf("%s: step %s %s: %s", row.name, st.Step, st.State, st.Seen)
+			}
+			if st.Step == "route" && row.step != "route" && st.Seen != "WAN port eth0 is up and the next router answers ARP" {
+				t.Errorf("%s: %s", row.name, st.Seen)
+			}
+			for _, word := range []string{"invalid", "wan.gateway", "203.0.113"} {
+				if strings.Contains(st.Seen+st.Do, word) {
+					t.Errorf("%s: step %s says %q, do %q", row.name, st.Step, st.Seen, st.Do)
+				}
+			}
+		}
+	}
+}
+
 var aMoment = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
 // sceneOf is of a device that is online, as change makes it.
