@@ -33,7 +33,7 @@ func (c *Config) addresses(k *checker) {
 	if sound {
 		k.say("wan.gateway", checkGateway(&c.WAN), "wan.address")
 	} else if !c.WAN.Gateway.IsValid() {
-		k.say("wan.gateway", missing+"write the next router's address", "wan.address", "wan.address[0]")
+		k.say("wan.gateway", missing+"write the next router's address", "wan.address[0]")
 	}
 }
 
