@@ -43,6 +43,9 @@ func (f *Forwarder) arp(fr *frame) Reason {
 		if f.crew != nil && f.worker == 0 && (ip == f.gateway || op == layers.ARPReply && f.owns(target)) {
 			f.tellOthers(fr)
 		}
+		if f.worker == 0 {
+			f.toldOfClaim(fr, op, mac, ip, target)
+		}
 		f.arpWAN(op, mac, ip, target) // after which the frame may be one that waited
 	}
 	return Taken

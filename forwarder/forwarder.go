@@ -112,6 +112,7 @@ type Forwarder struct {
 	stop          atomic.Bool
 
 	captures captures
+	posted   uint64 // of control's outbox; worker 0's
 }
 
 // hintEvery is how often sightings alone wake control: those of a flood fill
@@ -171,6 +172,9 @@ func attach(cfg Config, links Links, table *clients.Table, bell *clients.Bell, w
 		f.queues[clients.LAN].joins, f.queues[clients.WAN].joins = newJoins(), newJoins()
 	}
 	f.list()
+	if f.worker == 0 {
+		f.posted = table.Outbox().Begin()
+	}
 	f.measurePorts()
 	f.now = f.clock()
 	if cfg.Bridge {

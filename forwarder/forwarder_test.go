@@ -401,7 +401,7 @@ func (b *bench) allDrops() map[string]uint64 {
 
 // conserve checks that no packet and no byte came from nowhere or went there:
 //
-//	received + hairpin + own + added = transmitted + hairpin + dropped + queued
+//	received + hairpin + own + added = transmitted + hairpin + dropped + queued + local
 //	transmitted + hairpin = billed + exempt + own
 func (b *bench) conserve() {
 	b.Helper()
@@ -421,9 +421,9 @@ func (b *bench) conserve() {
 	t := &h.Totals
 	own := tally{t.OwnPackets, t.OwnBytes}
 	in := tally{rx.packets + own.packets + t.AddedPackets, rx.bytes + own.bytes + t.AddedBytes}
-	out := tally{tx.packets + dropped.packets + t.QueuedPackets, tx.bytes + dropped.bytes + t.QueuedBytes}
+	out := tally{tx.packets + dropped.packets + t.QueuedPackets + t.LocalPackets, tx.bytes + dropped.bytes + t.QueuedBytes + t.LocalBytes}
 	if in != out {
-		b.Fatalf("received + own + added = %+v, transmitted + dropped + queued = %+v; drops %v", in, out, b.allDrops())
+		b.Fatalf("received + own + added = %+v, transmitted + dropped + queued + local = %+v; drops %v", in, out, b.allDrops())
 	}
 	paid := tally{t.BilledPackets + t.ExemptPackets + own.packets, t.BilledBytes + t.ExemptBytes + own.bytes}
 	tx.packets, tx.bytes = tx.packets+t.HairpinPackets, tx.bytes+t.HairpinBytes

@@ -165,6 +165,11 @@ func (f *Forwarder) resolve(fr *frame) Reason {
 		}
 		return Kept
 	}
+	if fr.DstPort == dhcpClient {
+		if r := f.toLease(fr); r != Kept {
+			return r
+		}
+	}
 	if fr.DstMAC != f.cfg.WANMAC {
 		return NotForUs
 	}

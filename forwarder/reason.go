@@ -55,6 +55,7 @@ const (
 	Looped          // the sides of a bridge are joined elsewhere, too
 	RogueServer     // a DHCP server among the clients of a bridge
 	RogueRouter     // likewise an IPv6 router (RFC 6105)
+	MailFull        // a DHCP server's answer that control has no room for
 	Storm           // more for many, or without a session, than a bridge passes
 	numReasons
 )
@@ -70,7 +71,7 @@ var reasonNames = [numReasons]string{
 	StrayFragment: "stray_fragment", FragmentsFull: "fragments_full", TxRefused: "tx_refused", HostUnknown: "host_unknown",
 	NoHost: "no_host", ForwarderEnded: "forwarder_ended", NoLink: "no_link", HandoverFull: "handover_full",
 	NoAddress: "no_address", LinkLocalGroup: "link_local_group", Looped: "looped", RogueServer: "rogue_server", RogueRouter: "rogue_router",
-	Storm: "storm",
+	MailFull: "mail_full", Storm: "storm",
 }
 
 // String returns the reason's name in metrics and in status.

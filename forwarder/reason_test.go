@@ -164,6 +164,12 @@ var dropRows = map[Reason]struct {
 		b.addressed()
 		b.in(clients.LAN, aliceUp.udp(10))
 	}},
+	MailFull: {"a flood of DHCP servers' answers", nil, func(b *bench) {
+		b.table.Header().SetLeasing(true, 0)
+		for range 50 {
+			b.in(clients.WAN, flow{srcMAC: routerMAC, dstMAC: broadcast, src: routerIP, dst: 0xffffffff, srcPort: 67, dstPort: 68, ttl: 64}.udp(300))
+		}
+	}},
 	LinkLocalGroup: {"spanning tree", bridged, func(b *bench) { w := across; w.dstMAC = linkLocalGroups; b.in(clients.LAN, w.udp(10)) }},
 	Looped: {"a client's own frame comes in by the WAN", bridged, func(b *bench) {
 		b.heard(bob)
@@ -190,7 +196,7 @@ var dropRows = map[Reason]struct {
 }
 
 // nobodys are reasons whose packets are no client's, as far as can be told.
-var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded, HandoverFull, Looped}
+var nobodys = []Reason{UnknownClient, NoMapping, Filtered, HostUnknown, ForwarderEnded, HandoverFull, Looped, MailFull}
 
 func TestEveryReasonIsReached(t *testing.T) {
 	for r, name := range Reasons() {

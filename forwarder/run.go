@@ -250,6 +250,7 @@ func (f *Forwarder) mind() {
 	f.sayUse()
 	if f.worker == 0 {
 		f.mindAnnouncements()
+		f.post()
 		if f.bridge != nil {
 			f.mindLoop()
 		}

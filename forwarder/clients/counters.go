@@ -11,12 +11,12 @@ import (
 // are layer 3; packets are wire packets, a super-packet the packets it becomes. No
 // packet and no byte comes from nowhere or is lost:
 //
-//	received + hairpin + own + added = transmitted + hairpin + dropped + queued
+//	received + hairpin + own + added = transmitted + hairpin + dropped + queued + local
 //	transmitted + hairpin = billed + exempt + own
 //
 // Received and transmitted are sums over the ports. What turned round at the WAN
-// address is sent once and received once more, without a port. What is local, for
-// the box itself, is transmitted on the host link.
+// address is sent once and received once more, without a port. What is local is
+// control's; what is for the rest of the box is transmitted on the host link.
 type Counters struct {
 	Totals    Totals
 	Ports     [NumPorts]PortCounters
@@ -26,7 +26,7 @@ type Counters struct {
 	Delays    [2]Histogram // by direction: how long wire packets that waited for the rate did so, as they leave
 	Given     [2]Histogram // likewise of those that were dropped there
 	Marked    [2]uint64    // by direction: wire packets marked with congestion experienced
-	_         [8]uint64    // to a whole block
+	_         [6]uint64    // to a whole block
 }
 
 // Totals are sums over all ports.
@@ -46,6 +46,8 @@ type Totals struct {
 	QueuedPackets  uint64
 	HairpinBytes   uint64 // turned round at the WAN address, from client to client
 	HairpinPackets uint64
+	LocalBytes     uint64 // given to control: DHCP servers' answers
+	LocalPackets   uint64
 }
 
 // PortCounters count what a port received and transmitted.

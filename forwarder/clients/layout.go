@@ -3,7 +3,7 @@ package clients
 import "sync/atomic"
 
 // Version of the layout. A process refuses a table of another version.
-const Version = 11
+const Version = 12
 
 const magic = 0x67776477_7365616d // "gwdwseam"
 
@@ -87,7 +87,8 @@ type Header struct {
 	// Which ports of the WAN lead inside, likewise; see SetForwards.
 	forwarded atomic.Uint64
 	forwards  [2]forwarding
-	_         [2]uint64
+	leasing   atomic.Uint64 // bit 32: DHCP is control's; below: the address it watches; see SetLeasing
+	_         [1]uint64
 	// Whose frames are copied; see Capture. They take effect at the next Changed of
 	// any slot.
 	Captures [MaxCaptures]Capture

@@ -48,6 +48,7 @@ func TestLayout(t *testing.T) {
 		{"Header.addressing", unsafe.Offsetof(h.addressing), 16584},
 		{"Header.forwarded", unsafe.Offsetof(h.forwarded), 16856},
 		{"Header.forwards", unsafe.Offsetof(h.forwards), 16864},
+		{"Header.leasing", unsafe.Offsetof(h.leasing), 25072},
 		{"Header.Captures", unsafe.Offsetof(h.Captures), 25088},
 		{"Header.Worker", unsafe.Offsetof(h.Worker), 25344},
 		{"Header", unsafe.Sizeof(h), 96000},
@@ -83,7 +84,10 @@ func TestLayout(t *testing.T) {
 		{"Totals.AddedPackets", unsafe.Offsetof(c.Totals.AddedPackets), 56},
 		{"Totals.QueuedBytes", unsafe.Offsetof(c.Totals.QueuedBytes), 64},
 		{"Totals.QueuedPackets", unsafe.Offsetof(c.Totals.QueuedPackets), 72},
-		{"Counters.Ports", unsafe.Offsetof(c.Ports), 96},
+		{"Totals.HairpinBytes", unsafe.Offsetof(c.Totals.HairpinBytes), 80},
+		{"Totals.LocalBytes", unsafe.Offsetof(c.Totals.LocalBytes), 96},
+		{"Totals.LocalPackets", unsafe.Offsetof(c.Totals.LocalPackets), 104},
+		{"Counters.Ports", unsafe.Offsetof(c.Ports), 112},
 		{"PortCounters", unsafe.Sizeof(p), 56},
 		{"PortCounters.RxPackets", unsafe.Offsetof(p.RxPackets), 0},
 		{"PortCounters.RxBytes", unsafe.Offsetof(p.RxBytes), 8},
@@ -92,12 +96,12 @@ func TestLayout(t *testing.T) {
 		{"PortCounters.Refused", unsafe.Offsetof(p.Refused), 32},
 		{"PortCounters.Overflow", unsafe.Offsetof(p.Overflow), 40},
 		{"PortCounters.Truncated", unsafe.Offsetof(p.Truncated), 48},
-		{"Counters.Drops", unsafe.Offsetof(c.Drops), 264},
-		{"Counters.DropBytes", unsafe.Offsetof(c.DropBytes), 776},
-		{"Counters.Batches", unsafe.Offsetof(c.Batches), 1288},
-		{"Counters.Delays", unsafe.Offsetof(c.Delays), 1424},
-		{"Counters.Given", unsafe.Offsetof(c.Given), 1696},
-		{"Counters.Marked", unsafe.Offsetof(c.Marked), 1968},
+		{"Counters.Drops", unsafe.Offsetof(c.Drops), 280},
+		{"Counters.DropBytes", unsafe.Offsetof(c.DropBytes), 792},
+		{"Counters.Batches", unsafe.Offsetof(c.Batches), 1304},
+		{"Counters.Delays", unsafe.Offsetof(c.Delays), 1440},
+		{"Counters.Given", unsafe.Offsetof(c.Given), 1712},
+		{"Counters.Marked", unsafe.Offsetof(c.Marked), 1984},
 		{"Histogram.Buckets", unsafe.Offsetof(c.Batches.Buckets), 0},
 		{"Histogram.Nanos", unsafe.Offsetof(c.Batches.Nanos), 128},
 
@@ -180,11 +184,11 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.field, row.got, row.want)
 		}
 	}
-	one := offsets{rings: 98304, policy: 131072, acks: 135168, slots: 139264, losses: 241664, six: 344064, copies: 397312, nat: 397312, end: 401408}
+	one := offsets{rings: 98304, policy: 131072, acks: 135168, slots: 139264, losses: 241664, six: 344064, mail: 397312, copies: 438272, nat: 438272, end: 442368}
 	if o := place(100, 1000, 1, 0); o != one {
 		t.Errorf("parts at %+v, want %+v", o, one)
 	}
-	two := offsets{rings: 98304, policy: 163840, acks: 167936, slots: 172032, losses: 274432, six: 376832, copies: 430080, nat: 430080, end: 434176}
+	two := offsets{rings: 98304, policy: 163840, acks: 167936, slots: 172032, losses: 274432, six: 376832, mail: 430080, copies: 471040, nat: 471040, end: 475136}
 	if o := place(100, 1000, 2, 0); o != two {
 		t.Errorf("parts of two workers at %+v, want %+v", o, two)
 	}

@@ -24,7 +24,8 @@ type Table struct {
 	slots    []Slot
 	losses   []Losses
 	six      []Addresses6
-	copies   []Copies // by worker and capture
+	copies   []Copies  // by worker and capture
+	mail     [2]Copies // in and out
 	nat      []byte
 }
 
@@ -53,7 +54,7 @@ const page = 4096 // bytes
 func align(n int) int { return (n + page - 1) &^ (page - 1) }
 
 // offsets of the parts, in bytes.
-type offsets struct{ rings, policy, acks, slots, losses, six, copies, nat, end int }
+type offsets struct{ rings, policy, acks, slots, losses, six, mail, copies, nat, end int }
 
 const headerBytes = int(unsafe.Sizeof(Header{}))
 
@@ -65,7 +66,8 @@ func place(slots, natBytes, workers, captured int) offsets {
 	o.slots = o.acks + align(slots*8)
 	o.losses = o.slots + align(slots*int(unsafe.Sizeof(Slot{})))
 	o.six = o.losses + align(slots*int(unsafe.Sizeof(Losses{})))
-	o.copies = o.six + align(slots*int(unsafe.Sizeof(Addresses6{})))
+	o.mail = o.six + align(slots*int(unsafe.Sizeof(Addresses6{})))
+	o.copies = o.mail + 2*copiesSize(mailRing)
 	o.nat = o.copies + workers*MaxCaptures*copiesSize(captured)
 	o.end = o.nat + align(natBytes)
 	return o
@@ -148,6 +150,10 @@ func Attach(mem []byte) (*Table, error) {
 	}
 	for at := o.rings; at < o.policy; at += (o.policy - o.rings) / int(workers) {
 		t.rings = append(t.rings, (*[sightings]sighting)(unsafe.Pointer(&mem[at])))
+	}
+	for i := range t.mail {
+		at, end := o.mail+i*copiesSize(mailRing), o.mail+(i+1)*copiesSize(mailRing)
+		t.mail[i] = newCopies(mem[at:end:end])
 	}
 	for at := o.copies; at < o.nat; at += copiesSize(int(captured)) {
 		t.copies = append(t.copies, newCopies(mem[at:at+copiesSize(int(captured)):at+copiesSize(int(captured))]))
