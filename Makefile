@@ -18,7 +18,7 @@ FIGURES     := ReadyAtOnce|SystemdKeeps|ATimePlanEnds|ADataPlanEnds|APlansRate|K
 export CGO_ENABLED ?= 0
 # The binary is built with it: so everything is, and nothing is compiled twice.
 TRIM        := -trimpath
-export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin
+export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/bin/tools/usr/bin:$(CURDIR)/bin/tools/usr/sbin
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
@@ -113,7 +113,7 @@ TOOLS := iperf3:iperf3 nft:nftables tc:iproute2 tcpdump:tcpdump unshare:util-lin
 	$(if $(filter x86_64,$(shell uname -m)),linux.uml:user-mode-linux modprobe:kmod)
 
 # Programs whose packages would start a server: unpacked, with the libraries they link.
-UNPACKED := promtool:prometheus turnserver:coturn
+UNPACKED := promtool:prometheus turnserver:coturn dhcpd:isc-dhcp-server
 
 deps:
 	@missing=(); for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing+=($${t##*:}); done; \

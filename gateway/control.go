@@ -43,6 +43,7 @@ type control struct {
 	reloads  chan reloading    // what the keeper says came of a reload
 	asking   asking
 	captures *capture.Captures
+	leasing  leasing
 
 	mu    sync.Mutex
 	state keeperState
@@ -56,6 +57,7 @@ func newControl(cfg *config.Config, table *clients.Table, forward, bell *clients
 	}
 	c.cfg.Store(cfg)
 	c.log = c.voice.logger(os.Stderr, wordControl, nil)
+	c.leasing = newLeasing(cfg)
 	c.instruct(cfg)
 	c.metrics = c.newMetrics()
 	c.losses = newLosses(table.Header().Counters())
@@ -103,6 +105,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 				return err
 			}
 			c.manager.Wake()
+			c.leasing.stir()
 		}
 	})
 	group.Go(func() error {
@@ -122,6 +125,7 @@ func (c *control) run(ctx context.Context, listener net.Listener, ready func(), 
 	})
 	group.Go(func() error { c.serveScrapes(ctx); return nil })
 	group.Go(func() error { c.followConfig(ctx); return nil })
+	group.Go(func() error { c.keepLease(ctx); return nil })
 	group.Go(func() error { c.losses.look(ctx, c.table.Header()); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -157,6 +161,7 @@ func (c *control) learn(s keeperState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state = s
+	c.leasing.stir()
 }
 
 // told is what the keeper saw last.

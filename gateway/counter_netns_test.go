@@ -34,6 +34,7 @@ type counter struct {
 var kinds = map[string]string{
 	"ip": "meta protocol ip", "ip6": "meta protocol ip6", "arp": "meta protocol arp",
 	"tcp": "meta l4proto tcp", "udp": "meta l4proto udp", "icmp": "ip protocol icmp", "shop": "tcp dport 8081",
+	"lease": "udp dport 67", "looped": "udp dport 68",
 	"borrowed": "ether saddr " + neighbourMAC + " ip6 saddr { " + clientIP6 + ", " + nextRouter6 + " }",
 }
 

@@ -24,7 +24,7 @@ var unshown = map[string]string{
 	"gateway.ReadBackup": "the command's", "gateway.Verdict": "the command's", "client.Client.Capture": "takes packets, and root",
 	"client.Capture.Next": "likewise", "client.Capture.End": "likewise", "client.Capture.Close": "likewise", "client.Capture.Said": "likewise", "client.Capture.Live": "likewise", "gateway.Version": "the command's",
 	"gateway.ParseRate": "config's", "gateway.ParseSize": "config's", "gateway.ParseDuration": "config's",
-	"sessions.New": "the gateway's own to call", "sessions.Manager.Run": "likewise", "sessions.Manager.Wake": "likewise", "sessions.Manager.Wall": "likewise", "sessions.Manager.Ready": "likewise",
+	"sessions.New": "the gateway's own to call", "sessions.Manager.Run": "likewise", "sessions.Manager.Wake": "likewise", "sessions.Manager.Wall": "likewise", "sessions.Manager.WallTrusted": "likewise", "sessions.Manager.Ready": "likewise",
 }
 
 // page is what pkg.go.dev shows of a package, and which of its examples run.

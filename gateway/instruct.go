@@ -57,6 +57,11 @@ func bits(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
+// ipv4 is an address of the table.
+func ipv4(ip uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, ip)))
+}
+
 // instruct puts into the table what of the config the forwarder reads there, and
 // has each of its workers go by it from its next round on. The host's slot, which
 // control does not use otherwise, is what changes.
@@ -72,7 +77,7 @@ func (c *control) instruct(cfg *config.Config) {
 		open = append(open, clients.PortRange{UDP: p.Protocol == "udp", First: p.First, Last: p.Last})
 	}
 	h.SetOpen(cfg.Host.Ports.All, open)
-	h.SetAddressing(addressing(cfg))
+	c.readdress()
 	h.SetForwards(forwards(cfg.Forwards))
 	c.table.Changed(clients.HostSlot)
 	c.forward.Ring()

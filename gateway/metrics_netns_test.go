@@ -60,9 +60,9 @@ func (s series) balance() error {
 		all := "gateway_" + unit.name + "_total"
 		received, transmitted := s.sum(all, `direction="rx"`), s.sum(all, `direction="tx"`)
 		in := received + total("own") + total("added")
-		out := transmitted + s.sum(unit.dropped, "") + s["gateway_queued_"+unit.name]
+		out := transmitted + s.sum(unit.dropped, "") + s["gateway_queued_"+unit.name] + total("local")
 		if in != out || received == 0 {
-			return fmt.Errorf("%s: received + own + added = %.0f, transmitted + dropped + queued = %.0f", unit.name, in, out)
+			return fmt.Errorf("%s: received + own + added = %.0f, transmitted + dropped + queued + local = %.0f", unit.name, in, out)
 		}
 		if paid := total("billed") + total("exempt") + total("own"); transmitted+total("hairpin") != paid {
 			return fmt.Errorf("%s: transmitted + hairpin = %.0f, billed + exempt + own = %.0f", unit.name, transmitted+total("hairpin"), paid)

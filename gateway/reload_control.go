@@ -87,6 +87,7 @@ func (c *control) adopt(cfg *config.Config) {
 	c.voice.set(cfg.Log)
 	c.cfg.Store(cfg)
 	c.instruct(cfg)
+	c.leasing.stir()
 	if err := c.manager.Adopt(sessionOptions(cfg)); err != nil {
 		c.log.Warn("the new speeds are in force as soon as the forwarder takes them in", "error", err)
 	}

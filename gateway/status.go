@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"maps"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -41,8 +39,9 @@ func (c *control) status(context.Context) api.Status {
 	}
 	own, _ := h.Addressing()
 	for _, ip := range own.Addresses {
-		s.NAT.Addresses = append(s.NAT.Addresses, api.NATAddress{Address: netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, ip))).String(), Mappings: int(h.Use(ip))})
+		s.NAT.Addresses = append(s.NAT.Addresses, api.NATAddress{Address: ipv4(ip).String(), Mappings: int(h.Use(ip))})
 	}
+	s.Lease = c.leaseStatus()
 	ports := maps.Clone(state.Ports)
 	for i, p := range []*api.Port{&s.Ports.LAN, &s.Ports.WAN, &s.Ports.Host} {
 		*p = ports[[]string{"lan", "wan", "host"}[i]]
@@ -80,11 +79,14 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	forwards := c.forwards(h)
 	if !forwards {
 		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
-	} else if a, _ := h.Addressing(); len(a.Addresses) == 0 && !c.cfg.Load().Bridges() {
-		degraded = append(degraded, "the gateway has no address on the WAN: nothing goes out")
-	} else if a.Gateway != 0 && !h.Resolved() {
-		degraded = append(degraded, "the next router "+c.cfg.Load().WAN.Gateway.String()+" does not answer ARP on "+
+	} else if a, _ := h.Addressing(); a.Gateway != 0 && !h.Resolved() {
+		degraded = append(degraded, "the next router "+ipv4(a.Gateway).String()+" does not answer ARP on "+
 			c.cfg.Load().WAN.Port()+": check the cable and wan.gateway")
+	} else if len(a.Addresses) == 0 && !c.cfg.Load().Bridges() && !c.cfg.Load().WAN.ByDHCP() {
+		degraded = append(degraded, "the gateway has no address on the WAN: nothing goes out")
+	}
+	if why := c.leaseTrouble(); why != "" {
+		degraded = append(degraded, why)
 	}
 	if h.Looped(c.clock.Now()) {
 		degraded = append(degraded, "the LAN and the WAN are joined elsewhere, too, so frames would go round for ever: nothing is bridged until 30 s after that way is gone; "+

@@ -47,5 +47,6 @@ var endings = [...]struct{ stage, words string }{
 	forwarder.RogueServer:     {"link", "an answer of a DHCP server, which is nobody's to give on the LAN's side"},
 	forwarder.RogueRouter:     {"link", "an IPv6 router's word, which is nobody's to give on the LAN's side"},
 	forwarder.Storm:           {"link", "more ARP, DHCP or neighbour discovery than passes without a session"},
+	forwarder.MailFull:        {"link", "more DHCP than the gateway has room for"},
 	forwarder.HandoverFull:    {"link", "more for one worker than the others could hand over"},
 }

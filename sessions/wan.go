@@ -54,11 +54,14 @@ func (w *wan) look(s sight, byCarrier bool, patience time.Duration) {
 // lookAtWAN sees whether the way out works. m.mu is held.
 func (m *Manager) lookAtWAN() {
 	now, h := m.opt.Boot(), m.table.Header()
-	was := m.wan.away
+	was, patience := m.wan.away, m.opt.PauseOnSilence
+	if a, _ := h.Addressing(); a.Gateway == 0 && len(a.Addresses) > 0 {
+		patience = 0 // a DHCP server has named no router: there is nobody to hear
+	}
 	m.wan.look(sight{
 		now: now, carrier: h.Down.Load()>>clients.WAN&1 == 0, heard: h.HopHeard(),
 		hears: h.GoesRound(now, stuck),
-	}, m.opt.PauseOnCarrierLoss, m.opt.PauseOnSilence)
+	}, m.opt.PauseOnCarrierLoss, patience)
 	switch away := m.wan.away; {
 	case away == was:
 	case away != 0:

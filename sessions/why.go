@@ -147,6 +147,13 @@ func (m *Manager) when(at time.Duration) time.Time {
 // it goes on from the newest time on disk where the box's own is not to be believed.
 func (m *Manager) Wall(at time.Duration) time.Time { return m.clock.wall(at) }
 
+// WallTrusted says whether Wall is the box's own clock: nothing on disk contradicts it.
+func (m *Manager) WallTrusted() bool {
+	m.clock.mu.Lock()
+	defer m.clock.mu.Unlock()
+	return m.clock.trusted
+}
+
 // standsBound fills in what the table says of a device. m.mu is held.
 func (m *Manager) standsBound(v *Standing, d *device) {
 	if d.refused != 0 && d.refused != d.ip {

@@ -30,6 +30,7 @@ type status struct {
 		Mappings, Flows int
 		Addresses       []natAddress
 	} `json:"nat"`
+	Lease       *lease            `json:"lease"`
 	Drops       map[string]uint64 `json:"drops"`
 	BilledBytes uint64            `json:"billed_bytes"`
 	ExemptBytes uint64            `json:"exempt_bytes"`
@@ -47,6 +48,24 @@ type configState struct {
 	ReadAt       time.Time `json:"read_at"`
 	NeedsRestart []string  `json:"needs_restart"`
 	Refused      string    `json:"refused"`
+}
+
+// lease is what a DHCP server has given the WAN.
+type lease struct {
+	State, Address, Router, Server string
+	Ends                           *time.Time
+}
+
+// String says which address, and for how long.
+func (l *lease) String() string {
+	if l.Address == "" {
+		return l.State + ": no address"
+	}
+	said := fmt.Sprintf("%s: %s by %s, router %s", l.State, l.Address, l.Server, orDash(l.Router))
+	if l.Ends != nil {
+		said += ", until " + l.Ends.Local().Format(time.DateTime)
+	}
+	return said
 }
 
 type port struct {
@@ -99,6 +118,9 @@ func showStatus(w io.Writer, s status) {
 	fmt.Fprintf(t, "clients\t%d bound, %d connected\n", s.Clients.Bound, s.Clients.Connected)
 	fmt.Fprintf(t, "sessions\t%s\n", counted(s.Sessions))
 	fmt.Fprintf(t, "NAT\t%d mappings, %d flows%s\n", s.NAT.Mappings, s.NAT.Flows, spread(s.NAT.Addresses))
+	if s.Lease != nil {
+		fmt.Fprintf(t, "DHCP\t%s\n", s.Lease)
+	}
 	fmt.Fprintf(t, "billed\t%s, and %s exempt\n", humanBytes(s.BilledBytes), humanBytes(s.ExemptBytes))
 	fmt.Fprintf(t, "dropped\t%s\n", counted(s.Drops))
 	var processes []string

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,6 +19,7 @@ type Status struct {
 	Sessions    map[sessions.State]int `json:"sessions" doc:"how many sessions of the devices seen lately are in each state: all that run or are paused, and some of the others"`
 	Clients     Clients                `json:"clients"`
 	NAT         NAT                    `json:"nat"`
+	Lease       *Lease                 `json:"lease,omitempty" doc:"of the WAN's address; absent unless it comes by DHCP"`
 	Drops       map[string]uint64      `json:"drops" doc:"packets dropped, by reason"`
 	BilledBytes uint64                 `json:"billed_bytes" doc:"layer-3 bytes billed to sessions, both directions"`
 	ExemptBytes uint64                 `json:"exempt_bytes" doc:"layer-3 bytes forwarded for the box itself, billed to nobody"`
@@ -67,6 +69,20 @@ type NAT struct {
 type NATAddress struct {
 	Address  string `json:"address"`
 	Mappings int    `json:"mappings" doc:"ports of it in use, as of at most 100 ms ago"`
+}
+
+// Lease is what the gateway has of a DHCP server on the WAN (RFC 2131). Without an
+// address it has none.
+type Lease struct {
+	State   string     `json:"state" doc:"what its client does"`
+	Address string     `json:"address" doc:"with the prefix length; empty: none"`
+	Router  string     `json:"router" doc:"empty: the server names none"`
+	Server  string     `json:"server"`
+	DNS     []string   `json:"dns" nullable:"false" doc:"name servers"`
+	Since   *time.Time `json:"since,omitempty" doc:"when it was last given"`
+	Renews  *time.Time `json:"renews,omitempty" doc:"when more time is asked for; absent: it has no end"`
+	Ends    *time.Time `json:"ends,omitempty" doc:"absent: it has no end"`
+	Trouble string     `json:"trouble" doc:"what is wrong; empty: nothing is"`
 }
 
 // Process is one of gatewayd's own.

@@ -18,6 +18,8 @@ var (
 	ownBytes       = describe("own_bytes_total", "Layer-3 bytes of packets that the gateway made.")
 	addedPackets   = describe("added_packets_total", "Fragments beyond the first of each packet.")
 	addedBytes     = describe("added_bytes_total", "Layer-3 bytes of headers that fragmenting added.")
+	localPackets   = describe("local_packets_total", "Packets for the gateway itself: what DHCP servers on the WAN answer it.")
+	localBytes     = describe("local_bytes_total", "Layer-3 bytes for the gateway itself.")
 	hairpinPackets = describe("hairpin_packets_total", "Packets from client to client that turned round at the WAN address; on no port, billed to both.")
 	hairpinBytes   = describe("hairpin_bytes_total", "Layer-3 bytes from client to client that turned round at the WAN address.")
 	queuedPackets  = describe("queued_packets", "Packets that wait for a client's rate, for a next hop, or as fragments for their first.")

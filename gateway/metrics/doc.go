@@ -6,17 +6,18 @@
 // control. They balance, in packets and in layer-3 bytes; a super-packet counts
 // as the packets it becomes:
 //
-//	received + hairpin + own + added = transmitted + hairpin + dropped + queued
+//	received + hairpin + own + added = transmitted + hairpin + dropped + queued + local
 //	transmitted + hairpin = billed + exempt + own
 //
 //	received     sum of gateway_bytes_total{direction="rx"} over lan, wan and host
 //	hairpin      gateway_hairpin_bytes_total: from client to client by the WAN address,
 //	             sent and received once more without a port
-//	own          gateway_own_bytes_total: ICMP errors; the gateway's ARP is not layer 3
+//	own          gateway_own_bytes_total: ICMP errors, and what asks for an address by DHCP; the gateway's ARP is not layer 3
 //	added        gateway_added_bytes_total: headers of fragments
-//	transmitted  sum of gateway_bytes_total{direction="tx"}; what is local, for the
-//	             box itself, is port="host"
+//	transmitted  sum of gateway_bytes_total{direction="tx"}; what is for the rest of
+//	             the box is port="host"
 //	dropped      sum of gateway_drop_bytes_total over all reasons
+//	local        gateway_local_bytes_total: what DHCP servers on the WAN answer the gateway
 //	queued       gateway_queued_bytes: waiting for a client's rate, a next hop or a first fragment
 //	billed       gateway_billed_bytes_total
 //	exempt       gateway_exempt_bytes_total: the box's own traffic and clients' with it; of a bridge what is for

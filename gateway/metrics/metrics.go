@@ -158,6 +158,8 @@ func (s sink) counters(c clients.Counters, reasons []string) {
 	s.count(addedBytes, t.AddedBytes)
 	s.count(hairpinPackets, t.HairpinPackets)
 	s.count(hairpinBytes, t.HairpinBytes)
+	s.count(localPackets, t.LocalPackets)
+	s.count(localBytes, t.LocalBytes)
 	s.gauge(queuedPackets, float64(t.QueuedPackets))
 	s.gauge(queuedBytes, float64(t.QueuedBytes))
 	s.histogram(batch, &c.Batches)

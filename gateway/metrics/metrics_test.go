@@ -31,7 +31,7 @@ func sample(t *testing.T, change ...func(*Options)) *Metrics {
 	h.Worker[0].Lost.Store(19)
 	c := clients.Counters{
 		Totals: clients.Totals{BilledBytes: 1, BilledPackets: 2, ExemptBytes: 3, ExemptPackets: 4, OwnBytes: 5, OwnPackets: 6,
-			AddedBytes: 7, AddedPackets: 8, QueuedBytes: 9, QueuedPackets: 10, HairpinBytes: 22, HairpinPackets: 23},
+			AddedBytes: 7, AddedPackets: 8, QueuedBytes: 9, QueuedPackets: 10, HairpinBytes: 22, HairpinPackets: 23, LocalBytes: 24, LocalPackets: 25},
 	}
 	for i := range c.Ports {
 		n := uint64(100 * (i + 1))
@@ -95,6 +95,8 @@ gateway_added_bytes_total 7
 gateway_added_packets_total 8
 gateway_hairpin_bytes_total 22
 gateway_hairpin_packets_total 23
+gateway_local_bytes_total 24
+gateway_local_packets_total 25
 gateway_queued_bytes 9
 gateway_queued_packets 10
 gateway_batch_seconds_bucket{le="1e-05"} 1
