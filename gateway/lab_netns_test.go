@@ -108,19 +108,9 @@ func newLab(t *testing.T, config ...string) *lab {
 // neighbour makes another client on the same cable, in a namespace of its own.
 func (l *lab) neighbour(mac, ip string) *namespace {
 	l.t.Helper()
-	n := newNamespace(l.t)
-	check(l.t, l.client.do(func() error {
-		eth0, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		address, err := net.ParseMAC(mac)
-		if err != nil {
-			return err
-		}
-		return netlink.LinkAdd(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE, LinkAttrs: netlink.LinkAttrs{
-			Name: "eth0", ParentIndex: eth0.Attrs().Index, HardwareAddr: address, Namespace: netlink.NsFd(int(n.handle)), TxQLen: 1000}})
-	}))
+	address, err := net.ParseMAC(mac)
+	check(l.t, err)
+	n := l.client.beside(address)
 	if l.ipv4Only {
 		n.setting("ipv6/conf/all/disable_ipv6", "1")
 	}
@@ -128,6 +118,22 @@ func (l *lab) neighbour(mac, ip string) *namespace {
 	n.run("ip", "addr", "add", ip+"/16", "dev", "eth0")
 	n.run("ip", "route", "add", "default", "via", l.router)
 	return n
+}
+
+// beside makes another station on the cable of eth0, in a namespace of its own; without
+// a MAC it has any.
+func (n *namespace) beside(mac net.HardwareAddr) *namespace {
+	n.t.Helper()
+	other := newNamespace(n.t)
+	check(n.t, n.do(func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkAdd(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE, LinkAttrs: netlink.LinkAttrs{
+			Name: "eth0", ParentIndex: eth0.Attrs().Index, HardwareAddr: mac, Namespace: netlink.NsFd(int(other.handle)), TxQLen: 1000}})
+	}))
+	return other
 }
 
 // offloads switches all that the four interfaces do for their kernels.

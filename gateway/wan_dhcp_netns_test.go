@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 )
 
 const wanByDHCP = "wan: {interface: eth0, address: dhcp}"
@@ -268,15 +266,7 @@ func TestALeaseOutlivesTheGateway(t *testing.T) {
 // station is another one on the WAN, with an address.
 func (l *lab) station(ip string) *namespace {
 	l.t.Helper()
-	n := newNamespace(l.t)
-	check(l.t, l.server.do(func() error {
-		eth0, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkAdd(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE, LinkAttrs: netlink.LinkAttrs{
-			Name: "eth0", ParentIndex: eth0.Attrs().Index, Namespace: netlink.NsFd(int(n.handle)), TxQLen: 1000}})
-	}))
+	n := l.server.beside(nil)
 	n.run("ip", "link", "set", "eth0", "up")
 	n.run("ip", "addr", "add", ip+"/24", "dev", "eth0")
 	return n
