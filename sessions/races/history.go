@@ -241,10 +241,14 @@ func shortest(ops []porcupine.Operation) string {
 // Tell is a device's history in words.
 func (h *History) Tell(device int) string { return tell(h.ops[device]) }
 
+// tell leaves out what is neither a call nor among the last packets.
 func tell(ops []porcupine.Operation) string {
 	const most = 100
 	var b strings.Builder
-	for _, op := range ops[max(0, len(ops)-most):] {
+	for i, op := range ops {
+		if op.Input.(Call).Verb == Pass && i < len(ops)-most {
+			continue
+		}
 		fmt.Fprintf(&b, "\n%9.3f..%9.3f ms  %v -> %+v", float64(op.Call)/1e6, float64(op.Return)/1e6, op.Input, op.Output)
 	}
 	return b.String()

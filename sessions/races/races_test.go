@@ -30,6 +30,9 @@ func TestHistories(t *testing.T) {
 		}
 		return all
 	}
+	short := Call{Verb: Create, Time: Short, Slow: true}
+	two := []at{{Call{Verb: Create, Time: Long}, Answer{Session: 2}, 30, 35}}
+	ranOut, deleted := at{of(RunOut, 1), Answer{}, 40, 50}, []at{{of(Delete, 2), Answer{}, 70, 72}}
 	throttled := append([]at{{slow, Answer{Session: 1}, 0, 1}, connect}, passes(1, 30, 3)...)
 	for _, row := range []struct {
 		name        string
@@ -64,6 +67,11 @@ func TestHistories(t *testing.T) {
 		{"what is bought does not", slices.Concat(throttled, []at{{Call{Verb: Create, Time: Long}, Answer{Session: 2}, 50, 51}},
 			passes(1, 60, mostLate+1)), Refused, 0, 0},
 		{"a throttle ends with the disconnect", slices.Concat(throttled, []at{ends, {of(Connect, 0), Answer{Session: 1}, 140, 141}}), Refused, 0, 0},
+		{"what took over by itself is deleted before control heard of that", slices.Concat(throttled[:3], two, passes(2, 60, 1), deleted, passes(1, 80, 2), []at{ends}), Linear, 18, 92},
+		{"what took over as time was up is deleted before control heard of that", slices.Concat([]at{{short, Answer{Session: 1}, 0, 1}, connect}, two, []at{ranOut},
+			passes(2, 60, 1), deleted, passes(1, 80, 2), []at{ends}), Linear, 28, 92},
+		{"what took over is deleted after what had no throttle", slices.Concat([]at{{Call{Verb: Create, Time: Short}, Answer{Session: 1}, 0, 1}, connect}, two, []at{ranOut},
+			passes(2, 60, 1), deleted, passes(1, 80, 2), []at{ends}), Refused, 0, 0},
 		{"a throttle that is taken away ends", slices.Concat(throttled, []at{{of(Slow, 1), Answer{}, 50, 51}}, passes(1, 60, 1)), Refused, 0, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -221,10 +221,15 @@ func (o owner) passes(billed int64) []owner {
 		return nil
 	}
 	o.sold[o.running-1].used += Parcel
-	if s.throttles() && s.life == 0 && !o.slowly {
+	o.takesOver(s)
+	return []owner{o}
+}
+
+// takesOver notes that the running one took over by itself from s.
+func (o *owner) takesOver(s *sold) {
+	if o.running != 0 && !o.slowly && s.throttles() && s.life == 0 {
 		o.fell = s.id
 	}
-	return []owner{o}
 }
 
 // runsOut ends the session at a place, whose time is used up.
@@ -236,6 +241,7 @@ func (o owner) runsOut(at int) []owner {
 	topped.ending = true
 	o.sold[at-1].over = true
 	o.run(o.after(), true)
+	o.takesOver(&o.sold[at-1])
 	return []owner{o, topped}
 }
 
