@@ -38,6 +38,19 @@ func nextRouterBits(w *config.WAN) uint32 {
 	return bits(w.Gateway)
 }
 
+// whereabouts are the gateway's own addresses on the WAN that are in force, and the next
+// router; invalid: there is none.
+func whereabouts(h *clients.Header) (own []netip.Prefix, router netip.Addr) {
+	a, _ := h.Addressing()
+	for _, is := range a.Addresses {
+		own = append(own, netip.PrefixFrom(ipv4(is), a.Bits))
+	}
+	if a.Gateway != 0 {
+		router = ipv4(a.Gateway)
+	}
+	return own, router
+}
+
 // forwards are the config's forwards as the table has them.
 func forwards(of []config.Forward) (list []clients.Forward) {
 	for _, w := range of {

@@ -319,25 +319,31 @@ func (c *control) leaseStatus() *api.Lease {
 	return s
 }
 
+// advice is what is wrong, and what to do about it.
+type advice struct{ seen, do string }
+
 // leaseTrouble says what is wrong with the WAN's address; empty: nothing, or it does not
 // come by DHCP.
-func (c *control) leaseTrouble() string {
+func (c *control) leaseTrouble() advice {
 	l := &c.leasing
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cfg := c.cfg.Load()
 	if !cfg.WAN.ByDHCP() || l.standing {
-		return ""
+		return advice{}
 	}
+	check := "check the cable of " + cfg.WAN.Port() + " and the network behind it"
 	switch {
 	case l.held && !l.lease.Router.IsValid():
-		return fmt.Sprintf("the DHCP server %v names no router: nothing goes beyond %v", l.lease.Server, l.lease.Address.Masked())
+		return advice{fmt.Sprintf("the DHCP server %v names no router: nothing goes beyond %v", l.lease.Server, l.lease.Address.Masked()),
+			"have it name one, or set wan.address and wan.gateway"}
 	case l.held && l.why != "":
-		return fmt.Sprintf("the WAN's address %v is not renewed: %s; check the cable of %s and the network behind it", l.lease.Address.Addr(), l.why, cfg.WAN.Port())
+		return advice{fmt.Sprintf("the WAN's address %v is not renewed: %s", l.lease.Address.Addr(), l.why), check}
 	case l.held:
-		return ""
+		return advice{}
 	case l.why != "":
-		return fmt.Sprintf("the gateway has no address on the WAN, so nothing goes out: %s; check the cable of %s and the network behind it, or set wan.address and wan.gateway", l.why, cfg.WAN.Port())
+		return advice{"the gateway has no address on the WAN, so nothing goes out: " + l.why, check + ", or set wan.address and wan.gateway"}
 	}
-	return "the gateway has no address on the WAN yet, so nothing goes out: it asks for one by DHCP on " + cfg.WAN.Port()
+	return advice{"the gateway has no address on the WAN yet, so nothing goes out: it asks for one by DHCP on " + cfg.WAN.Port(),
+		"wait a few seconds; if it stays so, " + check}
 }

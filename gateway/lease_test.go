@@ -185,14 +185,14 @@ func TestWhereTheGatewayIs(t *testing.T) {
 	h.SetAddressing(clients.Addressing{Addresses: []uint32{bits(netip.MustParseAddr("203.0.113.9"))}, Bits: 24})
 	c.readdress()
 	own("a control that has not asked", "203.0.113.9")
-	if why := c.leaseTrouble(); why != "" {
+	if why := c.leaseTrouble(); why != (advice{}) {
 		t.Errorf("meanwhile %q", why)
 	}
 	l := &c.leasing
 	l.standing = false
 	c.readdress()
 	own("without a lease")
-	if why := c.leaseTrouble(); !strings.Contains(why, "no address on the WAN yet") {
+	if why := c.leaseTrouble(); !strings.Contains(why.seen, "no address on the WAN yet") || !strings.Contains(why.do, "cable of") {
 		t.Errorf("without a lease: %q", why)
 	}
 	l.lease, l.held, l.state = given(0), true, dhcp.Bound
@@ -201,7 +201,7 @@ func TestWhereTheGatewayIs(t *testing.T) {
 	if a, _ := h.Addressing(); a.Bits != 24 || ipv4(a.Gateway) != l.lease.Router {
 		t.Errorf("%+v", a)
 	}
-	if s := c.leaseStatus(); s == nil || s.Address != "203.0.113.50/24" || s.Router != "203.0.113.1" || s.Ends == nil || c.leaseTrouble() != "" {
+	if s := c.leaseStatus(); s == nil || s.Address != "203.0.113.50/24" || s.Router != "203.0.113.1" || s.Ends == nil || c.leaseTrouble() != (advice{}) {
 		t.Errorf("%+v, %q", s, c.leaseTrouble())
 	}
 	next := *c.cfg.Load()
@@ -210,7 +210,7 @@ func TestWhereTheGatewayIs(t *testing.T) {
 	l.standing = true
 	c.readdress()
 	own("by the config", "198.51.100.2")
-	if s := c.leaseStatus(); s != nil || c.leaseTrouble() != "" {
+	if s := c.leaseStatus(); s != nil || c.leaseTrouble() != (advice{}) {
 		t.Errorf("by the config: %+v, %q", s, c.leaseTrouble())
 	}
 	c.cfg.Store(before)

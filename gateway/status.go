@@ -80,13 +80,16 @@ func (c *control) health(state keeperState, counters *clients.Counters) (ready b
 	if !forwards {
 		degraded = append(degraded, "the forwarder is not running: no packet passes; it is being started again")
 	} else if a, _ := h.Addressing(); a.Gateway != 0 && !h.Resolved() {
-		degraded = append(degraded, "the next router "+ipv4(a.Gateway).String()+" does not answer ARP on "+
-			c.cfg.Load().WAN.Port()+": check the cable and wan.gateway")
+		check := "check the cable and wan.gateway"
+		if c.cfg.Load().WAN.ByDHCP() {
+			check = "check the cable and the network behind it"
+		}
+		degraded = append(degraded, "the next router "+ipv4(a.Gateway).String()+" does not answer ARP on "+c.cfg.Load().WAN.Port()+": "+check)
 	} else if len(a.Addresses) == 0 && !c.cfg.Load().Bridges() && !c.cfg.Load().WAN.ByDHCP() {
 		degraded = append(degraded, "the gateway has no address on the WAN: nothing goes out")
 	}
-	if why := c.leaseTrouble(); why != "" {
-		degraded = append(degraded, why)
+	if is := c.leaseTrouble(); is.seen != "" {
+		degraded = append(degraded, is.seen+"; "+is.do)
 	}
 	if h.Looped(c.clock.Now()) {
 		degraded = append(degraded, "the LAN and the WAN are joined elsewhere, too, so frames would go round for ever: nothing is bridged until 30 s after that way is gone; "+

@@ -166,6 +166,7 @@ func TestWANByDHCP(t *testing.T) {
 			if s := d.leased(); s.State != "selecting" || s.Address != "" || len(s.own) > 0 {
 				t.Errorf("without a server: %+v", s)
 			}
+			d.saysOf(clientIP, "route", "check the cable of eth0", "is NOT online", "has no address on the WAN")
 			up, down := l.beforeDHCP() // what it answered the client is nobody's
 			server := l.gives(row.server, thePool)
 			own := d.has(thePool, 6*soon) // the next question may be half a minute away
@@ -325,6 +326,7 @@ func TestALeaseOfNoUse(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	d.admit(anHour)
+	d.saysOf(clientIP, "route", "have it name one", "is NOT online", "names no router")
 	eventually(t, 3*soon, "what is on the WAN's own network answers", func() error {
 		_, err := l.client.try("ping", "-c", "1", "-W", "1", routerIP)
 		return err
@@ -333,6 +335,7 @@ func TestALeaseOfNoUse(t *testing.T) {
 	l.gives("dnsmasq", thePool)
 	d.has(thePool, 6*soon)
 	l.pingsOut()
+	d.saysOf(clientIP, "", "", "is online")
 }
 
 // A reload changes between an address of the config and one by DHCP, under a session.

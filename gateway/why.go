@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -29,9 +30,12 @@ type scene struct {
 	asked    string // D
 	cfg      *config.Config
 	lan, wan api.Port
-	forwards bool // the forwarder goes round
-	stopped  bool // admission, as a whole
-	resolved bool // the next router answers ARP, or none is known
+	forwards bool           // the forwarder goes round
+	stopped  bool           // admission, as a whole
+	resolved bool           // the next router answers ARP, or none is known
+	own      []netip.Prefix // in force on the WAN
+	router   netip.Addr     // likewise the next router; invalid: none
+	trouble  advice         // with a WAN address that comes by DHCP
 	flows    int
 	global   bool            // its speed is the global one
 	speed    [2]limiter.Rate // of the moment, by sessions.WaitedUp and WaitedDown
@@ -102,6 +106,8 @@ func (c *control) why(ctx context.Context, key string) (api.Why, error) {
 		Standing: s, asked: key, cfg: c.cfg.Load(), lan: state.Ports["lan"], wan: state.Ports["wan"],
 		forwards: c.forwards(h), stopped: h.Stop.Load() != 0, resolved: h.Resolved() || c.cfg.Load().Bridges() && !c.cfg.Load().WAN.Gateway.IsValid(), flows: int(flows),
 	}
+	sc.own, sc.router = whereabouts(h)
+	sc.trouble = c.leaseTrouble()
 	if s.Passing != nil {
 		sc.global = s.Passing.Session.UseGlobalSpeed
 		c.measure(ctx, sc)

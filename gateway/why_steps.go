@@ -195,21 +195,20 @@ func (sc *scene) route() finding {
 	switch {
 	case !sc.wan.Up:
 		return stops("check the cable and the port: ip link show "+port, "the WAN port %s has no link", port)
+	case sc.trouble.seen != "" && !sc.router.IsValid():
+		return stops(sc.trouble.do, "%s", sc.trouble.seen)
 	case !sc.resolved && sc.cfg.WAN.ByDHCP():
-		return stops("check the cable, and whether a DHCP server answers there", "no next router answers ARP on %s: it comes by DHCP", port)
+		return stops("check the cable and the network behind it", "the next router %v, which came by DHCP, does not answer ARP on %s", sc.router, port)
 	case !sc.resolved:
-		return stops("check the cable and wan.gateway in the config", "the next router %v does not answer ARP on %s", sc.cfg.WAN.Gateway, port)
+		return stops("check the cable and wan.gateway in the config", "the next router %v does not answer ARP on %s", sc.router, port)
 	}
 	if l, ok := sc.lost(forwarder.Unresolved); ok {
 		return holds("", "it spoke to a neighbour of the WAN port that does not answer ARP; the last %s", sc.ago(l.Last)).on(l.Last)
 	}
-	if sc.cfg.WAN.ByDHCP() {
-		return fine("WAN port %s is up and the next router answers ARP", port)
-	}
-	if !sc.cfg.WAN.Gateway.IsValid() {
+	if !sc.router.IsValid() {
 		return fine("WAN port %s is up", port)
 	}
-	return fine("WAN port %s is up and the next router %v answers ARP", port, sc.cfg.WAN.Gateway)
+	return fine("WAN port %s is up and the next router %v answers ARP", port, sc.router)
 }
 
 // limit: what holds its speed?
@@ -301,11 +300,7 @@ func (sc *scene) back() finding {
 		if sc.cfg.Bridges() {
 			return holds("does what is behind the WAN port answer it?", "%d packets have gone out and none has come back", u.UpPackets)
 		}
-		if sc.cfg.WAN.ByDHCP() {
-			return holds("does the next router know the way back to the gateway's own address, and does the internet behind it work?",
-				"%d packets have gone out and none has come back", u.UpPackets)
-		}
-		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.cfg.WAN.Gateway, words(sc.cfg.WAN.Addresses.List)),
+		return holds(fmt.Sprintf("does the next router %v know the way back to %s, and does the internet behind it work?", sc.router, words(sc.own)),
 			"%d packets have gone out and none has come back", u.UpPackets)
 	case sc.Came.IsZero():
 		return fine("nothing has come back yet")

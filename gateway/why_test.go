@@ -65,7 +65,7 @@ func TestVerdictsOfABridge(t *testing.T) {
 	} {
 		sc := sceneOf(func(sc *scene) {
 			sc.cfg.Mode = config.ModeBridge
-			sc.cfg.WAN.Addresses.List, sc.cfg.WAN.Gateway = nil, netip.Addr{}
+			sc.cfg.WAN.Addresses.List, sc.cfg.WAN.Gateway, sc.own, sc.router = nil, netip.Addr{}, nil, netip.Addr{}
 			row.change(sc)
 		})
 		w := sc.tell()
@@ -104,7 +104,8 @@ func TestEveryReasonHasWords(t *testing.T) {
 	}
 }
 
-// What is said where the WAN's address comes by DHCP speaks of none that the config has not.
+// What is said where the WAN's address comes by DHCP speaks of what came, and of nothing that
+// the config has not.
 func TestVerdictsOverALease(t *testing.T) {
 	const name = "device 3 (02:00:00:00:00:0c, 10.10.0.2) "
 	for _, row := range []struct {
@@ -112,12 +113,20 @@ func TestVerdictsOverALease(t *testing.T) {
 		change                  func(*scene)
 	}{
 		{"all is well", "", name + "is online", "", func(*scene) {}},
-		{"no next router", "route", name + "is NOT online: no next router answers ARP on eth0: it comes by DHCP", "whether a DHCP server answers there", func(sc *scene) { sc.resolved = false }},
+		{"the next router is silent", "route", name + "is NOT online: the next router 192.0.2.1, which came by DHCP, does not answer ARP on eth0", "the network behind it", func(sc *scene) { sc.resolved = false }},
+		{"no address", "route", name + "is NOT online: no server answers", "ask it", func(sc *scene) {
+			sc.own, sc.router, sc.resolved, sc.trouble = nil, netip.Addr{}, false, advice{"no server answers", "ask it"}
+		}},
+		{"no router", "route", name + "is NOT online: nothing goes beyond 192.0.2.0/24", "have it name one", func(sc *scene) {
+			sc.router, sc.trouble = netip.Addr{}, advice{"nothing goes beyond 192.0.2.0/24", "have it name one"}
+		}},
+		{"not renewed", "", name + "is online", "", func(sc *scene) { sc.trouble = advice{"it is not renewed", "ask it"} }},
 		{"no port is free", "nat", name + "is online, but held back: all ports of the WAN address are in use", "gatewayd status", loses(forwarder.NoPort)},
-		{"nothing comes back", "return", name + "is online, but held back: 10 packets have gone out and none has come back", "the gateway's own address", func(sc *scene) { sc.Passing.Use.DownPackets = 0 }},
+		{"nothing comes back", "return", name + "is online, but held back: 10 packets have gone out and none has come back", "the next router 192.0.2.1 know the way back to 192.0.2.50/24", func(sc *scene) { sc.Passing.Use.DownPackets = 0 }},
 	} {
 		w := sceneOf(func(sc *scene) {
 			sc.cfg.WAN.Addresses, sc.cfg.WAN.Gateway = config.Addresses{DHCP: true}, netip.Addr{}
+			sc.own, sc.router = []netip.Prefix{netip.MustParsePrefix("192.0.2.50/24")}, netip.MustParseAddr("192.0.2.1")
 			row.change(sc)
 		}).tell()
 		if !strings.HasPrefix(w.Verdict, row.verdict) || !strings.Contains(w.Do, row.do) {
@@ -127,7 +136,7 @@ func TestVerdictsOverALease(t *testing.T) {
 			if decides := st.State == api.WhyStops || st.State == api.WhyHolds; decides && row.step != st.Step {
 				t.Errorf("%s: step %s %s: %s", row.name, st.Step, st.State, st.Seen)
 			}
-			if st.Step == "route" && row.step != "route" && st.Seen != "WAN port eth0 is up and the next router answers ARP" {
+			if st.Step == "route" && row.step != "route" && st.Seen != "WAN port eth0 is up and the next router 192.0.2.1 answers ARP" {
 				t.Errorf("%s: %s", row.name, st.Seen)
 			}
 			for _, word := range []string{"invalid", "wan.gateway", "203.0.113"} {
@@ -158,7 +167,7 @@ func sceneOf(change func(*scene)) *scene {
 			Next: &s,
 		},
 		asked: "3", cfg: &cfg, lan: api.Port{Name: "eth1", Up: true}, wan: api.Port{Name: "eth0", Up: true},
-		forwards: true, resolved: true, flows: 12,
+		forwards: true, resolved: true, flows: 12, own: cfg.WAN.Addresses.List, router: cfg.WAN.Gateway,
 	}
 	if change != nil {
 		change(sc)
