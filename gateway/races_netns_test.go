@@ -27,7 +27,7 @@ type race struct {
 	d       *daemon
 	began   time.Time
 	ids     [races.Devices]int64
-	guide   session // of who is always let in
+	guide   session // of one who is always let in
 	parcels *parcels
 
 	mu   sync.Mutex
@@ -44,20 +44,34 @@ func newRace(t *testing.T, program string, workers int) *race {
 	r := &race{t: t, l: l, d: l.start(), began: time.Now(), told: map[string]time.Duration{}}
 	r.History = races.New(r.now)
 	l.client.run("ip", "link", "set", "eth0", "arp", "off") // it is none of them
-	for i := range races.Devices + 1 {
+	add := func(i int) (of string, v device) {
 		mac, ip := member(i)
-		var v device
 		r.d.must("POST", "/devices", fmt.Sprintf(`{"mac":"%v","ip":"%v"}`, mac, ip), &v)
-		if i < races.Devices {
-			r.ids[i] = v.ID
-			continue
-		}
-		r.d.must("POST", "/devices/"+mac.String()+"/sessions", anHour, &r.guide)
-		r.d.must("POST", "/devices/"+mac.String()+"/connect", "", nil)
+		return "/devices/" + mac.String(), v
+	}
+	for i := range races.Devices {
+		_, v := add(i)
+		r.ids[i] = v.ID
 	}
 	r.parcels = newParcels(l, r.now)
+	guided := map[int]bool{}
+	for i := races.Devices; len(guided) < workers && i < races.Devices+candidates; i++ {
+		of, _ := add(i)
+		r.d.must("POST", of+"/sessions", anHour, &r.guide)
+		r.d.must("POST", of+"/connect", "", nil)
+		if of := r.parcels.workerOf(i, workers); !guided[of] {
+			guided[of] = true
+			r.parcels.guides = append(r.parcels.guides, i)
+		}
+	}
+	if len(guided) < workers {
+		t.Fatalf("no guide for each of %d workers: %v", workers, guided)
+	}
 	return r
 }
+
+// candidates is how many devices are looked at for one of each worker's.
+const candidates = 64
 
 // runs makes a history.
 func (r *race) runs(seed uint64) {
@@ -322,7 +336,7 @@ func (r *race) ends(i int) {
 // what arrived at the far ends, to the byte, and against the test's own clock.
 func (r *race) sums() {
 	r.t.Helper()
-	up, down := r.l.server.counted(guide), r.l.client.counted(guide)
+	up, down := r.l.server.counted(races.Devices-1), r.l.client.counted(races.Devices-1)
 	var least, most, billed time.Duration
 	var sold int
 	for i := range races.Devices {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,46 +15,48 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gatewayd/forwarder/nat"
 	"gatewayd/sessions/races"
 )
 
 // parcels sends datagrams of many devices, numbered, from the client's end of the
-// cable, and has the server send each of them back. Behind each goes one of a
-// device that is always let in: when that has arrived, what was sent before it has
-// too, or never will. Both ends send from one thread on one processor, so that
-// nothing overtakes.
+// cable, and has the server send each of them back. Behind each go those of the
+// guides, devices that are always let in, one of each worker's: when all have arrived,
+// what was sent before them has too, or never will. Both ends send from one thread on
+// one processor, so that nothing overtakes what the same worker passes.
 //
 // The payload is the device (4 bytes, big-endian), the number (4 bytes), and zeros.
 type parcels struct {
 	t       *testing.T
 	now     func() time.Duration
 	gateway net.HardwareAddr
-	out     chan [2][]byte
+	out     chan [][]byte
+	guides  []int  // devices; before the first parcel
 	fds     [2]int // packet socket at the client, UDP socket at the server
 	running sync.WaitGroup
 
 	mu      sync.Mutex
 	sent    []parcel             // by number
-	news    map[uint32]chan bool // who waits for the echo behind a parcel
+	news    map[uint32]chan bool // who waits for the echoes behind a parcel
+	ports   map[int]uint16       // external, of devices that were seen at the server
 	stopped bool
 }
 
-// parcel is what became of a datagram and of the one behind it: moments of the
+// parcel is what became of a datagram and of those behind it: moments of the
 // test's own clock, 0: it has not come.
 type parcel struct {
 	device             int
 	sent               time.Duration
-	there, fenceThere  time.Duration // at the server
-	back, fenceBack    time.Duration // at the client
+	there, fenceThere  time.Duration // at the server; the last guide
+	back, fenceBack    time.Duration // at the client; likewise
+	guidesThere        int
+	guidesBack         int
 	sized, twice, lost bool
 }
 
-// guide is the device that is always let in.
-const guide = races.Devices
-
 func newParcels(l *lab, now func() time.Duration) *parcels {
 	l.t.Helper()
-	p := &parcels{t: l.t, now: now, gateway: l.portMAC("eth1"), out: make(chan [2][]byte), news: map[uint32]chan bool{}}
+	p := &parcels{t: l.t, now: now, gateway: l.portMAC("eth1"), out: make(chan [][]byte), news: map[uint32]chan bool{}, ports: map[int]uint16{}}
 	var link int
 	check(l.t, l.client.do(func() error {
 		eth0, err := net.InterfaceByName("eth0")
@@ -75,7 +78,7 @@ func newParcels(l *lab, now func() time.Duration) *parcels {
 		check(l.t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000}))
 	}
 	for _, n := range []*namespace{l.client, l.server} {
-		n.count(guide)
+		n.count(races.Devices - 1)
 	}
 	for _, f := range []func() error{func() error { return p.sends(link) }, p.echoes, p.receives} {
 		p.running.Go(func() {
@@ -126,8 +129,8 @@ func (p *parcels) over() bool {
 
 func (p *parcels) sends(link int) error {
 	err := stay()
-	for pair := range p.out {
-		for _, frame := range pair {
+	for frames := range p.out {
+		for _, frame := range frames {
 			if sent := unix.Sendto(p.fds[0], frame, 0, &unix.SockaddrLinklayer{Ifindex: link}); sent != nil {
 				err = sent
 			}
@@ -146,6 +149,9 @@ func (p *parcels) echoes() error {
 		n, from, err := unix.Recvfrom(p.fds[1], buf, 0)
 		if err != nil {
 			continue // nothing for a while
+		}
+		if at, ok := from.(*unix.SockaddrInet4); ok {
+			p.saw(buf[:n], uint16(at.Port))
 		}
 		p.arrived(buf[:n], true)
 		if err := unix.Sendto(p.fds[1], buf[:n], 0, from); err != nil {
@@ -175,30 +181,66 @@ func (p *parcels) arrived(payload []byte, there bool) {
 	device, number := binary.BigEndian.Uint32(payload), binary.BigEndian.Uint32(payload[4:])
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if int(number) >= len(p.sent) {
+	if uint64(number) >= uint64(len(p.sent)) {
 		return
 	}
 	x := &p.sent[number]
+	if slices.Contains(p.guides, int(device)) {
+		n, at := &x.guidesBack, &x.fenceBack
+		if there {
+			n, at = &x.guidesThere, &x.fenceThere
+		}
+		if *n++; *n == len(p.guides) {
+			*at = p.now()
+		}
+		if heard := p.news[number]; x.fenceBack != 0 && heard != nil {
+			close(heard)
+			delete(p.news, number)
+		}
+		return
+	}
 	at := &x.back
-	switch {
-	case device == guide && there:
-		at = &x.fenceThere
-	case device == guide:
-		at = &x.fenceBack
-	case there:
+	if there {
 		at = &x.there
 	}
-	if device != guide {
-		x.twice = x.twice || *at != 0
-		x.sized = len(payload) == races.Parcel-28
-	}
+	x.twice = x.twice || *at != 0
+	x.sized = len(payload) == races.Parcel-28
 	if *at == 0 {
 		*at = p.now()
 	}
-	if heard := p.news[number]; device == guide && !there && heard != nil {
-		close(heard)
-		delete(p.news, number)
+}
+
+// saw notes the external port of a device at the server.
+func (p *parcels) saw(payload []byte, port uint16) {
+	if len(payload) < 8 {
+		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ports[int(binary.BigEndian.Uint32(payload))] = port
+}
+
+// noParcel is the number of a datagram that is none.
+const noParcel = 1<<32 - 1
+
+// workerOf says whose of so many workers a device that is let in is: each has its slice
+// of the external ports.
+func (p *parcels) workerOf(device, workers int) (worker int) {
+	p.t.Helper()
+	eventually(p.t, soon, fmt.Sprintf("a datagram of device %d arrives", device), func() error {
+		p.out <- [][]byte{frame(device, noParcel, 60, p.gateway)}
+		time.Sleep(5 * time.Millisecond)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		port, seen := p.ports[device]
+		for worker = range workers {
+			if low, high := (nat.Options{Owners: workers}).Slice(worker); seen && low <= port && port <= high {
+				return nil
+			}
+		}
+		return errNotYet
+	})
+	return worker
 }
 
 // pass sends a device's next parcel and waits until what became of it is known.
@@ -209,7 +251,11 @@ func (p *parcels) pass(device int) error {
 	p.sent = append(p.sent, parcel{device: device, sent: p.now()})
 	p.news[number] = heard
 	p.mu.Unlock()
-	p.out <- [2][]byte{frame(device, number, races.Parcel, p.gateway), frame(guide, number, 60, p.gateway)}
+	frames := [][]byte{frame(device, number, races.Parcel, p.gateway)}
+	for _, guide := range p.guides {
+		frames = append(frames, frame(guide, number, 60, p.gateway))
+	}
+	p.out <- frames
 	select {
 	case <-heard:
 		return nil
@@ -217,7 +263,7 @@ func (p *parcels) pass(device int) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.sent[number].lost = true
-		return fmt.Errorf("the guide behind parcel %d is lost", number)
+		return fmt.Errorf("a guide behind parcel %d is lost", number)
 	}
 }
 
