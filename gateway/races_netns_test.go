@@ -59,8 +59,8 @@ func newRace(t *testing.T, program string, workers int) *race {
 		of, _ := add(i)
 		r.d.must("POST", of+"/sessions", anHour, &r.guide)
 		r.d.must("POST", of+"/connect", "", nil)
-		if of := r.parcels.workerOf(i, workers); !guided[of] {
-			guided[of] = true
+		if worker := r.parcels.workerOf(i, workers); !guided[worker] {
+			guided[worker] = true
 			r.parcels.guides = append(r.parcels.guides, i)
 		}
 	}

@@ -151,9 +151,8 @@ func (p *parcels) echoes() error {
 			continue // nothing for a while
 		}
 		if at, ok := from.(*unix.SockaddrInet4); ok {
-			p.saw(buf[:n], uint16(at.Port))
+			p.arrived(buf[:n], uint16(at.Port))
 		}
-		p.arrived(buf[:n], true)
 		if err := unix.Sendto(p.fds[1], buf[:n], 0, from); err != nil {
 			return err
 		}
@@ -167,20 +166,25 @@ func (p *parcels) receives() error {
 	for !p.over() {
 		n, _, err := unix.Recvfrom(p.fds[0], buf, 0)
 		if err == nil && n >= headers+8 && buf[23] == unix.IPPROTO_UDP {
-			p.arrived(buf[headers:n], false)
+			p.arrived(buf[headers:n], 0)
 		}
 	}
 	return nil
 }
 
-// arrived notes a datagram at the server or back at the client.
-func (p *parcels) arrived(payload []byte, there bool) {
+// arrived notes a datagram at the server, from an external port, or back at the client,
+// from 0.
+func (p *parcels) arrived(payload []byte, from uint16) {
 	if len(payload) < 8 {
 		return
 	}
 	device, number := binary.BigEndian.Uint32(payload), binary.BigEndian.Uint32(payload[4:])
+	there := from != 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if there {
+		p.ports[int(device)] = from
+	}
 	if uint64(number) >= uint64(len(p.sent)) {
 		return
 	}
@@ -208,16 +212,6 @@ func (p *parcels) arrived(payload []byte, there bool) {
 	if *at == 0 {
 		*at = p.now()
 	}
-}
-
-// saw notes the external port of a device at the server.
-func (p *parcels) saw(payload []byte, port uint16) {
-	if len(payload) < 8 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ports[int(binary.BigEndian.Uint32(payload))] = port
 }
 
 // noParcel is the number of a datagram that is none.
